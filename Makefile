@@ -1,0 +1,54 @@
+# Every task of the project; `make help` lists them. Python tools live in .venv, made from requirements.lock.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+E ?= lab
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: setup ## everything, from nothing to a running application on a throwaway host
+	@$(BIN)/ppmctl up -e $(E)
+
+down: setup ## take the throwaway host away
+	@$(BIN)/ppmctl down -e $(E)
+
+test: setup ## every test: unit, Docker, real hosts, browser
+	@$(BIN)/ppmctl engine
+	@$(BIN)/pytest $(T)
+
+lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/yamllint --strict .
+	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
+
+fmt: setup ## put the code into form
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup ## resolve the dependencies anew, with hashes
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
+		app/pyproject.toml -o app/requirements.lock
+	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
+		-c app/requirements.lock --group dev pyproject.toml app/pyproject.toml -o requirements.lock
+
+setup: .venv/.done ## the virtual environment
+
+.venv/.done: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "ppmctl needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2>&1). Run: make PYTHON=python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "Python's venv is missing. Run: apt-get install python3-venv" >&2; exit 1; }
+	@echo "Setting up .venv from requirements.lock"
+	@$(PYTHON) -m venv .venv
+	@grep -A 99 '^uv==' requirements.lock | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > .venv/uv.lock
+	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.lock
+	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+.PHONY: help up down test lint fmt lock setup

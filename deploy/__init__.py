@@ -1,0 +1,1 @@
+"""The deployment kit behind ``ppmctl``. Imports run downwards only; see docs/architecture.md."""

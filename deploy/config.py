@@ -1,0 +1,269 @@
+"""The typed environment: what ``deploy/inventory/<environment>.yaml`` may say. Pure: no host, no Docker.
+
+Every key has a description: together they are the reference page and the JSON Schema
+(``ppmctl config schema``). Reading a file, and errors with line and column, are in ``deploy/configfile.py``.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    WithJsonSchema,
+    model_validator,
+)
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+
+
+def _duration(value: Any) -> Any:
+    """Given "30s" or "1.5h", return seconds; anything else is left for pydantic to judge."""
+    if isinstance(value, str):
+        found = _DURATION.match(value.strip())
+        if not found:
+            raise ValueError(f"not a duration: {value!r}; write a number and a unit: 500ms, 30s, 5m, 1h, 7d")
+        return float(found[1]) * _UNITS[found[2]]
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}h")  # noqa: TRY004
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30s", "5m"]}),
+]
+Bytes = Annotated[
+    ByteSize,
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKMGT]i?)?B?$", "examples": ["256MiB"]}),
+]
+Port = Annotated[int, Field(ge=1, le=65535)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+
+
+class Model(BaseModel):
+    """Frozen, and closed: an unknown key is an error, never passed over."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+class HostAddress(Model):
+    """One server, and how SSH reaches it. ``~/.ssh/config``, agents and jump hosts apply."""
+
+    name: Name
+    """What ppmctl calls the host in its output."""
+    address: str = Field(min_length=1)
+    """DNS name, IP address, or a Host of ~/.ssh/config."""
+    port: Port = 22
+    """The port of its sshd."""
+
+
+class Ssh(Model):
+    """Who logs in, and with which key."""
+
+    user: Name = "deploy"
+    """The user that deploys; `provision` creates it, in the docker group."""
+    provision_user: Name = "root"
+    """The user that provisions; anyone but root needs sudo without a password."""
+    identity_file: str | None = None
+    """Private key. Default: what OpenSSH picks (agent, ~/.ssh). Relative to the project's folder."""
+    known_hosts_file: str | None = None
+    """Known host keys. Default: OpenSSH's own. A key that is not in there is never accepted."""
+    connect_timeout: Duration = timedelta(seconds=10)
+    """After how long a host counts as unreachable."""
+
+
+class App(Model):
+    """Settings of the application; each becomes one environment variable of its containers."""
+
+    env: Literal["development", "test", "production"] = "production"
+    """APP_ENV."""
+    database_url: str = "sqlite:////data/ppm.db"
+    """DATABASE_URL. SQLite lies on the volume that is mounted at /data."""
+    rate_limit_per_minute: PositiveInt = 600
+    """RATE_LIMIT_PER_MINUTE: requests per minute and client."""
+    scan_interval_minutes: PositiveInt = 60
+    """SCAN_INTERVAL_MINUTES: how often the worker looks at every repository."""
+    cors_origin: str | None = None
+    """CORS_ORIGIN: the origin of a frontend that is served elsewhere. Default: none is allowed."""
+    oauth_client_id: str | None = None
+    """OAUTH_CLIENT_ID of the GitHub OAuth app; the secret half is the secret `oauth_client_secret`."""
+    vite_api_base_url: str = "/api"
+    """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """LOG_LEVEL."""
+
+
+class Proxy(Model):
+    """Traefik, the only thing that listens to the world."""
+
+    http_port: Port = 80
+    """Published on every address of the host."""
+    https_port: Port = 443
+    """Published on every address of the host when `url` is https."""
+    internal_port: Port = 8081
+    """Published on the host's loopback only: Traefik's API and metrics, and the preview of the idle colour."""
+    letsencrypt_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
+    """LETSENCRYPT_EMAIL: where the CA writes to; needed when `url` is https."""
+    ca_server: str = "https://acme-v02.api.letsencrypt.org/directory"
+    """The ACME directory that certificates come from."""
+
+
+class Service(Model):
+    """What one container of a service may use."""
+
+    replicas: PositiveInt = 1
+    """How many containers."""
+    memory: Bytes
+    """Memory limit of one container."""
+    cpus: PositiveFloat
+    """Processor limit of one container, in cores."""
+    pids: PositiveInt = 256
+    """Limit of processes and threads of one container."""
+
+
+class SingleService(Service):
+    """A service of which exactly one container runs."""
+
+    replicas: Literal[1] = 1
+
+
+class Services(Model):
+    """Limits of every service."""
+
+    api: Service = Service(replicas=2, memory=ByteSize(256 << 20), cpus=1.0)
+    frontend: Service = Service(memory=ByteSize(64 << 20), cpus=0.5, pids=64)
+    worker: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0)
+    reverse_proxy: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0)
+
+
+class Bases(Model):
+    """Base images that the Dockerfiles start from, and Traefik."""
+
+    python: str = "python:3.13-slim-trixie"
+    node: str = "node:24-trixie-slim"
+    nginx: str = "nginx:1.28"
+    traefik: str = "traefik:v3.7"
+
+
+class RegistryImages(Model):
+    """Images that CI has pushed; each by digest."""
+
+    api: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+    frontend: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+    traefik: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+
+
+class Images(Model):
+    """Where the images come from."""
+
+    source: Literal["build", "registry"] = "build"
+    """`build`: here, then only the layers that a host lacks are sent over SSH. `registry`: hosts pull by digest."""
+    bases: Literal["auto", "registry", "local"] = "auto"
+    """`registry`: pull `registry_bases`. `local`: make them from Debian's archive and PyPI (air-gapped sites).
+    `auto`: registry, and local when none answers."""
+    registry_bases: Bases = Bases()
+    registry: RegistryImages | None = None
+    """The images by digest; needed when `source` is registry."""
+
+    @model_validator(mode="after")
+    def _registry_is_named(self) -> Images:
+        if self.source == "registry" and self.registry is None:
+            raise ValueError("`source: registry` needs `registry:` with api, frontend and traefik by digest")
+        return self
+
+
+class Secrets(Model):
+    """Where the values of the secrets are on this machine; on hosts they are files of mode 0400."""
+
+    provider: Literal["files"] = "files"
+    """`files`: one file for each secret in `directory`."""
+    directory: str | None = None
+    """Default: secrets/<environment>. Relative to the project's folder; never committed."""
+
+
+class Upgrade(Model):
+    """Deadlines of an upgrade."""
+
+    ready_timeout: Duration = timedelta(seconds=90)
+    """How long new containers may take to get ready."""
+    switch_timeout: Duration = timedelta(seconds=15)
+    """How long the proxy may take to send everyone to the new colour."""
+    drain_timeout: Duration = timedelta(seconds=30)
+    """How long requests and scans in flight may take to end on the old colour."""
+    migrate_timeout: Duration = timedelta(minutes=10)
+    """How long migrations may take."""
+    keep_releases: Annotated[int, Field(ge=2)] = 5
+    """How many releases stay on the host, with their images; the rollback target is always one of them."""
+
+
+class Provision(Model):
+    """What `ppmctl provision` sets up beyond the minimum."""
+
+    docker: Literal["distribution", "docker"] = "distribution"
+    """Packages of the distribution, or Docker's own repository."""
+    time_sync: bool = True
+    """Install and start chrony, unless the host already keeps its clock."""
+
+
+class Environment(Model):
+    """One environment: the hosts, the application's settings and the limits."""
+
+    name: Name
+    """Set from the file's name."""
+    kind: Literal["hosts", "dev"] = "hosts"
+    """`hosts`: servers over SSH. `dev`: plain Docker Compose on this machine, with hot reload."""
+    url: str = Field(pattern=r"^https?://[^/\s]+$")
+    """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs."""
+    hosts: tuple[HostAddress, ...] = ()
+    ssh: Ssh = Ssh()
+    app: App = App()
+    proxy: Proxy = Proxy()
+    services: Services = Services()
+    images: Images = Images()
+    secrets: Secrets = Secrets()
+    upgrade: Upgrade = Upgrade()
+    provision: Provision = Provision()
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Environment:
+        if self.kind == "hosts" and not self.hosts:
+            raise ValueError("`hosts` is empty: name at least one host, or set `kind: dev`")
+        names = [host.name for host in self.hosts]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
+        if self.tls and self.proxy.letsencrypt_email is None:
+            raise ValueError("an https `url` needs `proxy.letsencrypt_email`")
+        return self
+
+    @property
+    def tls(self) -> bool:
+        """Whether the application is served over https."""
+        return urlsplit(self.url).scheme == "https"
+
+    @property
+    def domain(self) -> str:
+        """The name in `url`, without its port."""
+        return urlsplit(self.url).hostname or ""
+
+    @property
+    def project(self) -> str:
+        """The Compose project, on every host of the environment."""
+        return f"ppm-{self.name}"
+
+    @property
+    def directory(self) -> PurePosixPath:
+        """Where the environment lies on its hosts."""
+        return PurePosixPath("/srv/ppm") / self.name

@@ -1,0 +1,124 @@
+"""Every error that a user may see, as one tree.
+
+PpmctlError                     exit code 1: it failed; says what is left and what to run
+├── ConfigError                 exit code 2: the environment's YAML or a secret is wrong
+├── UsageError                  exit code 2: the command line asks for what cannot be
+├── HostError                   a host did not do what was asked
+│   ├── HostUnreachable         no connection
+│   ├── HostKeyChanged          the host is not the one that known_hosts names
+│   ├── CommandFailed           a command on the host ended with a non-zero status
+│   └── HostLocked              another operation holds the host
+├── EngineError                 Docker on this machine is missing or too old
+├── BuildError                  an image did not build
+├── ShipError                   an image did not arrive whole
+├── ProvisionError              pyinfra could not bring a host to the wanted state
+└── UpgradeError                a step of an upgrade failed; the old release serves
+    └── NotReady                the new containers never got ready
+
+Raise the most exact one; one handler in ``ppmctl.py`` prints it and picks the exit code.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "BuildError",
+    "CommandFailed",
+    "ConfigError",
+    "EngineError",
+    "HostError",
+    "HostKeyChanged",
+    "HostLocked",
+    "HostUnreachable",
+    "NotReady",
+    "PpmctlError",
+    "ProvisionError",
+    "ShipError",
+    "UpgradeError",
+    "UsageError",
+]
+
+
+class PpmctlError(Exception):
+    """What went wrong, where, what was seen, and what to run next.
+
+    ``message`` is one sentence for a person. ``seen`` is evidence (output, a status and its body), already
+    free of secrets. ``next`` is a command, or a sentence that names one.
+    """
+
+    exit_code = 1
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        step: str | None = None,
+        host: str | None = None,
+        seen: str | None = None,
+        next: str | None = None,  # noqa: A002 (the field's name in --json)
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.step = step
+        self.host = host
+        self.seen = seen
+        self.next = next
+
+    def as_dict(self) -> dict[str, str | None]:
+        """Return the ``--json`` form: {error, step, host, seen, next}."""
+        return {"error": self.message, "step": self.step, "host": self.host, "seen": self.seen, "next": self.next}
+
+
+class ConfigError(PpmctlError):
+    """The environment's YAML, or a secret that it names, is missing or wrong."""
+
+    exit_code = 2
+
+
+class UsageError(PpmctlError):
+    """The command line asks for what cannot be."""
+
+    exit_code = 2
+
+
+class HostError(PpmctlError):
+    """A host did not do what was asked."""
+
+
+class HostUnreachable(HostError):
+    """No SSH connection to the host, or it was lost."""
+
+
+class HostKeyChanged(HostError):
+    """The host's key is not the one in known_hosts, or is not known."""
+
+
+class CommandFailed(HostError):
+    """A command on the host ended with a non-zero status."""
+
+
+class HostLocked(HostError):
+    """Another operation holds the host's lock."""
+
+
+class EngineError(PpmctlError):
+    """Docker, Compose or buildx on this machine is missing, too old or not answering."""
+
+
+class BuildError(PpmctlError):
+    """An image did not build."""
+
+
+class ShipError(PpmctlError):
+    """An image did not arrive on the host as it was built."""
+
+
+class ProvisionError(PpmctlError):
+    """pyinfra could not bring one or more hosts to the wanted state."""
+
+
+class UpgradeError(PpmctlError):
+    """A step of an upgrade failed; what it did is undone and the old release serves."""
+
+
+class NotReady(UpgradeError):
+    """The new containers did not get ready in time."""
