@@ -1,0 +1,36 @@
+"""What a failed start looks like, on one screen: the last answer, and each container's end and last words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from deploy.stack import Found, Stack
+
+if TYPE_CHECKING:
+    from deploy.host import Host
+    from deploy.release import Color
+
+_LINES = 20
+
+
+def of(host: Host, stack: Stack, color: Color, last: str) -> str:
+    """Return what was seen of a colour's containers, after ``last``, the answer that was not good."""
+    blocks = [last]
+    for found in stack.containers:
+        if found.color == color:
+            blocks.append(f"{_state(found)}\n{_log(host, found)}".rstrip())
+    return "\n\n".join(blocks)
+
+
+def _state(found: Found) -> str:
+    state = f"{found.name}: {found.status}"
+    if not found.running:
+        state += f", exit code {found.exit_code}"
+    if found.oom_killed:
+        state += ", killed for its memory limit (raise services.*.memory, or mend the leak)"
+    return state
+
+
+def _log(host: Host, found: Found) -> str:
+    log = host.docker.container.logs(found.id, tail=_LINES)
+    return "\n".join(f"    {line}" for line in log.splitlines())

@@ -1,0 +1,316 @@
+"""One host over one SSH connection: run, read, write, lock, and its Docker engine.
+
+OpenSSH is started once for a host, as the master of a control socket, so that ``~/.ssh/config``, agents,
+jump hosts and hardware keys work as the user set them up. The same connection forwards three sockets: the
+host's Docker engine, Traefik's loopback entry point, and the public port. The master runs ``cat`` and lives
+as long as our end of its pipe: if this process dies, by ``kill -9`` too, the connection ends, and with it
+the lock that a remote process holds.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from deploy.configfile import ROOT
+from deploy.errors import CommandFailed, HostError, HostKeyChanged, HostLocked, HostUnreachable
+
+if TYPE_CHECKING:
+    import httpx
+    from python_on_whales import DockerClient
+
+    from deploy.config import Environment, HostAddress
+
+_LOCKED = 75  # EX_TEMPFAIL of sysexits.h
+_TAKE_LOCK = f"""
+exec 9<>"$1" || exit 1
+flock -n 9 || {{ cat "$1"; exit {_LOCKED}; }}
+printf '%s\\n' "$2" > "$1"
+echo held
+exec cat > /dev/null
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command printed, and its exit status."""
+
+    stdout: str
+    stderr: str
+    status: int
+
+
+def ssh_options(environment: Environment, address: HostAddress) -> list[str]:
+    """Return OpenSSH's options for a host: strict host keys, no questions, dead connections noticed."""
+    ssh = environment.ssh
+    options = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "ConnectTimeout": str(round(ssh.connect_timeout.total_seconds())),
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "3",
+        "ExitOnForwardFailure": "yes",
+        "LogLevel": "ERROR",
+    }
+    if ssh.known_hosts_file:
+        options["UserKnownHostsFile"] = str(ROOT / ssh.known_hosts_file)
+    if ssh.identity_file:
+        options |= {"IdentityFile": str(ROOT / ssh.identity_file), "IdentitiesOnly": "yes"}
+    flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
+    return flags if address.port == 22 else [*flags, "-p", str(address.port)]
+
+
+class Host:
+    """A connected host. Make one with :meth:`connect`; every path is a path on the host."""
+
+    def __init__(self, environment: Environment, address: HostAddress, sockets: Path) -> None:
+        self.environment = environment
+        self.name = address.name
+        self._sockets = sockets
+        self._options = ssh_options(environment, address)
+        self._destination = f"{environment.ssh.user}@{address.address}"
+
+    @classmethod
+    @contextmanager
+    def connect(cls, environment: Environment, address: HostAddress) -> Iterator[Host]:
+        """Yield the host, connected. Raises HostUnreachable or HostKeyChanged."""
+        sockets = Path(tempfile.mkdtemp(prefix="ppmctl-"))
+        host = cls(environment, address, sockets)
+        master = host._start_master()
+        try:
+            yield host
+        finally:
+            if master.stdin:
+                with suppress(BrokenPipeError):
+                    master.stdin.close()
+            try:
+                master.wait(5)
+            except subprocess.TimeoutExpired:
+                master.kill()
+                master.wait()
+            if master.stdout:
+                master.stdout.close()
+            shutil.rmtree(sockets, ignore_errors=True)
+
+    def _start_master(self) -> subprocess.Popen[bytes]:
+        proxy = self.environment.proxy
+        public = proxy.https_port if self.environment.tls else proxy.http_port
+        forwards = {
+            "docker": "/var/run/docker.sock",
+            "internal": f"127.0.0.1:{proxy.internal_port}",
+            "public": f"127.0.0.1:{public}",
+        }
+        argv = ["ssh", *self._options, "-M", "-S", str(self._sockets / "control")]
+        for name, there in forwards.items():
+            argv += ["-L", f"{self._sockets / name}:{there}"]
+        errors = self._sockets / "stderr"
+        with errors.open("wb") as stderr:
+            # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
+            master = subprocess.Popen(
+                [*argv, self._destination, "echo ready; exec cat"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                start_new_session=True,
+            )
+        assert master.stdout is not None
+        if master.stdout.readline() == b"ready\n":
+            return master
+        master.kill()
+        master.wait()
+        if master.stdin:
+            master.stdin.close()
+        master.stdout.close()
+        said = errors.read_text(errors="replace").strip()
+        shutil.rmtree(self._sockets, ignore_errors=True)
+        raise self._why_no_connection(said)
+
+    def _why_no_connection(self, said: str) -> HostError:
+        if "IDENTIFICATION HAS CHANGED" in said or "Host key verification failed" in said:
+            return HostKeyChanged(
+                f"{self.name}: the host's key is not the one in known_hosts; nothing was sent to it",
+                host=self.name,
+                seen=said,
+                next="Compare the fingerprint with the host's console; only if it is right, renew the known_hosts entry",
+            )
+        return HostUnreachable(
+            f"{self.name}: no SSH connection to {self._destination}",
+            host=self.name,
+            seen=said or "ssh ended without a word",
+            next=f"ssh {self._destination}; then ppmctl doctor -e {self.environment.name}",
+        )
+
+    def _argv(self, command: str) -> list[str]:
+        # Should the master be gone, ssh would quietly connect anew, outside the lock: ProxyCommand forbids it.
+        control = ["-S", str(self._sockets / "control"), "-o", "ProxyCommand=false"]
+        return ["ssh", *self._options, *control, self._destination, command]
+
+    def run(
+        self, argv: Sequence[str], *, input: bytes | None = None, timeout: float = 60, check: bool = True
+    ) -> Result:
+        """Run a command on the host; return what it printed.
+
+        Raises CommandFailed for a non-zero status (unless ``check`` is off) or after ``timeout`` seconds, and
+        HostUnreachable when the connection is lost.
+        """
+        command = shlex.join(argv)
+        try:
+            done = subprocess.run(
+                self._argv(command), input=input or b"", capture_output=True, timeout=timeout, check=False
+            )
+        except subprocess.TimeoutExpired as slow:
+            raise CommandFailed(f"{self.name}: `{command}` did not end within {timeout:g} s", host=self.name) from slow
+        result = Result(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode)
+        if result.status == 255 and not (self._sockets / "control").exists():
+            raise HostUnreachable(
+                f"{self.name}: the SSH connection was lost",
+                host=self.name,
+                seen=result.stderr.strip() or None,
+                next="ppmctl status; then run the same command again: it goes on where this one stopped",
+            )
+        if check and result.status != 0:
+            raise CommandFailed(
+                f"{self.name}: `{command}` ended with status {result.status}",
+                host=self.name,
+                seen=(result.stderr or result.stdout).strip()[-2000:] or None,
+            )
+        return result
+
+    def read(self, path: PurePosixPath) -> str | None:
+        """Return the text of a file, or None when there is no such file."""
+        script = 'test -e "$1" || exit 44; cat "$1"'
+        result = self.run(["sh", "-c", script, "sh", str(path)], check=False)
+        if result.status == 44:
+            return None
+        if result.status != 0:
+            raise CommandFailed(f"{self.name}: cannot read {path}", host=self.name, seen=result.stderr.strip())
+        return result.stdout
+
+    def write(self, path: PurePosixPath, content: str, *, mode: int = 0o644) -> None:
+        """Replace a file as a whole: temporary file, fsync, rename, fsync of the directory."""
+        script = (
+            'set -e; umask 077; dir=$(dirname "$1"); mkdir -p -m 755 "$dir"; tmp=$(mktemp "$dir/.new.XXXXXX"); '
+            'trap \'rm -f "$tmp"\' EXIT; cat > "$tmp"; chmod "$2" "$tmp"; sync "$tmp"; mv -f "$tmp" "$1"; sync "$dir"'
+        )
+        self.run(["sh", "-c", script, "sh", str(path), f"{mode:o}"], input=content.encode())
+
+    def write_tree(self, path: PurePosixPath, files: Mapping[str, str]) -> None:
+        """Create a directory with these files at once; one that is there already stays as it is."""
+        archive = io.BytesIO()
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name, content in sorted(files.items()):
+                member = tarfile.TarInfo(name)
+                member.size, member.mode = len(content.encode()), 0o644
+                tar.addfile(member, io.BytesIO(content.encode()))
+        script = (
+            'set -e; test -d "$1" && exit 0; parent=$(dirname "$1"); tmp=$(mktemp -d "$parent/.new.XXXXXX"); '
+            'trap \'rm -rf "$tmp"\' EXIT; tar -x -C "$tmp"; chmod 755 "$tmp"; sync -f "$tmp"; '
+            'mv -T "$tmp" "$1"; sync "$parent"'
+        )
+        self.run(["sh", "-c", script, "sh", str(path)], input=archive.getvalue())
+
+    def link(self, path: PurePosixPath, target: str) -> None:
+        """Point a symbolic link at ``target``, by rename: it never is missing."""
+        script = 'set -e; ln -sfn "$2" "$1.new"; mv -Tf "$1.new" "$1"; sync "$(dirname "$1")"'
+        self.run(["sh", "-c", script, "sh", str(path), target])
+
+    def append(self, path: PurePosixPath, line: str) -> None:
+        """Append a line to a file and fsync it."""
+        self.run(["sh", "-c", 'cat >> "$1" && sync "$1"', "sh", str(path)], input=f"{line}\n".encode())
+
+    @contextmanager
+    def lock(self, owner: Mapping[str, str]) -> Iterator[None]:
+        """Hold the environment's lock on this host; raises HostLocked with the owner of the one who does.
+
+        It is a flock of a process on the host that lives as long as this connection: a stale one cannot exist.
+        """
+        path = str(self.environment.directory / "lock")
+        holder = subprocess.Popen(
+            self._argv(shlex.join(["sh", "-c", _TAKE_LOCK, "sh", path, json.dumps(dict(owner))])),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert holder.stdin and holder.stdout and holder.stderr
+        try:
+            said = holder.stdout.readline().decode().strip()
+            if said != "held":
+                raise self._why_no_lock(holder.wait(10), said, holder.stderr.read().decode())
+            yield
+        finally:
+            with suppress(BrokenPipeError):
+                holder.stdin.close()
+            holder.wait(10)
+            holder.stdout.close()
+            holder.stderr.close()
+
+    def _why_no_lock(self, status: int, said: str, errors: str) -> HostError:
+        if status != _LOCKED:
+            return CommandFailed(
+                f"{self.name}: cannot take the lock in {self.environment.directory}",
+                host=self.name,
+                seen=errors.strip() or None,
+                next=f"ppmctl provision -e {self.environment.name}",
+            )
+        try:
+            owner = json.loads(said)
+            who = f"{owner['who']} runs `{owner['command']}` since {owner['since']}"
+        except (ValueError, KeyError):
+            who = "another operation runs"
+        return HostLocked(
+            f"{self.name} is locked: {who}",
+            host=self.name,
+            next="Wait for it to end; the lock goes with its connection and never needs to be removed",
+        )
+
+    @cached_property
+    def docker(self) -> DockerClient:
+        """The host's Docker engine, over the forwarded socket."""
+        from deploy.engine import client
+
+        return client(host=f"unix://{self._sockets / 'docker'}")
+
+    def compose(self, file: Path) -> DockerClient:
+        """A client for the environment's Compose project on the host, as the rendered ``file`` describes it."""
+        from deploy.engine import client
+
+        return client(
+            host=f"unix://{self._sockets / 'docker'}",
+            compose_files=[file],
+            compose_project_name=self.environment.project,
+            compose_profiles=["blue", "green"],
+        )
+
+    @property
+    def docker_socket(self) -> Path:
+        """This end of the forwarded socket of the host's Docker engine."""
+        return self._sockets / "docker"
+
+    @cached_property
+    def internal(self) -> httpx.Client:
+        """HTTP to the proxy's loopback entry point."""
+        return self._http("internal", "http://preview")
+
+    @cached_property
+    def public(self) -> httpx.Client:
+        """HTTP to the public port, as a user's request arrives there."""
+        return self._http("public", f"{'https' if self.environment.tls else 'http'}://{self.environment.domain}")
+
+    def _http(self, socket: str, base_url: str) -> httpx.Client:
+        import httpx
+
+        transport = httpx.HTTPTransport(uds=str(self._sockets / socket))
+        return httpx.Client(base_url=base_url, transport=transport, timeout=5)

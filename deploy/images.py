@@ -1,0 +1,233 @@
+"""Build the application's images here, and ship to a host only the layers that it lacks.
+
+``docker load`` skips a layer whose chain id the engine already has, and never opens its file. So an archive
+of manifest, config and the missing layers loads. A host with a containerd image store keeps compressed
+blobs instead and refuses such an archive: then the whole image is sent.
+The chain id is the OCI image specification's: config.md, "Layer ChainID".
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import tarfile
+import tempfile
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from deploy.configfile import ROOT
+from deploy.errors import BuildError, ShipError
+from deploy.release import Images
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from deploy.config import Environment
+    from deploy.host import Host
+
+Announce = Callable[[str], None]
+Sent = Callable[[int, int], None]
+"""Called with (bytes sent, bytes to send)."""
+_CONTEXTS = {"api": ROOT / "app", "frontend": ROOT / "app" / "ui"}
+
+
+def build(environment: Environment, announce: Announce) -> Images:
+    """Build what changed and return the images by id; with ``source: registry`` return what the config names.
+
+    Raises BuildError with the last lines that the build printed.
+    """
+    from deploy.bases import ensure_bases
+    from deploy.engine import local_docker
+
+    if environment.images.registry is not None:
+        named = environment.images.registry
+        return Images(api=named.api, frontend=named.frontend, traefik=named.traefik)
+    docker = local_docker()
+    bases = ensure_bases(environment.images, docker, announce)
+    arguments = {
+        "PYTHON_IMAGE": bases["python"],
+        "NODE_IMAGE": bases["node"],
+        "NGINX_IMAGE": bases["nginx"],
+        "VITE_API_BASE_URL": environment.app.vite_api_base_url,
+    }
+    with ThreadPoolExecutor() as pool:
+        futures = {
+            name: pool.submit(_build_one, docker, name, f"ppm/{name}:{environment.name}", arguments, announce)
+            for name in _CONTEXTS
+        }
+        ids = {name: future.result() for name, future in futures.items()}
+    return Images(**ids, traefik=_image_id(docker, bases["traefik"]))
+
+
+def _image_id(docker: DockerClient, reference: str) -> str:
+    return cast("str", docker.image.inspect(reference).id)
+
+
+def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str, str], announce: Announce) -> str:
+    from python_on_whales import DockerException
+
+    from deploy.engine import build_secrets
+
+    context = _CONTEXTS[name]
+    declared = (context / "Dockerfile").read_text()
+    tail: deque[str] = deque(maxlen=30)
+    try:
+        for line in docker.buildx.build(
+            context,
+            build_args={key: value for key, value in arguments.items() if f"ARG {key}" in declared},
+            load=True,
+            progress="plain",
+            secrets=build_secrets(),
+            stream_logs=True,
+            tags=[tag],
+        ):
+            tail.append(line.rstrip())
+            if "] RUN " in line or "] COPY " in line:
+                announce(f"{name}: {line.split(' ', 1)[-1].strip()}")
+    except DockerException as failed:
+        raise BuildError(
+            f"the {name} image did not build",
+            step="build",
+            seen="\n".join(tail),
+            next=f"Mend it and try alone: docker buildx build {context.relative_to(ROOT)}",
+        ) from failed
+    return _image_id(docker, tag)
+
+
+def chain_ids(layers: Sequence[str]) -> list[str]:
+    """Given an image's layers as diff ids, bottom first, return the chain id of each."""
+    chain: list[str] = []
+    for layer in layers:
+        both = f"{chain[-1]} {layer}".encode() if chain else b""
+        chain.append(f"sha256:{hashlib.sha256(both).hexdigest()}" if both else layer)
+    return chain
+
+
+def _layers(docker: DockerClient, references: Collection[str]) -> dict[str, list[str]]:
+    """Return {image id: diff ids}, in one call."""
+    if not references:
+        return {}
+    found = docker.image.inspect(list(references))
+    return {image.id: list(image.root_fs.layers or []) for image in found}
+
+
+def ship(host: Host, images: Images, sent: Sent) -> int:
+    """Bring the images to the host; return the bytes sent. Raises ShipError.
+
+    Nothing is sent for an image that is there. Each that arrives is checked by its id.
+    """
+    from deploy.engine import local_docker
+
+    there = {image.id for image in host.docker.image.list()}
+    if host.environment.images.source == "registry":
+        _pull(host, images)
+        return 0
+    lacking = {name: id for name, id in images.by_name().items() if id not in there}
+    if not lacking:
+        return 0
+    known = {chain for layers in _layers(host.docker, there).values() for chain in chain_ids(layers)}
+    here = local_docker()
+    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+        whole = Path(scratch) / "images.tar"
+        here.image.save(sorted(set(lacking.values())), output=whole)
+        total = _send(host, whole, known, sent)
+        arrived = {image.id for image in host.docker.image.list()}
+        if not set(lacking.values()) <= arrived:
+            total += _send(host, whole, frozenset(), sent)
+            arrived = {image.id for image in host.docker.image.list()}
+    if missing := {name for name, id in lacking.items() if id not in arrived}:
+        raise ShipError(
+            f"{host.name}: {', '.join(sorted(missing))} did not arrive as built",
+            step="ship",
+            host=host.name,
+            next=f"ppmctl doctor -e {host.environment.name}",
+        )
+    return total
+
+
+def _pull(host: Host, images: Images) -> None:
+    from python_on_whales import DockerException
+
+    for name, reference in images.by_name().items():
+        try:
+            host.docker.image.pull(reference, quiet=True)
+        except DockerException as failed:
+            raise ShipError(
+                f"{host.name}: cannot pull the {name} image",
+                step="ship",
+                host=host.name,
+                seen=(failed.stderr or "").strip(),
+                next=f"Check on the host: docker pull {reference}",
+            ) from failed
+
+
+def needless(archive: tarfile.TarFile, known: Collection[str]) -> set[str]:
+    """Given an archive of `docker save` and a host's chain ids, return the layer files it need not get."""
+    manifest = archive.extractfile("manifest.json")
+    assert manifest is not None, "docker save always writes a manifest"
+    skip: set[str] = set()
+    needed: set[str] = set()
+    for image in json.load(manifest):
+        config = archive.extractfile(image["Config"])
+        assert config is not None, "the manifest names its config"
+        for file, chain in zip(image["Layers"], chain_ids(json.load(config)["rootfs"]["diff_ids"]), strict=True):
+            (skip if chain in known else needed).add(file)
+    return skip - needed
+
+
+class _Pipe:
+    """A file for tarfile that writes to a process and counts."""
+
+    def __init__(self, process: subprocess.Popen[bytes], total: int, sent: Sent) -> None:
+        self._process, self._total, self._sent = process, total, sent
+        self.bytes = 0
+
+    def write(self, block: bytes) -> int:
+        assert self._process.stdin is not None
+        self._process.stdin.write(block)
+        self.bytes += len(block)
+        self._sent(min(self.bytes, self._total), self._total)
+        return len(block)
+
+
+def _send(host: Host, whole: Path, known: Collection[str], sent: Sent) -> int:
+    """Load the archive on the host, without the layers in ``known``; return the bytes sent."""
+    argv = ["docker", "-H", f"unix://{host.docker_socket}", "load", "-q"]
+    with (
+        tarfile.open(whole) as archive,
+        tempfile.TemporaryFile() as errors,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as load,
+    ):
+        skip = needless(archive, known)
+        members = [member for member in archive if member.name not in skip]
+        pipe = _Pipe(load, sum(512 + member.size for member in members), sent)
+        broken = None
+        try:
+            with tarfile.open(fileobj=cast("Any", pipe), mode="w|", bufsize=1 << 20) as out:
+                for member in members:
+                    out.addfile(member, archive.extractfile(member) if member.isreg() else None)
+        except BrokenPipeError as error:
+            broken = error
+        load.communicate()
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").strip()
+        # A refused thin archive is not the end: the caller looks for the ids, and sends the whole.
+        if (broken or load.returncode) and ("no space left" in said or not known):
+            raise ShipError(
+                f"{host.name}: the images did not load",
+                step="ship",
+                host=host.name,
+                seen=said,
+                next=_next(said, host),
+            ) from broken
+        return pipe.bytes
+
+
+def _next(said: str, host: Host) -> str:
+    if "no space left" in said:
+        return f"Free space on {host.name} (docker image prune, journalctl --vacuum-size), then deploy again"
+    return f"ppmctl doctor -e {host.environment.name}"

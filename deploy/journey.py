@@ -1,0 +1,144 @@
+"""Commands that lead through several parts: up, down, render to a directory, ship ahead."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy import deployment, operate, render
+from deploy.config import Environment, Model
+from deploy.configfile import ROOT
+from deploy.errors import ProvisionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from python_on_whales import DockerClient
+
+    from deploy.console import Console
+
+
+class Arrival(Model):
+    """Where `up` has led to."""
+
+    environment: str
+    url: str
+    changed: bool
+    seconds: float
+
+
+def up(environment: Environment, console: Console) -> Arrival:
+    """Bring the environment up from nothing; what is there already stays as it is."""
+    import time
+
+    from deploy.engine import ensure
+
+    began = time.monotonic()
+    ensure(console.announce)
+    if environment.kind == "dev":
+        _dev(environment, console.announce).compose.up(detach=True, quiet=True)
+        changed = True
+    else:
+        changed = _up_hosts(environment, console)
+    return Arrival(
+        environment=environment.name,
+        url=environment.url,
+        changed=changed,
+        seconds=round(time.monotonic() - began, 1),
+    )
+
+
+def _up_hosts(environment: Environment, console: Console) -> bool:
+    from deploy import secrets
+    from deploy.provision import provision
+
+    if environment.kind == "lab":
+        _boot(environment, console)
+    console.announce("provisioning")
+    report = provision(environment, check=False, announce=console.announce)
+    if report.failed:
+        raise ProvisionError(
+            "not every host could be provisioned",
+            step="provision",
+            seen="\n".join(f"{host.name}: {host.error}" for host in report.hosts if host.error),
+            next=f"ppmctl provision -e {environment.name}",
+        )
+    console.say(f"provisioned: {report.changed or 'nothing'} changed")
+    for line in secrets.init(environment):
+        console.say(str(line))
+    done = deployment.deploy(environment, console, console.announce, console.planned)
+    return done.changed
+
+
+def _boot(environment: Environment, console: Console) -> None:
+    from deploy import lab
+
+    console.announce("booting the lab's hosts")
+    lab.up(environment.name, len(environment.hosts), offset=lab_offset(environment), announce=console.announce)
+
+
+def lab_offset(environment: Environment) -> int:
+    """Return what the lab of this environment adds to every port, from the port of its first host's sshd."""
+    from deploy.lab.model import first_ssh_port
+
+    return environment.hosts[0].port - first_ssh_port()
+
+
+def down(environment: Environment, console: Console, *, purge: bool) -> None:
+    """Take the environment away: a lab with its hosts, else the stack on each host."""
+    if environment.kind == "lab":
+        from deploy import lab
+
+        lab.down(environment.name, purge=purge)
+    elif environment.kind == "dev":
+        _dev(environment, console.announce).compose.down(volumes=purge, quiet=True)
+    else:
+        for address in environment.hosts:
+            operate.down(environment, address, purge=purge)
+    console.say(f"{environment.name} is down")
+
+
+def _dev(environment: Environment, announce: Callable[[str], None]) -> DockerClient:
+    """Return a client for the dev environment's Compose project, rendered under .ppmctl/."""
+    from deploy.bases import ensure_bases
+    from deploy.engine import client, local_docker
+
+    directory = ROOT / ".ppmctl" / environment.name
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / render.COMPOSE
+    file.write_text(render.dev(environment, ensure_bases(environment.images, local_docker(), announce)))
+    return client(compose_files=[file], compose_project_name=environment.project)
+
+
+def render_to(environment: Environment, out: Path, announce: Callable[[str], None]) -> list[Path]:
+    """Write what a host would get below ``out``; return the files. Each is replaced as a whole."""
+    if environment.kind == "dev":
+        from deploy.bases import ensure_bases
+        from deploy.engine import local_docker
+
+        bases = ensure_bases(environment.images, local_docker(), announce)
+        files = {render.COMPOSE: render.dev(environment, bases)}
+    else:
+        release, _ = deployment.wanted(environment, announce)
+        files = render.tree(environment, release)
+    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+        for name, content in files.items():
+            (Path(scratch) / name).parent.mkdir(parents=True, exist_ok=True)
+            (Path(scratch) / name).write_text(content)
+        shutil.copytree(scratch, out, dirs_exist_ok=True)
+    return [out / name for name in sorted(files)]
+
+
+def ship(environment: Environment, console: Console) -> dict[str, int]:
+    """Build, and send to every host what it lacks; return {host: bytes sent}."""
+    from deploy import images
+    from deploy.host import Host
+
+    built = images.build(environment, console.announce)
+    sent = {}
+    for address in environment.hosts:
+        with Host.connect(environment, address) as host:
+            sent[host.name] = images.ship(host, built, lambda n, total, name=host.name: console.sent(name, n, total))
+    return sent

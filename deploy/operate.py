@@ -1,0 +1,123 @@
+"""Looking into a running stack, and taking it away: releases, logs, exec, down."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deploy.errors import UsageError
+from deploy.host import Host
+from deploy.release import Record
+from deploy.stack import Found, Stack, look, records
+
+if TYPE_CHECKING:
+    from deploy.config import Environment, HostAddress
+
+
+def pick_host(environment: Environment, name: str | None) -> HostAddress:
+    """Return the host of that name, or the first one. Raises UsageError for a name that is not there."""
+    for address in environment.hosts:
+        if name in (None, address.name):
+            return address
+    names = ", ".join(address.name for address in environment.hosts)
+    raise UsageError(f"there is no host {name} in {environment.name}", next=f"Its hosts: {names}")
+
+
+def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
+    """Return the records on a host, newest first, and what runs there."""
+    with Host.connect(environment, address) as host:
+        return records(host), look(host)
+
+
+def _containers(stack: Stack, service: str) -> list[Found]:
+    """Given `api`, `api-blue`, … return its containers; a name without a colour means the live one."""
+    role, _, color = service.rpartition("-")
+    exact = [c for c in stack.containers if c.role == role and c.color == color]
+    found = exact or [c for c in stack.containers if c.role == service and c.color in (None, stack.live)]
+    if found:
+        return found
+    roles = sorted({c.role for c in stack.containers})
+    raise UsageError(
+        f"there is no service {service}",
+        next=f"Services: {', '.join(roles)}" if roles else "Nothing is deployed",
+    )
+
+
+def logs(environment: Environment, address: HostAddress, service: str | None, *, tail: int, follow: bool) -> int:
+    """Print the logs of a service (or of all that run), each line with its container; return an exit code."""
+    with Host.connect(environment, address) as host:
+        stack = look(host)
+        found = _containers(stack, service) if service else [c for c in stack.containers if c.running]
+        docker = ["docker", "-H", f"unix://{host.docker_socket}", "logs", "--tail", str(tail)]
+        flags = ["--follow"] if follow else []
+        followers = [
+            subprocess.Popen(
+                [*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            for container in found
+        ]
+        try:
+            _merge(followers, [container.name for container in found])
+        finally:
+            for follower in followers:
+                follower.terminate()
+                follower.wait()
+    return 0
+
+
+def _merge(followers: Sequence[subprocess.Popen[str]], names: Sequence[str]) -> None:
+    from threading import Lock, Thread
+
+    writing = Lock()
+
+    def copy(follower: subprocess.Popen[str], name: str) -> None:
+        assert follower.stdout is not None
+        with follower.stdout:
+            for line in follower.stdout:
+                with writing:
+                    sys.stdout.write(f"{name}  {line}")
+                    sys.stdout.flush()
+
+    threads = [Thread(target=copy, args=pair, daemon=True) for pair in zip(followers, names, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def execute(environment: Environment, address: HostAddress, service: str, command: Sequence[str]) -> int:
+    """Run a command in a running container of a service, on this terminal; return its exit code."""
+    with Host.connect(environment, address) as host:
+        running = [c for c in _containers(look(host), service) if c.running]
+        if not running:
+            raise UsageError(f"{service} does not run on {host.name}", next=f"ppmctl status -e {environment.name}")
+        tty = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
+        argv = ["docker", "-H", f"unix://{host.docker_socket}", "exec", "-i", *tty, running[0].id, *command]
+        return subprocess.run(argv, check=False).returncode
+
+
+def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
+    """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
+    with Host.connect(environment, address) as host:
+        found = [c.id for c in look(host).containers]
+        if found:
+            host.docker.container.stop(found)
+            host.docker.container.remove(found)
+        label = ("label", f"com.docker.compose.project={environment.project}")
+        if networks := host.docker.network.list(filters=[label]):
+            host.docker.network.remove(networks)
+        host.run(
+            [
+                "rm",
+                "-rf",
+                str(environment.directory / "current"),
+                str(environment.directory / "traefik/dynamic/routes.yaml"),
+            ]
+        )
+        if purge:
+            if volumes := host.docker.volume.list(filters={"label": "=".join(label[1:])}):
+                host.docker.volume.remove(volumes)
+            script = 'find "$1" -mindepth 2 -delete'
+            host.run(["sh", "-c", script, "sh", str(environment.directory)])

@@ -1,0 +1,88 @@
+"""What must hold on a host before an upgrade touches it: engine, disk, ports, clock."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from deploy.errors import UpgradeError
+
+if TYPE_CHECKING:
+    from deploy.host import Host
+    from deploy.stack import Stack
+
+MIN_ENGINE = (20, 10)
+MIN_FREE = 1 << 30
+"""Bytes that the disk of Docker and of the environment must have free: images, snapshot and WAL."""
+MAX_CLOCK_OFFSET = 5.0
+
+_FACTS = """
+df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
+date +'now %s'
+test -w "$1" && echo writable
+ss -ltnH | awk '{n = split($4, a, ":"); print "port", a[n]}' | sort -u
+"""
+
+
+def check(host: Host, stack: Stack) -> None:
+    """Raise UpgradeError, naming what to do, when an upgrade could not end well on this host."""
+    directory = host.environment.directory
+    lines = host.run(["sh", "-c", _FACTS, "sh", str(directory)]).stdout.splitlines()
+    facts = [line.split() for line in lines]
+    provision = f"ppmctl provision -e {host.environment.name}"
+    if ["writable"] not in facts:
+        raise _refuse(host, f"{directory} is missing or not writable for {host.environment.ssh.user}", provision)
+    for fact in facts:
+        if fact[0] == "free" and int(fact[1]) < MIN_FREE:
+            free = f"{int(fact[1]) / (1 << 20):.0f} MiB"
+            raise _refuse(
+                host,
+                f"only {free} are free on {fact[2]}; an upgrade needs {MIN_FREE >> 20} MiB for images and data",
+                f"Free space there (docker image prune; journalctl --vacuum-size=200M), then: ppmctl deploy -e {host.environment.name}",
+            )
+        if fact[0] == "now" and abs(int(fact[1]) - time.time()) > MAX_CLOCK_OFFSET:
+            offset = int(fact[1]) - time.time()
+            raise _refuse(host, f"its clock is {offset:+.0f} s off this machine's", provision)
+    _check_ports(host, stack, {fact[1] for fact in facts if fact[0] == "port"})
+    _check_engine(host)
+
+
+def _check_ports(host: Host, stack: Stack, listening: set[str]) -> None:
+    if stack.running("reverse-proxy"):
+        return
+    proxy = host.environment.proxy
+    ports = [proxy.http_port, proxy.internal_port, *([proxy.https_port] if host.environment.tls else [])]
+    if taken := [port for port in ports if str(port) in listening]:
+        raise _refuse(
+            host,
+            f"port {taken[0]} is taken by another program",
+            f"See which on {host.name}: sudo ss -ltnp 'sport = :{taken[0]}'; stop it, or change proxy.*_port",
+        )
+
+
+def _check_engine(host: Host) -> None:
+    from python_on_whales import DockerException
+
+    try:
+        server = host.docker.version().server
+        version = server.version if server else None
+    except DockerException as error:
+        raise _refuse(
+            host,
+            "its Docker engine does not answer",
+            f"ppmctl provision -e {host.environment.name}",
+            error.stderr,
+        ) from error
+    found = tuple(int(part) for part in (version or "0.0").split(".")[:2])
+    if found < MIN_ENGINE:
+        raise _refuse(host, f"its Docker engine is {version}; 20.10 or newer is needed", "Upgrade docker there")
+
+
+def _refuse(host: Host, message: str, next_step: str, seen: str | None = None) -> UpgradeError:
+    return UpgradeError(
+        f"{host.name}: {message}. Nothing was changed",
+        step="preflight",
+        host=host.name,
+        seen=seen,
+        next=next_step,
+    )

@@ -1,0 +1,120 @@
+"""Traefik on a host: where it sends users and previews, and proof that a change is in force."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from deploy import render
+from deploy.errors import UpgradeError
+from deploy.release import COLORS, Color
+
+if TYPE_CHECKING:
+    import httpx
+
+    from deploy.host import Host
+    from deploy.stack import Stack
+
+_POLL = 0.1
+RELEASE_HEADER = "X-PPM-Release"
+
+
+def _path(host: Host) -> PurePosixPath:
+    return host.environment.directory / "traefik" / "dynamic" / render.ROUTES
+
+
+def live_color(host: Host) -> Color | None:
+    """Return the colour that users are sent to, as the routes on the host say; None before the first deploy."""
+    text = host.read(_path(host))
+    if text is None:
+        return None
+    from ruamel.yaml import YAML
+
+    routers = YAML(typ="safe").load(text)["http"]["routers"]
+    service = routers.get("api", {}).get("service", "")
+    return next((color for color in COLORS if service == f"api-{color}"), None)
+
+
+def route(host: Host, stack: Stack, *, live: Color | None, preview: Color | None) -> None:
+    """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename."""
+    preview = preview or live
+    servers = stack.servers((live, preview))
+    host.write(_path(host), render.routes(host.environment, live=live, preview=preview, servers=servers))
+
+
+def confirm_preview(host: Host, color: Color, release: str, replicas: int, timeout: float) -> str | None:
+    """Wait until each replica answers ready through the preview route; return None, or what was seen last.
+
+    The proxy takes its servers in turn, so as many good answers in a row as there are replicas, twice
+    over, come from all of them.
+    """
+    wanted = 2 * replicas
+    row = 0
+
+    def seen() -> str | None:
+        nonlocal row
+        bad = answer(host.internal, "/readyz", release) or answer(host.internal, "/", release)
+        row = 0 if bad else row + 1
+        return bad if bad or row >= wanted else f"{row} of {wanted} answers"
+
+    return _poll(seen, timeout)
+
+
+def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
+    """Wait until Traefik has the new servers in force and the public port answers with the new release.
+
+    Raises UpgradeError with what was seen last.
+    """
+    servers = stack.servers((color,))[color]
+
+    def seen() -> str | None:
+        return (
+            _in_force(host, "api", color, servers["api"])
+            or _in_force(host, "frontend", color, servers["frontend"])
+            or answer(host.public, "/api/system", release)
+            or answer(host.public, "/", release)
+        )
+
+    if last := _poll(seen, timeout):
+        raise UpgradeError(
+            f"{host.name}: the proxy did not switch to {color}", step="switch", host=host.name, seen=last
+        )
+
+
+def _poll(seen: Callable[[], str | None], timeout: float) -> str | None:
+    deadline = time.monotonic() + timeout
+    while (last := seen()) and time.monotonic() < deadline:
+        time.sleep(_POLL)
+    return last
+
+
+def answer(client: httpx.Client, path: str, release: str) -> str | None:
+    """Ask for a path; return None for a 200 of this release, else what came."""
+    import httpx
+
+    try:
+        answer = client.get(path)
+    except httpx.HTTPError as error:
+        return f"GET {path}: {type(error).__name__}: {error}"
+    got = answer.headers.get(RELEASE_HEADER)
+    if answer.status_code == 200 and got == release:
+        return None
+    return f"GET {path}: status {answer.status_code}, {RELEASE_HEADER}: {got}, body: {answer.text[:500].strip()}"
+
+
+def _in_force(host: Host, service: str, color: Color, wanted: list[str] | tuple[str, ...]) -> str | None:
+    import httpx
+
+    try:
+        router = host.internal.get(f"/api/http/routers/{service}@file", headers={"Host": "traefik"})
+        servers = host.internal.get(f"/api/http/services/{service}-{color}@file", headers={"Host": "traefik"})
+    except httpx.HTTPError as error:
+        return f"Traefik's API: {type(error).__name__}: {error}"
+    if router.status_code != 200 or servers.status_code != 200:
+        return f"Traefik's API: {service}-{color} is not known yet (status {servers.status_code})"
+    has = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers", [])}
+    if router.json().get("service") != f"{service}-{color}" or has != set(wanted):
+        return f"Traefik sends {service} to {router.json().get('service')} at {', '.join(sorted(has))}"
+    return None

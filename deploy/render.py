@@ -1,0 +1,97 @@
+"""Environment and release to {path: content}, as they will lie on a host. Pure: no host, no Docker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment as Jinja
+from jinja2 import FileSystemLoader, StrictUndefined
+
+from deploy.config import Environment
+from deploy.configfile import ROOT
+from deploy.release import COLORS, Color, Images, Release, identify
+
+COMPOSE = "compose.yaml"
+ROUTES = "routes.yaml"
+Servers = Mapping[Color, Mapping[str, list[str]]]
+"""{colour: {service: [URL]}}: the containers that can answer."""
+
+
+def _seconds(duration: timedelta) -> int:
+    return round(duration.total_seconds())
+
+
+@cache
+def _jinja() -> Jinja:
+    jinja = Jinja(
+        loader=FileSystemLoader([ROOT, ROOT / "templates"]),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701 (YAML, and every value is of a closed form in deploy/config.py)
+    )
+    jinja.filters["seconds"] = _seconds
+    return jinja
+
+
+def _fill(template: str, **values: Any) -> str:
+    return _jinja().get_template(template).render(**values)
+
+
+def compose(environment: Environment, release: Release) -> str:
+    """Return the Compose file of one host: both colours, as this release would run in each."""
+    directory = environment.directory
+    return _fill("docker-compose.yml.j2", env=environment, release=release, directory=directory, colors=COLORS)
+
+
+def routes(environment: Environment, *, live: Color | None, preview: Color | None, servers: Servers) -> str:
+    """Return Traefik's dynamic configuration.
+
+    Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``.
+    """
+    public, tls = "", ""
+    if environment.tls:
+        public = f"Host(`{environment.domain}`) && "
+        tls = "\n      tls: {certResolver: letsencrypt}"
+    return _fill(
+        "traefik/routes.yaml.j2",
+        env=environment,
+        live=live,
+        preview=preview,
+        servers=servers,
+        public=public,
+        tls=tls,
+    )
+
+
+def dev(environment: Environment, images: Mapping[str, str]) -> str:
+    """Return the Compose file of a `dev` environment, given base images by name."""
+    return _fill("dev/compose.yaml.j2", env=environment, images=images, root=ROOT)
+
+
+def release(environment: Environment, images: Images, secrets: Mapping[str, str]) -> Release:
+    """Return the release that these images, secret versions and settings make."""
+    unnamed = Release(id="", images=images, secrets=dict(secrets))
+    return unnamed.model_copy(update={"id": identify(tree(environment, unnamed))})
+
+
+def tree(environment: Environment, release: Release) -> dict[str, str]:
+    """Return {path: content} of ``releases/<id>/``: what ran, never edited.
+
+    The routes are as they are once the release serves, with the servers by their Compose names.
+    """
+    services = environment.services
+    names = {"api": (services.api.replicas, 8000), "frontend": (services.frontend.replicas, 8080)}
+    servers: Servers = {
+        color: {
+            service: [f"http://{environment.project}-{service}-{color}-{n + 1}:{port}" for n in range(count)]
+            for service, (count, port) in names.items()
+        }
+        for color in COLORS[:1]
+    }
+    return {
+        COMPOSE: compose(environment, release),
+        f"traefik/dynamic/{ROUTES}": routes(environment, live=COLORS[0], preview=COLORS[0], servers=servers),
+    }

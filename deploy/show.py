@@ -1,0 +1,131 @@
+"""Results for people: tables and short texts on stdout. What `--json` prints is the models themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from deploy.deployment import Deployment
+    from deploy.doctor import Check
+    from deploy.journey import Arrival
+    from deploy.lab import LabHost
+    from deploy.provision import ProvisionReport
+    from deploy.release import Record
+    from deploy.stack import Stack
+    from deploy.status import HostStatus, Status
+
+_WIDTH_IN_A_PIPE = 140
+
+
+def _console() -> Console:
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=_WIDTH_IN_A_PIPE)
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _mark(ok: bool) -> str:
+    return "[green]ok[/]" if ok else "[red]no[/]"
+
+
+def arrival(found: Arrival) -> str:
+    """Return what somebody needs to know after `up`."""
+    e = "" if found.environment == "lab" else f" -e {found.environment}"
+    what = "is up" if found.changed else "was up already; nothing changed"
+    return f"""
+ppm {what} ({found.seconds:g} s)
+
+  URL       {found.url}
+  token     ppmctl exec{e} api -- ppm token create {"me"}
+  status    ppmctl status{e}
+  logs      ppmctl logs{e} -f
+  upgrade   change something below app/ or deploy/inventory/, then: ppmctl deploy{e}
+  away      ppmctl down{e}
+
+ppmctl lies in .venv/bin: source .venv/bin/activate
+"""
+
+
+def deployment(done: Deployment) -> str:
+    """Return how a deploy went, in a few lines."""
+    if not done.changed:
+        return f"nothing to do: release {done.release} serves at {done.url} ({done.seconds:.1f} s)\n"
+    was = f", before: {done.previous}" if done.previous else ""
+    return f"release {done.release} serves at {done.url} ({done.seconds:.1f} s, {done.bytes_sent:,} bytes sent{was})\n"
+
+
+def status(found: Status) -> None:
+    """Print the status of every host."""
+    console = _console()
+    verdict = "[green]healthy[/]" if found.healthy else "[red]not healthy[/]"
+    console.print(f"{found.environment}  {found.url}  {verdict}")
+    for host in found.hosts:
+        console.print(f"\n[bold]{host.name}[/]  release {host.release or 'none'}  {host.color or ''}")
+        console.print(_services(host))
+    for problem in found.problems:
+        console.print(f"[red]![/] {problem}", soft_wrap=True)
+
+
+def _services(host: HostStatus) -> Table:
+    table = _table("service", "colour", "release", "running", "since")
+    for service in host.services:
+        style = "dim" if service.wanted == 0 and service.running == 0 else ""
+        since = service.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if service.since else ""
+        count = f"{service.running}/{service.wanted}"
+        if service.running != service.wanted:
+            count = f"[red]{count}[/]"
+        table.add_row(service.name, service.color or "", service.release or "", count, since, style=style)
+    return table
+
+
+def releases(found: Sequence[Record], stack: Stack) -> None:
+    """Print the releases of a host."""
+    table = _table("release", "", "colour", "when", "who", "commit", "schema", "seconds")
+    for record in found:
+        current = "current" if stack.record and stack.record.id == record.id else ""
+        commit = (record.source.commit or "")[:10] + ("+" if record.source.dirty else "")
+        seconds = f"{sum(step.seconds for step in record.steps):.1f}"
+        when = record.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        table.add_row(record.id, current, record.color, when, record.who, commit, record.schema_after or "", seconds)
+    _console().print(table)
+
+
+def provisioning(report: ProvisionReport, *, check: bool) -> str:
+    """Return what provisioning did (or would do) on each host."""
+    lines = []
+    for host in report.hosts:
+        if host.error:
+            lines.append(f"{host.name}: FAILED: {host.error}")
+            continue
+        changed = [operation for operation in host.operations if operation.changed]
+        verb = "would change" if check else "changed"
+        lines.append(f"{host.name}: {len(changed) or 'nothing'} {verb} ({host.seconds:.1f} s)")
+        lines += [f"  {operation.name}" for operation in changed]
+    return "\n".join(lines) + "\n"
+
+
+def doctor(found: Sequence[Check]) -> None:
+    """Print what was checked, found and wanted."""
+    table = _table("where", "check", "", "found", "wanted", "fix")
+    for check in found:
+        table.add_row(
+            check.where, check.name, _mark(check.ok), check.found, check.wanted, "" if check.ok else check.fix
+        )
+    _console().print(table)
+
+
+def lab(hosts: Sequence[LabHost]) -> None:
+    """Print the lab's hosts."""
+    table = _table("host", "state", "ssh", "http", "https")
+    for host in hosts:
+        table.add_row(host.name, host.state, *(f"127.0.0.1:{port}" for port in host.ports))
+    _console().print(table)

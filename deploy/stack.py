@@ -1,0 +1,145 @@
+"""What of the environment's stack is on a host now: containers by label, the live colour, the last record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from deploy.config import Model
+from deploy.errors import HostError
+from deploy.release import COLORS, Color, Record
+from deploy.render import Servers
+
+if TYPE_CHECKING:
+    from python_on_whales import Container
+
+    from deploy.host import Host
+
+PORTS = {"api": 8000, "frontend": 8080}
+ROLES = ("api", "frontend", "worker")
+
+
+class Found(Model):
+    """One container of the stack."""
+
+    id: str
+    name: str
+    role: str
+    color: Color | None
+    release: str | None
+    status: str
+    """running, exited, restarting, …, as Docker says."""
+    health: str | None
+    exit_code: int
+    oom_killed: bool
+    started: datetime | None
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.status == "running"
+
+
+class Stack(Model):
+    """What was found on one host."""
+
+    containers: tuple[Found, ...]
+    live: Color | None
+    """Where the proxy sends users to."""
+    record: Record | None
+    """What ``current`` points at."""
+
+    def of(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
+        """Return the containers of a role, of both colours or one, running or not."""
+        return tuple(c for c in self.containers if c.role == role and color in (None, c.color))
+
+    def running(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
+        """Return those of :meth:`of` that run."""
+        return tuple(c for c in self.of(role, color) if c.running)
+
+    def release(self, color: Color) -> str | None:
+        """Return the release of a colour's api, or None when there is none or they differ."""
+        found = {c.release for c in self.of("api", color)}
+        return found.pop() if len(found) == 1 else None
+
+    def servers(self, colors: Iterable[Color | None]) -> Servers:
+        """Return the URLs of these colours' running containers, for the proxy."""
+        return {
+            color: {
+                role: [f"http://{c.name}:{port}" for c in self.running(role, color)] for role, port in PORTS.items()
+            }
+            for color in COLORS
+            if color in colors
+        }
+
+
+def containers(host: Host) -> tuple[Found, ...]:
+    """Return the containers of the environment on the host, by name."""
+    project = host.environment.project
+    listed = host.docker.container.list(
+        all=True,
+        filters=[
+            ("label", f"com.docker.compose.project={project}"),
+            ("label", "com.docker.compose.oneoff=False"),
+            ("label", "ppm.role"),
+        ],
+    )
+    if not listed:
+        return ()
+    inspected = host.docker.container.inspect([container.id for container in listed])
+    return tuple(sorted((_found(container) for container in inspected), key=lambda found: found.name))
+
+
+def _found(container: Container) -> Found:
+    labels, state = container.config.labels or {}, container.state
+    return Found(
+        id=container.id,
+        name=container.name,
+        role=labels["ppm.role"],
+        color=labels.get("ppm.color"),
+        release=labels.get("ppm.release"),
+        status=state.status or "unknown",
+        health=state.health.status if state.health else None,
+        exit_code=state.exit_code or 0,
+        oom_killed=bool(state.oom_killed),
+        started=state.started_at,
+    )
+
+
+def look(host: Host) -> Stack:
+    """Return what is on the host. Raises HostError when a record there cannot be read."""
+    from deploy.proxy import live_color
+
+    return Stack(containers=containers(host), live=live_color(host), record=last_record(host))
+
+
+def last_record(host: Host) -> Record | None:
+    """Return the record that ``current`` points at, or None before the first deployment."""
+    path = host.environment.directory / "current" / "release.json"
+    text = host.read(path)
+    return None if text is None else parse_record(host, str(path), text)
+
+
+def records(host: Host) -> list[Record]:
+    """Return every record on the host, newest first."""
+    script = 'for file in "$1"/releases/*/release.json; do test -e "$file" && cat "$file" && echo; done; true'
+    lines = host.run(["sh", "-c", script, "sh", str(host.environment.directory)]).stdout.splitlines()
+    found = [parse_record(host, "a release.json", line) for line in lines if line]
+    return sorted(found, key=lambda record: record.when, reverse=True)
+
+
+def parse_record(host: Host, path: str, text: str) -> Record:
+    """Given the text of a release.json, return the record; raises HostError when it is not one."""
+    try:
+        return Record.model_validate(json.loads(text))
+    except (ValueError, ValidationError) as broken:
+        raise HostError(
+            f"{host.name}: {path} is not a record of this version of ppmctl",
+            host=host.name,
+            seen=str(broken),
+            next="Somebody edited it, or a newer ppmctl wrote it; use that version",
+        ) from broken

@@ -1,0 +1,55 @@
+"""Which layers need not be sent."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy.images import chain_ids, needless
+
+
+def archive_of(*images: list[str]) -> tarfile.TarFile:
+    """Return what `docker save` writes for images given as lists of layers."""
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as tar:
+
+        def add(name: str, content: bytes) -> None:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+        manifest = []
+        for n, layers in enumerate(images):
+            add(f"{n}.json", json.dumps({"rootfs": {"diff_ids": layers}}).encode())
+            manifest.append({"Config": f"{n}.json", "Layers": [f"{layer}.tar" for layer in layers]})
+        for layer in sorted({layer for layers in images for layer in layers}):
+            add(f"{layer}.tar", layer.encode())
+        add("manifest.json", json.dumps(manifest).encode())
+    out.seek(0)
+    return tarfile.open(fileobj=out)
+
+
+def test_a_chain_id_is_the_digest_of_the_chain_below_and_the_layer() -> None:
+    a, b = "sha256:a", "sha256:b"
+    assert chain_ids([a, b]) == [a, "sha256:" + hashlib.sha256(b"sha256:a sha256:b").hexdigest()]
+
+
+def test_layers_that_the_host_has_are_left_out_and_no_other() -> None:
+    known = set(chain_ids(["base", "python"]))
+    assert needless(archive_of(["base", "python", "code"]), known) == {"base.tar", "python.tar"}
+
+
+def test_a_layer_is_sent_when_one_image_has_it_on_another_base() -> None:
+    known = set(chain_ids(["base", "python"]))
+    assert needless(archive_of(["base", "python"], ["other", "python"]), known) == {"base.tar"}
+
+
+@given(st.lists(st.text("abc", min_size=1, max_size=2), min_size=1, max_size=5, unique=True), st.integers(0, 5))
+def test_a_host_gets_exactly_the_layers_above_those_it_has(layers: list[str], has: int) -> None:
+    with archive_of(layers) as archive:
+        assert needless(archive, set(chain_ids(layers[:has]))) == {f"{layer}.tar" for layer in layers[:has]}

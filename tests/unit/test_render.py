@@ -1,0 +1,134 @@
+"""What a host would get, judged by the tools that read it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from deploy import render
+from deploy.config import Environment
+from deploy.release import Images, Release
+from tests.unit.conftest import environment_of
+
+SECRETS = {"session_secret": "0a1b2c3d4e5f"}
+PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "ops@example.org"}}
+
+
+def release_of(environment: Environment, images: Images) -> Release:
+    return render.release(environment, images, SECRETS)
+
+
+def compose_of(environment: Environment, images: Images) -> dict[str, Any]:
+    text = render.compose(environment, release_of(environment, images))
+    return YAML(typ="safe").load(text)  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
+def test_docker_compose_accepts_what_is_rendered(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
+    environment = environment_of(**changes)
+    file = tmp_path / "compose.yaml"
+    file.write_text(render.compose(environment, release_of(environment, images)))
+    compose = Path(sys.prefix) / "bin" / "docker-compose"
+    done = subprocess.run([compose, "-f", file, "config", "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
+def test_compose_lint_finds_nothing(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
+    environment = environment_of(**changes)
+    file = tmp_path / "compose.yaml"
+    file.write_text(render.compose(environment, release_of(environment, images)))
+    lint = Path(sys.prefix) / "bin" / "compose-lint"
+    argv = [lint, "--config", ".compose-lint.yml", "--fail-on", "low", file]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_same_input_gives_the_same_bytes(environment: Environment, images: Images) -> None:
+    release = release_of(environment, images)
+    render._jinja.cache_clear()
+    assert render.tree(environment, release) == render.tree(environment, release)
+    assert release == release_of(environment, images)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"app": {"log_level": "debug"}},
+        {"services": {"api": {"memory": "100MiB", "cpus": 1}}},
+        {"app": {"rate_limit_per_minute": 7}},
+    ],
+)
+def test_a_setting_that_changes_what_runs_is_another_release(changes: dict[str, Any], images: Images) -> None:
+    assert release_of(environment_of(**changes), images).id != release_of(environment_of(), images).id
+
+
+def test_a_setting_that_changes_nothing_that_runs_is_the_same_release(images: Images) -> None:
+    changed = environment_of(upgrade={"keep_releases": 9, "ready_timeout": "7s"})
+    assert release_of(changed, images).id == release_of(environment_of(), images).id
+
+
+def test_another_version_of_a_secret_is_another_release(environment: Environment, images: Images) -> None:
+    other = render.release(environment, images, {"session_secret": "ffffffffffff"})
+    assert other.id != release_of(environment, images).id
+
+
+def test_the_proxy_is_not_restarted_by_another_release_of_the_application(
+    environment: Environment, images: Images
+) -> None:
+    newer = images.model_copy(update={"api": images.frontend})
+    assert compose_of(environment, images)["services"]["reverse-proxy"] == (
+        compose_of(environment, newer)["services"]["reverse-proxy"]
+    )
+
+
+def test_every_service_is_closed(environment: Environment, images: Images) -> None:
+    for name, service in compose_of(environment, images)["services"].items():
+        assert service["read_only"] is True, name
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["user"] == "10001:10001", name
+        assert service["image"].startswith("sha256:"), name
+        assert {"mem_limit", "cpus", "pids_limit", "healthcheck", "logging"} <= service.keys(), name
+        assert "/var/run/docker.sock" not in json.dumps(service), name
+
+
+def test_only_the_proxy_publishes_ports_and_its_api_only_on_loopback(
+    environment: Environment, images: Images
+) -> None:
+    services = compose_of(environment, images)["services"]
+    assert [name for name, service in services.items() if "ports" in service] == ["reverse-proxy"]
+    assert services["reverse-proxy"]["ports"] == ["80:8000", "127.0.0.1:8081:8081"]
+
+
+def test_no_secret_value_is_rendered_only_its_file(environment: Environment, images: Images) -> None:
+    assert compose_of(environment, images)["secrets"] == {
+        "session_secret": {"file": "/srv/ppm/test/secrets/session_secret/0a1b2c3d4e5f"}
+    }
+
+
+def test_routes_send_users_to_live_and_the_loopback_to_preview(environment: Environment) -> None:
+    servers = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
+    text = render.routes(environment, live="blue", preview="green", servers=servers)  # type: ignore[arg-type]
+    routers = YAML(typ="safe").load(text)["http"]["routers"]
+    assert routers["api"]["service"] == "api-blue"
+    assert routers["api"]["entryPoints"] == ["web"]
+    assert routers["preview-api"]["service"] == "api-green"
+    assert routers["preview-api"]["entryPoints"] == ["internal"]
+    assert routers["proxy-api"]["entryPoints"] == ["internal"]
+
+
+def test_with_https_users_are_only_served_by_their_domain_with_a_certificate() -> None:
+    servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
+    text = render.routes(environment_of(**PRODUCTION), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
+    api = YAML(typ="safe").load(text)["http"]["routers"]["api"]
+    assert api["rule"] == "Host(`ppm.example.org`) && PathPrefix(`/api`)"
+    assert api["entryPoints"] == ["websecure"]
+    assert api["tls"] == {"certResolver": "letsencrypt"}
