@@ -18,6 +18,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    PlainSerializer,
     PositiveFloat,
     PositiveInt,
     WithJsonSchema,
@@ -40,9 +41,15 @@ def _duration(value: Any) -> Any:
     return value
 
 
+def _written(duration: timedelta) -> str:
+    """Given a duration, return it as an environment's file has it: 90s, 1.5s."""
+    return f"{duration.total_seconds():g}s"
+
+
 Duration = Annotated[
     timedelta,
     BeforeValidator(_duration),
+    PlainSerializer(_written, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30s", "5m"]}),
 ]
 Bytes = Annotated[
@@ -223,8 +230,9 @@ class Environment(Model):
 
     name: Name
     """Set from the file's name."""
-    kind: Literal["hosts", "dev"] = "hosts"
-    """`hosts`: servers over SSH. `dev`: plain Docker Compose on this machine, with hot reload."""
+    kind: Literal["hosts", "lab", "dev"] = "hosts"
+    """`hosts`: servers over SSH. `lab`: throwaway servers that `ppmctl up` boots on this machine.
+    `dev`: plain Docker Compose on this machine, with hot reload."""
     url: str = Field(pattern=r"^https?://[^/\s]+$")
     """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs."""
     hosts: tuple[HostAddress, ...] = ()
@@ -239,7 +247,7 @@ class Environment(Model):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Environment:
-        if self.kind == "hosts" and not self.hosts:
+        if self.kind != "dev" and not self.hosts:
             raise ValueError("`hosts` is empty: name at least one host, or set `kind: dev`")
         names = [host.name for host in self.hosts]
         if twice := {name for name in names if names.count(name) > 1}:

@@ -1,0 +1,106 @@
+"""The peer of the upgrade benchmark: the same stack, in one colour, as `docker compose up -d` runs it.
+
+It has the limits, images and health checks of ours, in a project and on a volume of its own. Its Traefik
+listens on the host's port 443, without TLS: the lab publishes that port, and its own stack does not use it.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import httpx
+from ruamel.yaml import YAML
+
+from deploy import render
+from deploy.host import Host
+from deploy.release import Release
+
+PROJECT = "peer"
+ROUTES = """
+http:
+  routers:
+    api: {entryPoints: [web], rule: PathPrefix(`/api`), service: api}
+    frontend: {entryPoints: [web], rule: PathPrefix(`/`), service: frontend}
+  services:
+    api: {loadBalancer: {servers: [{url: "http://api-blue:8000"}]}}
+    frontend: {loadBalancer: {servers: [{url: "http://frontend-blue:8080"}]}}
+"""
+
+
+@dataclass
+class ComposeStack:
+    """The peer, running."""
+
+    host: Host
+    directory: PurePosixPath
+    file: Path
+    url: str
+
+    def compose(self, *argv: str) -> str:
+        """Run docker compose against the host; return its stdout."""
+        command = ["docker", "-H", f"unix://{self.host.docker_socket}", "compose", "-p", PROJECT, "-f", str(self.file)]
+        return subprocess.run([*command, *argv], check=True, capture_output=True, text=True).stdout
+
+    def write(self, release: Release) -> None:
+        """Write the Compose file for a release, as a user of plain Compose would have it."""
+        stack: dict[str, Any] = YAML(typ="safe").load(render.compose(self.host.environment, release))
+        services = {}
+        for name, service in stack["services"].items():
+            if name == "reverse-proxy" or name.endswith("-blue"):
+                service.pop("profiles", None)
+                service["labels"] = {}
+                services[name] = service
+        services["reverse-proxy"]["ports"] = ["443:8000"]
+        services["reverse-proxy"]["volumes"][0]["source"] = str(self.directory)
+        services["api-blue"]["environment"]["MIGRATE_AT_START"] = "true"
+        stack |= {"name": PROJECT, "services": services}
+        with self.file.open("w") as out:
+            YAML().dump(stack, out)
+
+    def token(self) -> str:
+        """Return an API token."""
+        return self.compose("exec", "-T", "api-blue", "ppm", "token", "create", "bench").strip().splitlines()[-1]
+
+    def upgrade(self) -> None:
+        """What the manual says: change the release, `docker compose up -d`, wait until it is healthy."""
+        before = httpx.get(f"{self.url}/api/system").headers["X-PPM-Release"]
+        text = self.file.read_text()
+        self.file.write_text(text.replace(before, f"{before}-next"))
+        self.compose("up", "-d", "--wait")
+
+
+@contextmanager
+def compose_stack(host: Host, release: Release) -> Iterator[ComposeStack]:
+    """Yield the peer, up and answering; take it away with its volume."""
+    directory = host.environment.directory / "peer"
+    port = next(h.port for h in host.environment.hosts if h.name == host.name) - 2200 + 8400
+    with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as scratch:
+        stack = ComposeStack(host, directory, Path(scratch) / "compose.yaml", f"http://localhost:{port}")
+        host.write(directory / "routes.yaml", ROUTES)
+        stack.write(release)
+        try:
+            stack.compose("up", "-d", "--wait")
+            _await_answer(f"{stack.url}/api/system")
+            yield stack
+        finally:
+            stack.compose("down", "--volumes", "--timeout", "5")
+            host.run(["rm", "-rf", str(directory)])
+
+
+def _await_answer(url: str) -> None:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(url).status_code == 200:
+                return
+        except httpx.HTTPError:
+            pass
+        time.sleep(0.2)
+    raise TimeoutError(f"{url} did not answer")
