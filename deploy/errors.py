@@ -54,7 +54,7 @@ class PpmctlError(Exception):
         step: str | None = None,
         host: str | None = None,
         seen: str | None = None,
-        next: str | None = None,  # noqa: A002 (the field's name in --json)
+        next: str | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -65,7 +65,13 @@ class PpmctlError(Exception):
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the ``--json`` form: {error, step, host, seen, next}."""
-        return {"error": self.message, "step": self.step, "host": self.host, "seen": self.seen, "next": self.next}
+        return {
+            "error": self.message,
+            "step": self.step,
+            "host": self.host,
+            "seen": self.seen,
+            "next": self.next,
+        }
 
 
 class ConfigError(PpmctlError):
