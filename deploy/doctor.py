@@ -1,0 +1,246 @@
+"""What is off, here and on the hosts, and how to mend it. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict
+
+from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
+from deploy.host import Host
+from deploy.tasks.daemonjson import PATH, change
+
+if TYPE_CHECKING:
+    from deploy.config import Environment, HostAddress
+
+MIN_ENGINE = (20, 10)
+MIN_FREE = 2 << 30
+"""Bytes on the disk of Docker and of the environment: images, backups, logs."""
+MAX_CLOCK_OFFSET = 2.0
+HERE = "this machine"
+_MIB = 1 << 20
+
+
+class Check(BaseModel):
+    """One thing that was looked at."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    where: str
+    """A host's name, or "this machine"."""
+    name: str
+    ok: bool
+    found: str
+    wanted: str
+    fix: str
+    """What to do when it is not ok: a command, or a sentence that names one."""
+
+
+@dataclass(frozen=True)
+class _Tool:
+    """A program of this machine, and how it tells its version."""
+
+    name: str
+    argv: Sequence[str]
+    oldest: tuple[int, ...]
+    fix: str
+
+
+_BUILD_TOOLS = (
+    _Tool("Docker engine", ("docker", "version", "--format", "{{.Server.Version}}"), MIN_ENGINE, "ppmctl engine"),
+    _Tool("buildx", ("docker", "buildx", "version"), (0, 10), "ppmctl engine"),
+)
+_TOOLS = (
+    # Before 2.24 Compose knows no inline configs, and asks engines for what 20.10 has not.
+    _Tool("Compose", ("docker", "compose", "version", "--short"), (2, 24), "ppmctl engine"),
+    _Tool("SSH client", ("ssh", "-V"), (7, 6), "Install OpenSSH's client: apt-get install openssh-client"),
+    _Tool("git", ("git", "--version"), (2,), "Install git: apt-get install git"),
+)
+
+
+def examine(environment: Environment) -> list[Check]:
+    """Look at this machine and at every host, all at once; return what was found, this machine first."""
+    tools = [*(_BUILD_TOOLS if environment.images.source == "build" else ()), *_TOOLS]
+    with ThreadPoolExecutor(max_workers=len(tools) + len(environment.hosts)) as pool:
+        here = [pool.submit(_tool, tool) for tool in tools]
+        there = [pool.submit(_host, environment, address) for address in environment.hosts]
+        return [job.result() for job in here] + [check for job in there for check in job.result()]
+
+
+def _tool(tool: _Tool) -> Check:
+    said = ""
+    if shutil.which(tool.argv[0]):
+        try:
+            done = subprocess.run(
+                tool.argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20, check=False
+            )
+            said = (done.stdout + done.stderr).strip()
+        except subprocess.TimeoutExpired:
+            said = "no answer within 20 s"
+    version = version_in(said)
+    return Check(
+        where=HERE,
+        name=tool.name,
+        ok=version >= tool.oldest,
+        found=_dotted(version) or said.partition("\n")[0] or "not installed",
+        wanted=f"{_dotted(tool.oldest)} or newer",
+        fix=tool.fix,
+    )
+
+
+def version_in(text: str) -> tuple[int, ...]:
+    """Return the first version in a text: (20, 10, 24) in "Docker version 20.10.24+dfsg1"; () when there is none."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _host(environment: Environment, address: HostAddress) -> list[Check]:
+    wanted = f"{environment.ssh.user}@{address.address} lets us in"
+    provision = f"ppmctl provision -e {environment.name}"
+
+    def reached(ok: bool, found: str, fix: str) -> Check:
+        return Check(where=address.name, name="SSH", ok=ok, found=found, wanted=wanted, fix=fix)
+
+    try:
+        with Host.connect(environment, address) as host:
+            return [reached(True, "it does", ""), *judge(environment, _look(host))]
+    except HostKeyChanged as error:
+        return [reached(False, error.message, error.next or provision)]
+    except (HostUnreachable, CommandFailed) as error:
+        refused = "Permission denied" in (error.seen or "")
+        return [reached(False, error.seen or error.message, provision if refused else error.next or provision)]
+
+
+# One line for each fact: a name, and what it is. What is missing prints nothing.
+_FACTS = """
+echo "groups $(id -nG)"
+echo "engine $(docker version --format '{{.Server.Version}}' 2>/dev/null)"
+test -e "$2" && echo "daemon $(tr -d '\\n' < "$2")"
+df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
+awk '/^MemAvailable:/ {print "memory", $2}' /proc/meminfo
+test -w "$1" && echo "writable yes"
+ss -ltnH | awk '{n = split($4, a, ":"); print "listening", a[n]}'
+docker ps --filter "label=com.docker.compose.project=$3" --format 'ours {{.Ports}}' 2>/dev/null
+true
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found on a host."""
+
+    host: str
+    lines: tuple[tuple[str, str], ...]
+    """(name, what it is), as the host printed them."""
+    clock_offset: float
+    """Seconds that its clock is ahead of ours."""
+    uncertainty: float
+    """Seconds that the measurement may be wrong."""
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a fact."""
+        return [value for fact, value in self.lines if fact == name]
+
+    def one(self, name: str) -> str:
+        """Return the value of a fact, or nothing."""
+        return next(iter(self.all(name)), "")
+
+
+def _look(host: Host) -> Facts:
+    environment = host.environment
+    argv = ["sh", "-c", _FACTS, "sh", str(environment.directory), PATH, environment.project]
+    printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
+    asked = time.time()
+    clock = float(host.run(["date", "+%s.%N"]).stdout)
+    answered = time.time()
+    return Facts(
+        host=host.name,
+        lines=tuple((name, value.strip()) for name, _, value in printed),
+        clock_offset=clock - (asked + answered) / 2,
+        uncertainty=(answered - asked) / 2,
+    )
+
+
+def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
+    """Given what was found on a host, yield every check of it. Pure."""
+    provision = f"ppmctl provision -e {environment.name}"
+    for look in (_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports):
+        name, ok, found, wanted, fix = look(environment, facts)
+        yield Check(where=facts.host, name=name, ok=ok, found=found, wanted=wanted, fix=fix or provision)
+
+
+_Finding = tuple[str, bool, str, str, str]
+"""Name, ok, found, wanted, fix; without a fix, provisioning is it."""
+
+
+def _group(environment: Environment, facts: Facts) -> _Finding:
+    groups, user = facts.one("groups").split(), environment.ssh.user
+    return "user", "docker" in groups or user == "root", ", ".join(groups), f"{user} is in the group docker", ""
+
+
+def _engine(_environment: Environment, facts: Facts) -> _Finding:
+    version = version_in(facts.one("engine"))
+    wanted = f"{_dotted(MIN_ENGINE)} or newer (25 for start_interval of health checks)"
+    fix = "Upgrade Docker there" if version else ""
+    return "Docker engine", version >= MIN_ENGINE, facts.one("engine") or "no answer", wanted, fix
+
+
+def _daemon(_environment: Environment, facts: Facts) -> _Finding:
+    wanted = "live-restore, log rotation, no userland proxy"
+    try:
+        wrong = change(facts.one("daemon"))
+    except ValueError as error:
+        return "daemon.json", False, str(error), wanted, f"Mend {PATH} there"
+    return "daemon.json", wrong is None, "; ".join(wrong.differences) if wrong else "as wanted", wanted, ""
+
+
+def _directory(environment: Environment, facts: Facts) -> _Finding:
+    ok = bool(facts.one("writable"))
+    wanted = f"{environment.directory} is writable for {environment.ssh.user}"
+    return "directory", ok, "it is" if ok else "missing, or not writable", wanted, ""
+
+
+def _disk(_environment: Environment, facts: Facts) -> _Finding:
+    free = {mount: int(size) for size, mount in (value.split(" ", 1) for value in facts.all("free"))}
+    least, mount = min(((size, mount) for mount, size in free.items()), default=(0, "?"))
+    fix = f"Free space on {mount} (docker image prune; journalctl --vacuum-size=200M)"
+    return "disk", least >= MIN_FREE, f"{least / _MIB:,.0f} MiB free on {mount}", f"{MIN_FREE / _MIB:,.0f} MiB", fix
+
+
+def _memory(environment: Environment, facts: Facts) -> _Finding:
+    services = environment.services
+    color = (services.api, services.frontend, services.worker)
+    needed = sum(service.memory * service.replicas for service in color) + services.reverse_proxy.memory
+    free = int(facts.one("memory") or 0) * 1024  # the kernel counts in KiB
+    fix = "Stop what else runs there, lower services.*.memory, or take a larger host"
+    wanted = f"{needed / _MIB:,.0f} MiB: an upgrade starts the new colour beside the old one"
+    return "memory", free >= needed, f"{free / _MIB:,.0f} MiB available", wanted, fix
+
+
+def _clock(_environment: Environment, facts: Facts) -> _Finding:
+    ok = abs(facts.clock_offset) - facts.uncertainty <= MAX_CLOCK_OFFSET
+    found = f"{facts.clock_offset:+.2f} s ± {facts.uncertainty:.2f} s against {HERE}"
+    fix = "Compare both with a third clock; where one is wrong: timedatectl, or `provision.time_sync: true`"
+    return "clock", ok, found, f"within {MAX_CLOCK_OFFSET:g} s", fix
+
+
+def _ports(environment: Environment, facts: Facts) -> _Finding:
+    proxy = environment.proxy
+    needed = [proxy.http_port, proxy.internal_port, *([proxy.https_port] if environment.tls else [])]
+    ours = {int(port) for value in facts.all("ours") for port in re.findall(r":(\d+)->", value)}
+    listening = {int(port) for port in facts.all("listening")}
+    taken = [port for port in needed if port in listening - ours]
+    found = ", ".join(f"{port} {'taken' if port in taken else 'ours' if port in ours else 'free'}" for port in needed)
+    fix = f"See who listens: sudo ss -ltnp 'sport = :{taken[0]}'; stop it, or change proxy.*_port" if taken else ""
+    return "ports", not taken, found, "free, or ours", fix

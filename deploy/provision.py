@@ -1,0 +1,137 @@
+"""Provisioning: pyinfra in a process of its own, because gevent's monkey-patching must not reach this one.
+
+The process (``deploy/tasks/__main__.py``) gets the environment as JSON, writes a :class:`ProvisionReport` as JSON to
+its standard output, and a line for whatever it begins to change to its standard error.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable
+from threading import Thread
+from typing import IO
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from deploy.config import Environment
+from deploy.configfile import ROOT
+from deploy.errors import ProvisionError, UsageError
+
+_LAST_LINES = 20
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Operation(_Model):
+    """One thing that a host must have."""
+
+    name: str
+    changed: bool
+    """It was changed; with ``check``: it would be."""
+    ok: bool = True
+    detail: str = ""
+    """What was or would be done, a line each; why it failed."""
+
+
+class HostReport(_Model):
+    """How it went on one host."""
+
+    name: str
+    reached: bool
+    error: str | None = None
+    """Why the host is not as it should be."""
+    operations: tuple[Operation, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is good to know, and no error."""
+    seconds: float = 0.0
+
+    @property
+    def changed(self) -> int:
+        """How many operations changed something, or would."""
+        return sum(operation.changed for operation in self.operations)
+
+
+class ProvisionReport(_Model):
+    """How it went on every host of the environment, in its order."""
+
+    check: bool
+    """Nothing was changed: this is what would be."""
+    hosts: tuple[HostReport, ...]
+
+    @property
+    def changed(self) -> int:
+        """How many operations changed something, or would, on all hosts."""
+        return sum(host.changed for host in self.hosts)
+
+    @property
+    def failed(self) -> tuple[HostReport, ...]:
+        """The hosts that are not as they should be."""
+        return tuple(host for host in self.hosts if host.error)
+
+
+def provision(environment: Environment, *, check: bool, announce: Callable[[str], None]) -> ProvisionReport:
+    """Bring every host to what deployments need (with ``check`` only look); return what changed, and what failed.
+
+    A host that cannot be reached or fails is named in the report, and the others are done. Raises UsageError for an
+    environment without hosts, ProvisionError when pyinfra itself does not run.
+    """
+    if not environment.hosts:
+        raise UsageError(f"the environment {environment.name} has no host to provision")
+    # In a session of its own: without a terminal nothing in it can stop to ask for a password.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "deploy.tasks", *(["--check"] if check else [])],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        said: deque[str] = deque(maxlen=_LAST_LINES)
+        listener = Thread(target=_listen, args=(process.stderr, announce, said), daemon=True)
+        try:
+            listener.start()
+            _send(process.stdin, environment.model_dump_json())
+            output = process.stdout.read()
+            listener.join()
+        except BaseException:
+            process.terminate()
+            raise
+    return _report(output, process.returncode, said)
+
+
+def _send(stdin: IO[str], document: str) -> None:
+    try:
+        with stdin:
+            stdin.write(document)
+    except BrokenPipeError:
+        return  # it ended before it read; what it said on standard error is the reason
+
+
+def _listen(stderr: IO[str], announce: Callable[[str], None], said: deque[str]) -> None:
+    for line in stderr:
+        said.append(line.rstrip("\n"))
+        announce(said[-1])
+
+
+def _report(output: str, status: int, said: deque[str]) -> ProvisionReport:
+    try:
+        if status == 0:
+            return ProvisionReport.model_validate_json(output)
+        why = f"it ended with status {status}"
+    except ValidationError as error:
+        why = str(error)
+    raise ProvisionError(
+        f"pyinfra did not run: {why}",
+        step="provision",
+        seen="\n".join(said) or None,
+        next="ppmctl provision --check; then read what it says",
+    )

@@ -1,0 +1,23 @@
+"""The process that provisions: ``python -m deploy.tasks [--check]``; see deploy/provision.py for what it speaks."""
+
+from __future__ import annotations
+
+from gevent import monkey  # type: ignore[import-untyped]
+
+monkey.patch_all()
+
+import sys  # noqa: E402  (everything below must see the patched library)
+
+from deploy.config import Environment  # noqa: E402
+from deploy.tasks.run import run  # noqa: E402
+
+
+def main() -> None:
+    """Read the environment, provision its hosts, print the report."""
+    environment = Environment.model_validate_json(sys.stdin.read())
+    report = run(environment, check="--check" in sys.argv[1:])
+    sys.stdout.write(report.model_dump_json() + "\n")
+
+
+if __name__ == "__main__":
+    main()

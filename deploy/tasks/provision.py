@@ -1,0 +1,26 @@
+"""Everything that a host needs, in order. From the shell, for the environment that PPMCTL_ENV names:
+
+pyinfra deploy/inventory/inventory.py deploy/tasks/provision.py
+"""
+
+from __future__ import annotations
+
+import pyinfra
+
+from deploy.tasks.base import base
+from deploy.tasks.docker import docker
+from deploy.tasks.ppm import ppm
+from deploy.tasks.ssh import ssh
+
+
+def provision() -> None:
+    """Bring the host that pyinfra is at to the wanted state."""
+    # One call a line: pyinfra's command line orders operations by the lines that they are called from.
+    base()
+    ssh()
+    docker()
+    ppm()
+
+
+if pyinfra.is_cli:
+    provision()

@@ -1,0 +1,89 @@
+"""The user that deploys: whoever may provision may log in as it."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from pyinfra.api.command import QuoteString, StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.facts.files import FileContents
+from pyinfra.facts.server import AuthorizedKeys, Users
+from pyinfra.operations import server
+
+from deploy.tasks.command import Said
+from deploy.tasks.connection import wanted
+
+_BEGIN = "# ppmctl provision: the keys of"
+_END = "# ppmctl provision: end"
+# As that user, so that what it owns and where its links lead are its own affair; the file is replaced as a whole.
+_WRITE = """
+cd "$1" && umask 077 && mkdir -p .ssh && chmod 700 .ssh || exit 1
+new=$(mktemp .ssh/.new.XXXXXX) || exit 1
+trap 'rm -f "$new"' EXIT
+cat > "$new" && sync "$new" && mv -f "$new" .ssh/authorized_keys && sync .ssh
+"""
+
+
+def with_keys(lines: Sequence[str], source: str, keys: Sequence[str]) -> list[str]:
+    """Given the lines of an authorized_keys, return them with the keys of ``source`` in a block at the end.
+
+    The block follows the source: a key that is taken away there goes here too. Lines outside it are kept.
+    """
+    kept, inside = [], False
+    for line in lines:
+        inside = inside or line.startswith(_BEGIN)
+        if not inside:
+            kept.append(line)
+        inside = inside and line != _END
+    return [*kept, f"{_BEGIN} {source}", *keys, _END]
+
+
+def changed_keys(before: Sequence[str], after: Sequence[str]) -> str:
+    """Given the lines before and after, return which keys come and go, by their comments: "+ me@laptop, - you"."""
+
+    def shown(sign: str, lines: Sequence[str], others: Sequence[str]) -> list[str]:
+        keys = [line for line in lines if line and not line.startswith("#") and line not in others]
+        return [f"{sign} {' '.join(line.split()[2:]) or line.split()[0]}" for line in keys]
+
+    return ", ".join(shown("+", after, before) + shown("-", before, after)) or "the same keys"
+
+
+@operation()
+def authorized_keys(user: str, source: str) -> Generator[StringCommand, None, None]:
+    """Let those log in as ``user`` who may log in as ``source``. Raises OperationError when nobody could."""
+    keys = host.get_fact(AuthorizedKeys, user=source)
+    home = (host.get_fact(Users).get(user) or {}).get("home") or f"/home/{user}"
+    before = host.get_fact(FileContents, path=f"{home}/.ssh/authorized_keys") or []
+    if not keys and not before:
+        raise OperationError(
+            f"~{source}/.ssh/authorized_keys holds no key that could be given to {user}; put one there, or into "
+            f"{home}/.ssh/authorized_keys"
+        )
+    after = with_keys(before, source, keys)
+    if after != before:
+        yield Said(
+            StringCommand("runuser -u", user, "-- sh -c", QuoteString(_WRITE), "sh", QuoteString(home)),
+            says=f"write {home}/.ssh/authorized_keys: {changed_keys(before, after)}",
+            stdin="\n".join(after),
+        )
+
+
+@deploy("SSH")
+def ssh() -> None:
+    """Create the user that deploys, with the keys of the one that provisions. When both are one, leave it alone."""
+    login = wanted().ssh
+    if login.user == login.provision_user:
+        return
+    found = host.get_fact(Users).get(login.user)
+    server.user(  # noqa: S604  (the user's shell, and no other)
+        name=f"User {login.user}",
+        user=login.user,
+        shell="/bin/bash",
+        # `*` is no password, and not the lock that some sshd refuse; who is there already keeps what it has.
+        password=None if found else "*",
+        group=found["group"] if found else None,
+    )
+    authorized_keys(name=f"Keys of {login.user}", user=login.user, source=login.provision_user)

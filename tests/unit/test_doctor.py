@@ -1,0 +1,91 @@
+"""What doctor concludes from what it found on a host."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from deploy.doctor import Check, Facts, judge, version_in
+from deploy.tasks.daemonjson import WANTED
+from tests.unit.conftest import environment_of
+
+GIB = 1 << 30
+HEALTHY = {
+    "groups": ["deploy docker"],
+    "engine": ["26.1.5+dfsg1"],
+    "daemon": [json.dumps(WANTED)],
+    "free": [f"{9 * GIB} /", f"{5 * GIB} /var/lib/docker"],
+    "memory": [str(4 << 20)],
+    "writable": ["yes"],
+    "listening": ["22"],
+}
+
+
+def checks(offset: float = 0.0, *, tls: bool = False, **found: list[str]) -> dict[str, Check]:
+    """Return every check of a healthy host on which something else was found."""
+    environment = environment_of()
+    if tls:
+        environment = environment_of(url="https://ppm.example.org", proxy={"letsencrypt_email": "a@example.org"})
+    lines = tuple((name, value) for name, values in (HEALTHY | found).items() for value in values)
+    facts = Facts(host="web-1", lines=lines, clock_offset=offset, uncertainty=0.1)
+    return {check.name: check for check in judge(environment, facts)}
+
+
+def test_a_healthy_host_has_nothing_to_mend() -> None:
+    found = checks()
+    assert all(check.ok for check in found.values())
+    assert {check.where for check in found.values()} == {"web-1"}
+
+
+@pytest.mark.parametrize(
+    ("name", "found", "shown", "fix"),
+    [
+        ("user", {"groups": ["deploy"]}, "deploy", "ppmctl provision -e test"),
+        ("Docker engine", {"engine": [""]}, "no answer", "ppmctl provision -e test"),
+        ("Docker engine", {"engine": ["19.3.1"]}, "19.3.1", "Upgrade Docker there"),
+        ("daemon.json", {"daemon": []}, "live-restore: not set → true", "ppmctl provision -e test"),
+        ("daemon.json", {"daemon": ["{ broken"]}, "line 1", "Mend /etc/docker/daemon.json"),
+        ("directory", {"writable": []}, "missing, or not writable", "ppmctl provision -e test"),
+        ("disk", {"free": [f"{9 * GIB} /", f"{GIB} /mnt/my disk"]}, "1,024 MiB free on /mnt/my disk", "/mnt/my disk"),
+        ("memory", {"memory": [str(512 << 10)]}, "512 MiB available", "lower services.*.memory"),
+        ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
+    ],
+)
+def test_what_is_off_is_shown_with_its_fix(name: str, found: dict[str, Any], shown: str, fix: str) -> None:
+    seen = checks(**found)
+    assert not seen[name].ok
+    assert shown in seen[name].found
+    assert fix in seen[name].fix
+    assert [check.name for check in seen.values() if not check.ok] == [name]
+
+
+def test_ports_of_our_own_proxy_are_not_taken() -> None:
+    ours = ["0.0.0.0:80->8000/tcp, [::]:80->8000/tcp, 127.0.0.1:8081->8081/tcp"]
+    found = checks(listening=["80", "8081"], ours=ours)["ports"]
+    assert found.ok
+    assert found.found == "80 ours, 8081 ours"
+
+
+def test_port_443_matters_only_with_tls() -> None:
+    assert checks(listening=["443"])["ports"].ok
+    assert not checks(listening=["443"], tls=True)["ports"].ok
+
+
+@pytest.mark.parametrize(("offset", "ok"), [(0.0, True), (-2.05, True), (2.2, False), (-30.0, False)])
+def test_a_clock_may_be_off_by_two_seconds_and_what_the_line_makes_uncertain(offset: float, ok: bool) -> None:
+    assert checks(offset)["clock"].ok is ok
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("Docker version 20.10.24+dfsg1, build 5d6db84", (20, 10, 24)),
+        ("github.com/docker/buildx v0.13.1 788433953af1", (0, 13, 1)),
+        ("OpenSSH_9.2p1 Debian-2", (9, 2)),
+        ("Cannot connect to the Docker daemon", ()),
+    ],
+)
+def test_versions_are_found_in_what_programs_say(text: str, version: tuple[int, ...]) -> None:
+    assert version_in(text) == version

@@ -1,0 +1,173 @@
+"""What provisioning decides: daemon.json, keys, packages, how a host is reached."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pyinfra.api.command import FileUploadCommand, StringCommand
+
+from deploy.config import Environment
+from deploy.configfile import ROOT
+from deploy.errors import ProvisionError, UsageError
+from deploy.provision import HostReport, Operation, ProvisionReport, provision
+from deploy.tasks import connection
+from deploy.tasks.command import Said, words
+from deploy.tasks.daemonjson import WANTED, change
+from deploy.tasks.docker import engine_packages
+from deploy.tasks.packages import Installed
+from deploy.tasks.ssh import changed_keys, with_keys
+from tests.unit.conftest import environment_of
+
+KEYS = ["ssh-ed25519 AAAA ann@laptop", "ssh-rsa BBBB bob"]
+keys = st.lists(st.from_regex(r"ssh-ed25519 [A-Z]{4} [a-z]{1,8}", fullmatch=True), max_size=4)
+
+
+def test_a_missing_daemon_json_is_written_whole_and_needs_a_restart() -> None:
+    needed = change(None)
+    assert needed is not None
+    assert json.loads(needed.content) == WANTED
+    assert needed.restart
+    assert "live-restore: not set → true" in needed.differences
+
+
+@pytest.mark.parametrize("text", ["", "\n", "{}"])
+def test_an_empty_daemon_json_is_like_none(text: str) -> None:
+    assert change(text) == change(None)
+
+
+def test_keys_of_daemon_json_that_are_not_ours_stay() -> None:
+    needed = change('{"data-root": "/data/docker", "userland-proxy": true}')
+    assert needed is not None
+    assert json.loads(needed.content) == WANTED | {"data-root": "/data/docker"}
+
+
+def test_values_of_other_keys_are_not_shown() -> None:
+    needed = change('{"proxies": {"http-proxy": "http://user:hush@proxy"}}')
+    assert needed is not None
+    assert "hush" not in " ".join(needed.differences)
+
+
+def test_live_restore_alone_needs_no_restart() -> None:
+    needed = change(json.dumps(WANTED | {"live-restore": False}))
+    assert needed is not None
+    assert not needed.restart
+    assert needed.differences == ("live-restore: false → true",)
+
+
+@pytest.mark.parametrize("text", ["{ broken", "[]", "1"])
+def test_a_daemon_json_that_is_no_object_is_never_replaced(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        change(text)
+
+
+@given(st.dictionaries(st.sampled_from([*WANTED, "dns", "mtu"]), st.sampled_from([None, True, False, "journald", {}])))
+def test_a_changed_daemon_json_needs_no_second_change(found: dict[str, Any]) -> None:
+    needed = change(json.dumps(found))
+    assert change(needed.content if needed else json.dumps(found)) is None
+
+
+def test_keys_that_somebody_added_by_hand_stay() -> None:
+    lines = with_keys(["ssh-ed25519 CCCC ci"], "root", KEYS)
+    assert lines[0] == "ssh-ed25519 CCCC ci"
+    assert lines[2:4] == KEYS
+
+
+def test_a_key_that_the_source_lost_goes() -> None:
+    before = with_keys(["ssh-ed25519 CCCC ci"], "root", KEYS)
+    after = with_keys(before, "root", KEYS[:1])
+    assert KEYS[1] not in after
+    assert changed_keys(before, after) == "- bob"
+
+
+@given(keys, keys, keys)
+def test_writing_the_keys_twice_changes_nothing(own: list[str], first: list[str], second: list[str]) -> None:
+    lines = with_keys(with_keys(own, "root", first), "root", second)
+    assert with_keys(lines, "root", second) == lines
+    assert [line for line in lines if not line.startswith("#")] == own + second
+
+
+@pytest.mark.parametrize(
+    ("name", "major", "packages"),
+    [
+        ("debian", 12, ("docker.io",)),
+        ("debian", 13, ("docker.io", "docker-cli", "docker-compose")),
+        ("ubuntu", 24, ("docker.io", "docker-compose-v2")),
+    ],
+)
+def test_each_distribution_gets_its_own_packages(name: str, major: int, packages: tuple[str, ...]) -> None:
+    assert engine_packages(name, major) == packages
+
+
+def test_only_packages_that_dpkg_calls_installed_count() -> None:
+    output = ["chrony config-files", "docker.io installed", "curl not-installed"]
+    assert Installed().process(output) == {"docker.io"}
+
+
+def test_a_report_shows_the_words_of_a_command_and_never_what_it_writes() -> None:
+    said = Said("cat > /etc/x", says="write /etc/x", stdin="hush")
+    assert words(said) == "write /etc/x"
+    assert "hush" not in str(said)
+    assert words(FileUploadCommand("here", "/etc/y")) == "write /etc/y"
+    assert words(StringCommand("mkdir", "-p", "/srv")) == "mkdir -p /srv"
+
+
+def test_pyinfra_gets_strict_host_keys_and_files_below_the_project() -> None:
+    environment = environment_of(
+        hosts=[{"name": "web-1", "address": "web", "port": 2222}],
+        ssh={"identity_file": "keys/id", "known_hosts_file": "keys/known", "connect_timeout": "3s"},
+    )
+    [(name, data)] = connection.hosts(environment)
+    assert name == "web-1"
+    assert data["ssh_hostname"] == "web"
+    assert data["ssh_port"] == 2222
+    assert data["ssh_user"] == "root"
+    assert data["ssh_strict_host_key_checking"] == "yes"
+    assert data["ssh_key"] == str(ROOT / "keys/id")
+    assert data["ssh_known_hosts_file"] == str(ROOT / "keys/known")
+    assert data["ssh_paramiko_connect_kwargs"]["timeout"] == 3
+    assert Environment.model_validate(data["environment"]) == environment
+
+
+def test_port_user_and_key_are_left_to_the_users_ssh_config_when_the_environment_has_none() -> None:
+    [(_, data)] = connection.hosts(environment_of())
+    assert {"ssh_port", "ssh_key", "ssh_known_hosts_file"}.isdisjoint(data)
+
+
+@pytest.mark.parametrize(("user", "sudo"), [("root", False), ("admin", True)])
+def test_sudo_is_for_everyone_but_root(user: str, sudo: bool) -> None:
+    [(_, data)] = connection.hosts(environment_of(ssh={"provision_user": user}))
+    assert data["_sudo"] is sudo
+
+
+def test_a_report_counts_changes_and_names_failures() -> None:
+    done = Operation(name="a", changed=True)
+    report = ProvisionReport(
+        check=False,
+        hosts=(
+            HostReport(name="one", reached=True, operations=(done, done, Operation(name="b", changed=False))),
+            HostReport(name="two", reached=False, error="no SSH connection"),
+        ),
+    )
+    assert report.changed == 2
+    assert [host.name for host in report.failed] == ["two"]
+
+
+def test_an_environment_without_hosts_cannot_be_provisioned() -> None:
+    with pytest.raises(UsageError, match="no host"):
+        provision(environment_of(kind="dev", hosts=[]), check=True, announce=print)
+
+
+def test_a_process_that_cannot_run_is_an_error_with_what_it_said(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/ls")
+    said: list[str] = []
+    with pytest.raises(ProvisionError, match="status 2") as caught:
+        provision(environment, check=True, announce=said.append)
+    assert caught.value.seen == "\n".join(said)
+    assert said
