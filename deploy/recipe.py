@@ -1,0 +1,81 @@
+"""Images that are made here: one recipe, one reference. Equal recipes are built once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from deploy.engine import build_secrets
+from deploy.errors import BuildError
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+Announce = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an image is built from."""
+
+    tag: str
+    """repository, or repository:version; the reference ends in the recipe's digest."""
+    dockerfile: Path
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    """Build arguments, bases among them: a base that changes changes what is built on it."""
+    context: Path | None = None
+    """The folder that the Dockerfile copies from, if it copies."""
+
+    @property
+    def reference(self) -> str:
+        """The tag with the digest of the Dockerfile, the arguments and each file of the context."""
+        files = [self.dockerfile]
+        if self.context is not None:
+            files += sorted(path for path in self.context.rglob("*") if path.is_file())
+        parts = [f"{key}={value}".encode() for key, value in sorted(self.arguments.items())]
+        for path in files:
+            parts += [path.name.encode(), path.read_bytes()]
+        return tagged(self.tag, *parts)
+
+
+def tagged(tag: str, *parts: bytes) -> str:
+    """Given a tag and what an image is made from, return the tag with a digest of that."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(f"{len(part)}:".encode() + part)
+    return f"{tag}{'-' if ':' in tag else ':'}{digest.hexdigest()[:12]}"
+
+
+def build(docker: DockerClient, recipe: Recipe, announce: Announce) -> str:
+    """Build the image unless the engine has it; return its reference. Raises BuildError with the last lines."""
+    from python_on_whales import DockerException
+
+    reference = recipe.reference
+    if docker.image.exists(reference):
+        return reference
+    announce(f"Building {reference}")
+    tail: deque[str] = deque(maxlen=30)
+    try:
+        lines = docker.buildx.build(
+            recipe.context or recipe.dockerfile.parent,
+            file=recipe.dockerfile,
+            build_args=dict(recipe.arguments),
+            load=True,
+            progress="plain",
+            secrets=build_secrets(),
+            stream_logs=True,
+            tags=[reference],
+        )
+        tail.extend(line.rstrip() for line in cast("Iterator[str]", lines))
+    except DockerException as failed:
+        raise BuildError(
+            f"the image {recipe.tag} did not build",
+            step="bases",
+            seen="\n".join(tail),
+            next=f"Mend {recipe.dockerfile.name}, or what it needs from the network, and run the command again",
+        ) from failed
+    return reference
