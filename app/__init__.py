@@ -1,0 +1,1 @@
+"""ppm, the project portfolio manager: the application that ppmctl ships with."""

@@ -1,0 +1,61 @@
+"""Errors as problem documents (RFC 9457)."""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse
+
+log = logging.getLogger(__name__)
+
+
+class Problem(HTTPException):
+    """An error with members of its own beside the standard ones."""
+
+    def __init__(self, status: int, detail: str, **members: Any) -> None:
+        super().__init__(status, detail)
+        self.members = members
+
+
+def answer(status: int, detail: str, headers: Any = None, **members: Any) -> JSONResponse:
+    """Return a problem document as a response."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+async def _http(_: Request, error: HTTPException) -> JSONResponse:
+    return answer(error.status_code, error.detail, error.headers, **getattr(error, "members", {}))
+
+
+async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    wrong = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
+    return answer(422, "; ".join(f"{item['field']}: {item['message']}" for item in wrong), errors=wrong)
+
+
+async def _busy(_: Request, error: Exception) -> JSONResponse:
+    log.warning("the database did not answer: %s", error)
+    return answer(503, "the database is busy or not there; try again", {"Retry-After": "1"})
+
+
+async def _crash(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
+    return answer(500, "an error of the application; its log has the details")
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of the application a problem document."""
+    handlers: dict[type[Exception], Any] = {
+        HTTPException: _http,
+        RequestValidationError: _invalid,
+        OperationalError: _busy,
+        PoolTimeout: _busy,
+        Exception: _crash,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)

@@ -1,0 +1,165 @@
+"""The command `ppm`: what runs in the containers, and what an operator asks of them."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from pydantic import ValidationError
+
+if TYPE_CHECKING:
+    from app.database import Database
+    from app.settings import Settings
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+token = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
+health = typer.Typer(no_args_is_help=True, help="Health checks of the containers.")
+app.add_typer(token, name="token")
+app.add_typer(health, name="health")
+Name = Annotated[str, typer.Argument(help="What the token is called.")]
+
+
+def _settings() -> Settings:
+    from app.settings import Settings
+
+    settings = Settings()
+    logging.basicConfig(
+        level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it warns of each pass that a long scan skips
+    return settings
+
+
+def _database() -> Database:
+    from app.database import Database
+
+    return Database(_settings().database_url)
+
+
+def _start() -> tuple[Settings, Database]:
+    """Return what a service needs; its database is migrated, if it is to see to that itself."""
+    from app import schema
+
+    settings, database = _settings(), _database()
+    if settings.migrate_at_start:
+        schema.migrate(database)
+    return settings, database
+
+
+def _print(value: Any) -> None:
+    print(json.dumps(value))
+
+
+@app.command()
+def serve() -> None:
+    """Serve the API on port 8000."""
+    from app.serve import serve
+
+    serve(*_start())
+
+
+@app.command()
+def worker() -> None:
+    """Scan repositories on a schedule."""
+    from app.worker.run import run
+
+    run(*_start())
+
+
+@app.command()
+def migrate() -> None:
+    """Apply the migrations that the database lacks; print {from, to, applied, seconds}."""
+    from app import schema
+
+    _print(schema.migrate(_database()))
+
+
+@app.command()
+def migrations() -> None:
+    """Print {current, head, pending}."""
+    from app import schema
+
+    _print(schema.pending(_database()))
+
+
+@app.command()
+def version() -> None:
+    """Print the release, and the version of SQLite."""
+    import os
+    import platform
+
+    from pysqlite3 import dbapi2
+
+    release = os.environ.get("PPM_RELEASE", "dev")
+    _print({"release": release, "sqlite": dbapi2.sqlite_version, "python": platform.python_version()})
+
+
+@token.command("create")
+def token_create(name: Name) -> None:
+    """Print a new token; it is not shown again."""
+    from app import tokens
+
+    print(tokens.create(_database(), name))
+
+
+@token.command("list")
+def token_list() -> None:
+    """Print the names of the tokens."""
+    from app import tokens
+
+    _print(tokens.names(_database()))
+
+
+@token.command("revoke")
+def token_revoke(name: Name) -> None:
+    """Delete a token."""
+    from app import tokens
+
+    tokens.revoke(_database(), name)
+
+
+@health.command("api")
+def health_api() -> None:
+    """Ask this container's /readyz; exit 1 unless it is ready."""
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=5)
+    connection.request("GET", "/readyz")
+    answer = connection.getresponse()
+    print(answer.read().decode())
+    raise typer.Exit(answer.status != 200)
+
+
+@health.command("worker")
+def health_worker() -> None:
+    """Look at this container's heartbeat; exit 1 when there is none or it is old."""
+    from app.worker.heartbeat import STALE_SECONDS, age
+
+    seconds = age(_database())
+    print("no heartbeat yet" if seconds is None else f"last heartbeat {seconds:.0f} s ago")
+    raise typer.Exit(seconds is None or seconds >= STALE_SECONDS)
+
+
+def main() -> None:
+    """Run the command; what a user can mend is said in a sentence, not in a traceback."""
+    from sqlalchemy.exc import OperationalError
+
+    from app.schema import SchemaError
+    from app.tokens import TokenError
+
+    try:
+        app()
+    except ValidationError as error:
+        for item in error.errors():
+            where = ".".join(str(part) for part in item["loc"]).upper()
+            print(f"ppm: {where + ': ' if where else ''}{item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except OperationalError as error:
+        print(f"ppm: the database: {error.orig}; `ppm migrate` makes its tables", file=sys.stderr)
+        raise SystemExit(1) from None
+    except (OSError, SchemaError, TokenError, ValueError) as error:
+        print(f"ppm: {error}", file=sys.stderr)
+        raise SystemExit(1) from None

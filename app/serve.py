@@ -1,0 +1,82 @@
+"""Listen, and leave without losing a request.
+
+On SIGTERM: /readyz says no, streams end, and every response closes its connection, so that clients go
+elsewhere by themselves. A moment later the port closes, open requests end, and the process exits with 0.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from app.api import create_app
+from app.api.state import State
+from app.database import Database
+from app.settings import Settings
+
+HOST, PORT = "0.0.0.0", 8000  # noqa: S104 - a container's own network
+LEAVE_SECONDS = 1.0
+"""How long the port stays open after the signal, for clients that have not noticed yet."""
+KEEP_ALIVE_SECONDS = 120
+"""More than a proxy keeps an idle connection (Traefik: 90): or it would send into one that just closed."""
+LAST_REQUEST_SECONDS = 0.2
+"""How long a connection that was taken may still send its request after the port has closed."""
+log = logging.getLogger(__name__)
+
+
+class Server(uvicorn.Server):
+    """uvicorn, but it says that it leaves before it does, and a signal is a normal end."""
+
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
+        super().__init__(config)
+        self.state = state
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until a signal."""
+        self.loop = asyncio.get_running_loop()
+        await super().serve(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """Begin to leave; a second signal does not wait for anything."""
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.loop.call_soon_threadsafe(self._leave)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, answer those who had come in by then, and only then hang up on whoever is silent."""
+        for server in self.servers:
+            server.close()
+        await asyncio.sleep(LAST_REQUEST_SECONDS)
+        await super().shutdown(sockets)
+
+    def _leave(self) -> None:
+        if self.state.drain.is_set():
+            self.should_exit = True
+            return
+        log.info("leaving: not ready, open requests end")
+        self.state.drain.set()
+        self.loop.call_later(LEAVE_SECONDS, setattr, self, "should_exit", True)
+
+
+def serve(settings: Settings, database: Database) -> None:
+    """Serve the API until SIGTERM or SIGINT."""
+    app = create_app(settings, database)
+    config = uvicorn.Config(
+        app,
+        host=HOST,
+        port=PORT,
+        loop="uvloop",
+        http="httptools",
+        log_config=None,
+        access_log=False,  # the proxy has one
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, settings.drain_seconds - 2),
+    )
+    Server(config, app.state.ppm).run()
+    database.close()

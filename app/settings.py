@@ -1,0 +1,59 @@
+"""Settings from the environment; secrets from files, never from environment values outside development."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SECRETS = Path("/run/secrets")
+MIN_SECRET = 32
+
+
+def _secret(name: str) -> str | None:
+    """Return the content of the file that NAME_FILE names, or of /run/secrets/name; None when there is neither."""
+    path = Path(os.environ.get(f"{name.upper()}_FILE") or SECRETS / name)
+    return path.read_text().strip() if path.is_file() else None
+
+
+class Settings(BaseSettings):
+    """What the containers are told. Requests per minute are limited by the proxy, not here."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore")
+
+    app_env: Literal["development", "test", "production"] = "production"
+    database_url: str = "sqlite:////data/ppm.db"
+    session_secret: SecretStr | None = None
+    scan_interval_minutes: int = Field(default=60, gt=0)
+    cors_origin: str = ""
+    oauth_client_id: str = ""
+    oauth_client_secret: SecretStr | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    ppm_release: str = "dev"
+    drain_seconds: int = Field(default=30, gt=0)
+    migrate_at_start: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Take each secret from its file; drop values of the environment, which `docker inspect` shows."""
+        values = dict(values)
+        for name in ("session_secret", "oauth_client_secret"):
+            if values.get("app_env", "production") != "development":
+                values.pop(name, None)
+            if (found := _secret(name)) is not None:
+                values[name] = found
+        return values
+
+    @model_validator(mode="after")
+    def _needs_its_secret(self) -> Settings:
+        secret = self.session_secret.get_secret_value() if self.session_secret else ""
+        if self.app_env == "production" and len(secret) < MIN_SECRET:
+            raise ValueError(
+                f"the session secret is missing or shorter than {MIN_SECRET} characters: "
+                f"mount it at {SECRETS / 'session_secret'}, or name its file in SESSION_SECRET_FILE"
+            )
+        return self
