@@ -178,9 +178,8 @@ def provision(
     as_json: Json = False,
 ) -> None:
     """Bring the hosts to what deployments need: Docker, a deploy user, directories, time."""
-    from deploy.provision import provision as run
-
     from deploy import show
+    from deploy.provision import provision as run
 
     with _console(quiet=as_json) as console:
         report = run(_load(env), check=check, announce=console.announce)
@@ -194,9 +193,8 @@ def provision(
 @app.command()
 def doctor(env: Env = "lab", as_json: Json = False) -> None:
     """Look for what is off, here and on the hosts, and say how to mend it. Exit code 3 when something is."""
-    from deploy.doctor import examine
-
     from deploy import show
+    from deploy.doctor import examine
 
     found = examine(_load(env))
     if as_json:

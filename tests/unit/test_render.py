@@ -84,8 +84,9 @@ def test_the_proxy_is_not_restarted_by_another_release_of_the_application(
     environment: Environment, images: Images
 ) -> None:
     newer = images.model_copy(update={"api": images.frontend})
-    assert compose_of(environment, images)["services"]["reverse-proxy"] == (
-        compose_of(environment, newer)["services"]["reverse-proxy"]
+    assert (
+        compose_of(environment, images)["services"]["reverse-proxy"]
+        == (compose_of(environment, newer)["services"]["reverse-proxy"])
     )
 
 
@@ -100,9 +101,7 @@ def test_every_service_is_closed(environment: Environment, images: Images) -> No
         assert "/var/run/docker.sock" not in json.dumps(service), name
 
 
-def test_only_the_proxy_publishes_ports_and_its_api_only_on_loopback(
-    environment: Environment, images: Images
-) -> None:
+def test_only_the_proxy_publishes_ports_and_its_api_only_on_loopback(environment: Environment, images: Images) -> None:
     services = compose_of(environment, images)["services"]
     assert [name for name, service in services.items() if "ports" in service] == ["reverse-proxy"]
     assert services["reverse-proxy"]["ports"] == ["80:8000", "127.0.0.1:8081:8081"]
