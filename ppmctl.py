@@ -63,7 +63,9 @@ def _console(*, quiet: bool = False) -> Console:
 
 
 def _print(document: Any) -> None:
-    sys.stdout.write(f"{json.dumps(document, indent=2)}\n")
+    from deploy.redact import redact
+
+    sys.stdout.write(redact(f"{json.dumps(document, indent=2)}\n"))
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -104,7 +106,7 @@ def engine() -> None:
     from deploy.engine import ensure
 
     with _console() as console:
-        ensure(console.announce)
+        ensure(console.say)
 
 
 @app.command()
@@ -324,7 +326,7 @@ def lab_up(
 
 @lab.command("down")
 def lab_down(
-    name: Lab = "lab", purge: Annotated[bool, typer.Option("--purge", help="Key and image too.")] = False
+    name: Lab = "lab", purge: Annotated[bool, typer.Option("--purge", help="Key and state too.")] = False
 ) -> None:
     """Take the hosts away, with all that is on them."""
     from deploy import lab as labs

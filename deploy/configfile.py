@@ -49,7 +49,7 @@ def load(name: str) -> Environment:
     try:
         return Environment.model_validate({**_plain(data), "name": name.removesuffix(_EXAMPLE)})
     except ValidationError as error:
-        found = sorted(_sentences(error, data, shown))
+        found = sorted(_sentences(error, data))
         lines = [f"{shown}:{line}:{column}: {sentence}" for line, column, sentence in found]
         raise ConfigError(
             "\n".join(lines), next=f"Mend {shown}; every key is in docs/configuration.md and `ppmctl config schema`"
@@ -109,14 +109,20 @@ def _plain(value: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    names = {type(None): "nothing", list: "a list", dict: "a mapping", str: "a text", bool: "true or false"}
+    names: dict[type, str] = {
+        type(None): "nothing",
+        list: "a list",
+        dict: "a mapping",
+        str: "a text",
+        bool: "true or false",
+    }
     for kind, name in names.items():
         if isinstance(value, kind):
             return name
     return "a number" if isinstance(value, int | float) else type(value).__name__
 
 
-def _sentences(error: ValidationError, data: Any, shown: str) -> Iterator[tuple[int, int, str]]:
+def _sentences(error: ValidationError, data: Any) -> Iterator[tuple[int, int, str]]:
     for detail in error.errors(include_url=False):
         line, column = _position(data, detail["loc"])
         yield line, column, _sentence(detail)

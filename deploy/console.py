@@ -5,12 +5,13 @@ Colours and bars only on a terminal; in a pipe, one plain line for each thing th
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console as Rich
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
+from deploy.redact import redact
 
 if TYPE_CHECKING:
     from deploy.errors import PpmctlError
@@ -37,7 +38,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._rich.print(text, markup=False, soft_wrap=True)
+        self._rich.print(redact(text), markup=False, soft_wrap=True)
 
     def announce(self, text: str) -> None:
         """Show what is being done: on a terminal in a line that is replaced, else as a line."""
@@ -103,8 +104,3 @@ class Console:
         if self._bar is not None:
             self._bar.stop()
             self._bar = self._task = None
-
-
-def result(text: str) -> None:
-    """Print a result on stdout."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")

@@ -16,6 +16,7 @@ from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
 from deploy.host import Host
 from deploy.plan import Plan, decide
+from deploy.recipe import Announce
 from deploy.release import Release, Source, StepTime
 from deploy.stack import look
 from deploy.upgrade import STEPS, compose_file
@@ -66,7 +67,7 @@ def source() -> Source:
     return Source(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
 
 
-def wanted(environment: Environment, announce: images.Announce) -> tuple[Release, dict[str, secrets.Secret]]:
+def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[str, secrets.Secret]]:
     """Build what the release needs and return it with its secrets. Secrets first: they fail at once."""
     values = secrets.read(environment)
     built = images.build(environment, announce)
@@ -74,7 +75,7 @@ def wanted(environment: Environment, announce: images.Announce) -> tuple[Release
     return render.release(environment, built, versions), values
 
 
-def deploy(environment: Environment, watcher: Watcher, announce: images.Announce, planned: Planned) -> Deployment:
+def deploy(environment: Environment, watcher: Watcher, announce: Announce, planned: Planned) -> Deployment:
     """Bring every host to the release. The first host that fails stops it; those before it are upgraded."""
     began = time.monotonic()
     release, values = wanted(environment, announce)
@@ -111,7 +112,8 @@ def _deploy_host(
         stack = look(host)
         plan = decide(environment, release, stack)
         planned(host.name, plan)
-        sent, steps = 0, ()
+        sent = 0
+        steps: tuple[StepTime, ...] = ()
         if plan.needed:
             preflight.check(host, stack)
             with compose_file(environment, release) as file:

@@ -32,5 +32,5 @@ def _state(found: Found) -> str:
 
 
 def _log(host: Host, found: Found) -> str:
-    log = host.docker.container.logs(found.id, tail=_LINES)
+    log = str(host.docker.container.logs(found.id, tail=_LINES))
     return "\n".join(f"    {line}" for line in log.splitlines())

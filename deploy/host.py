@@ -143,7 +143,7 @@ class Host:
                 f"{self.name}: the host's key is not the one in known_hosts; nothing was sent to it",
                 host=self.name,
                 seen=said,
-                next="Compare the fingerprint with the host's console; only if it is right, renew the known_hosts entry",
+                next="Compare the fingerprint with the host's console; only if it is right, renew it in known_hosts",
             )
         return HostUnreachable(
             f"{self.name}: no SSH connection to {self._destination}",
@@ -244,7 +244,9 @@ class Host:
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
-        assert holder.stdin and holder.stdout and holder.stderr
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stderr is not None
         try:
             said = holder.stdout.readline().decode().strip()
             if said != "held":

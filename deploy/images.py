@@ -13,14 +13,14 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from deploy.configfile import ROOT
-from deploy.errors import BuildError, ShipError
+from deploy.errors import ShipError
+from deploy.recipe import Announce, run_build
 from deploy.release import Images
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from deploy.config import Environment
     from deploy.host import Host
 
-Announce = Callable[[str], None]
 Sent = Callable[[int, int], None]
 """Called with (bytes sent, bytes to send)."""
 _CONTEXTS = {"api": ROOT / "app", "frontend": ROOT / "app" / "ui"}
@@ -64,37 +63,21 @@ def build(environment: Environment, announce: Announce) -> Images:
 
 
 def _image_id(docker: DockerClient, reference: str) -> str:
-    return cast("str", docker.image.inspect(reference).id)
+    return docker.image.inspect(reference).id
 
 
 def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str, str], announce: Announce) -> str:
-    from python_on_whales import DockerException
-
-    from deploy.engine import build_secrets
-
     context = _CONTEXTS[name]
-    declared = (context / "Dockerfile").read_text()
-    tail: deque[str] = deque(maxlen=30)
-    try:
-        for line in docker.buildx.build(
-            context,
-            build_args={key: value for key, value in arguments.items() if f"ARG {key}" in declared},
-            load=True,
-            progress="plain",
-            secrets=build_secrets(),
-            stream_logs=True,
-            tags=[tag],
-        ):
-            tail.append(line.rstrip())
-            if "] RUN " in line or "] COPY " in line:
-                announce(f"{name}: {line.split(' ', 1)[-1].strip()}")
-    except DockerException as failed:
-        raise BuildError(
-            f"the {name} image did not build",
-            step="build",
-            seen="\n".join(tail),
-            next=f"Mend it and try alone: docker buildx build {context.relative_to(ROOT)}",
-        ) from failed
+    dockerfile = context / "Dockerfile"
+    declared = dockerfile.read_text()
+
+    def heard(line: str) -> None:
+        if "] RUN " in line or "] COPY " in line:
+            announce(f"{name}: {line.split(' ', 1)[-1].strip()}")
+
+    wanted = {key: value for key, value in arguments.items() if f"ARG {key}" in declared}
+    remedy = f"Mend it and try alone: ppmctl images build; its Dockerfile: {dockerfile.relative_to(ROOT)}"
+    run_build(docker, tag, context, dockerfile, wanted, remedy=remedy, heard=heard)
     return _image_id(docker, tag)
 
 

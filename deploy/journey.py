@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,12 +33,10 @@ class Arrival(Model):
 
 def up(environment: Environment, console: Console) -> Arrival:
     """Bring the environment up from nothing; what is there already stays as it is."""
-    import time
-
     from deploy.engine import ensure
 
     began = time.monotonic()
-    ensure(console.announce)
+    ensure(console.say)
     if environment.kind == "dev":
         _dev(environment, console.announce).compose.up(detach=True, quiet=True)
         changed = True
@@ -137,8 +137,8 @@ def ship(environment: Environment, console: Console) -> dict[str, int]:
     from deploy.host import Host
 
     built = images.build(environment, console.announce)
-    sent = {}
+    sent: dict[str, int] = {}
     for address in environment.hosts:
         with Host.connect(environment, address) as host:
-            sent[host.name] = images.ship(host, built, lambda n, total, name=host.name: console.sent(name, n, total))
+            sent[host.name] = images.ship(host, built, partial(console.sent, host.name))
     return sent

@@ -105,19 +105,13 @@ def down(environment: Environment, address: HostAddress, *, purge: bool) -> None
         if found:
             host.docker.container.stop(found)
             host.docker.container.remove(found)
-        label = ("label", f"com.docker.compose.project={environment.project}")
-        if networks := host.docker.network.list(filters=[label]):
-            host.docker.network.remove(networks)
-        host.run(
-            [
-                "rm",
-                "-rf",
-                str(environment.directory / "current"),
-                str(environment.directory / "traefik/dynamic/routes.yaml"),
-            ]
-        )
+        label = f"com.docker.compose.project={environment.project}"
+        if networks := host.docker.network.list(filters=[("label", label)]):
+            host.docker.network.remove([*networks])
+        directory = environment.directory
+        host.run(["rm", "-rf", str(directory / "current"), str(directory / "traefik/dynamic/routes.yaml")])
         if purge:
-            if volumes := host.docker.volume.list(filters={"label": "=".join(label[1:])}):
-                host.docker.volume.remove(volumes)
-            script = 'find "$1" -mindepth 2 -delete'
-            host.run(["sh", "-c", script, "sh", str(environment.directory)])
+            if volumes := host.docker.volume.list(filters={"label": label}):
+                host.docker.volume.remove([*volumes])
+            keep = ["-not", "-path", str(directory / "backups" / "*")]
+            host.run(["find", str(directory), "-mindepth", "2", *keep, "-delete"])

@@ -29,6 +29,7 @@ def check(host: Host, stack: Stack) -> None:
     directory = host.environment.directory
     lines = host.run(["sh", "-c", _FACTS, "sh", str(directory)]).stdout.splitlines()
     facts = [line.split() for line in lines]
+    again = f"ppmctl deploy -e {host.environment.name}"
     provision = f"ppmctl provision -e {host.environment.name}"
     if ["writable"] not in facts:
         raise _refuse(host, f"{directory} is missing or not writable for {host.environment.ssh.user}", provision)
@@ -38,7 +39,7 @@ def check(host: Host, stack: Stack) -> None:
             raise _refuse(
                 host,
                 f"only {free} are free on {fact[2]}; an upgrade needs {MIN_FREE >> 20} MiB for images and data",
-                f"Free space there (docker image prune; journalctl --vacuum-size=200M), then: ppmctl deploy -e {host.environment.name}",
+                f"Free space there (docker image prune; journalctl --vacuum-size=200M), then: {again}",
             )
         if fact[0] == "now" and abs(int(fact[1]) - time.time()) > MAX_CLOCK_OFFSET:
             offset = int(fact[1]) - time.time()

@@ -44,7 +44,7 @@ def route(host: Host, stack: Stack, *, live: Color | None, preview: Color | None
     host.write(_path(host), render.routes(host.environment, live=live, preview=preview, servers=servers))
 
 
-def confirm_preview(host: Host, color: Color, release: str, replicas: int, timeout: float) -> str | None:
+def confirm_preview(host: Host, release: str, replicas: int, timeout: float) -> str | None:
     """Wait until each replica answers ready through the preview route; return None, or what was seen last.
 
     The proxy takes its servers in turn, so as many good answers in a row as there are replicas, twice

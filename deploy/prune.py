@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy.release import Images, Record
+from deploy.release import Images, Record, Release
 from deploy.stack import records
 
 if TYPE_CHECKING:
@@ -17,6 +17,12 @@ _REPOSITORY = "ppm"
 def tag(image: str, release: str) -> str:
     """Return the tag that keeps an image of a release on a host."""
     return f"{_REPOSITORY}/{image}:{release}"
+
+
+def keep(host: Host, release: Release) -> None:
+    """Tag the release's images on the host, so that nothing but :func:`prune` removes them."""
+    for image, reference in release.images.by_name().items():
+        host.docker.image.tag(reference, tag(image, release.id))
 
 
 def obsolete(found: Sequence[Record], keep: int) -> list[Record]:

@@ -52,30 +52,46 @@ def tagged(tag: str, *parts: bytes) -> str:
 
 def build(docker: DockerClient, recipe: Recipe, announce: Announce) -> str:
     """Build the image unless the engine has it; return its reference. Raises BuildError with the last lines."""
-    from python_on_whales import DockerException
-
     reference = recipe.reference
     if docker.image.exists(reference):
         return reference
     announce(f"Building {reference}")
+    context, name = recipe.context or recipe.dockerfile.parent, recipe.dockerfile.name
+    remedy = f"Mend {name}, or what it needs from the network, and run the command again"
+    run_build(docker, reference, context, recipe.dockerfile, recipe.arguments, remedy=remedy)
+    return reference
+
+
+def run_build(
+    docker: DockerClient,
+    tag: str,
+    context: Path,
+    dockerfile: Path,
+    arguments: Mapping[str, str],
+    *,
+    remedy: str,
+    heard: Announce = lambda _: None,
+) -> None:
+    """Build an image; each line that the build prints goes to ``heard``.
+
+    Raises BuildError with the last lines, and ``remedy`` as what to do next.
+    """
+    from python_on_whales import DockerException
+
     tail: deque[str] = deque(maxlen=30)
     try:
         lines = docker.buildx.build(
-            recipe.context or recipe.dockerfile.parent,
-            file=recipe.dockerfile,
-            build_args=dict(recipe.arguments),
+            context,
+            file=dockerfile,
+            build_args=dict(arguments),
             load=True,
             progress="plain",
             secrets=build_secrets(),
             stream_logs=True,
-            tags=[reference],
+            tags=[tag],
         )
-        tail.extend(line.rstrip() for line in cast("Iterator[str]", lines))
+        for line in cast("Iterator[str]", lines):
+            tail.append(line.rstrip())
+            heard(line)
     except DockerException as failed:
-        raise BuildError(
-            f"the image {recipe.tag} did not build",
-            step="bases",
-            seen="\n".join(tail),
-            next=f"Mend {recipe.dockerfile.name}, or what it needs from the network, and run the command again",
-        ) from failed
-    return reference
+        raise BuildError(f"the image {tag} did not build", step="build", seen="\n".join(tail), next=remedy) from failed

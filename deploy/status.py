@@ -106,10 +106,11 @@ def _answers(name: str, client: httpx.Client, path: str, release: str | None) ->
 
 def services(environment: Environment, stack: Stack) -> tuple[ServiceStatus, ...]:
     """Return the services that run or should, the live colour's first."""
-    rows = [("reverse-proxy", None, 1)]
+    rows: list[tuple[str, Color | None, int]] = [("reverse-proxy", None, 1)]
     replicas = {"api": environment.services.api.replicas, "frontend": environment.services.frontend.replicas}
-    for color in sorted({c.color for c in stack.containers if c.color}, key=lambda color: color != stack.live):
-        rows += [(role, color, replicas.get(role, 1) if color == stack.live else 0) for role in ROLES]
+    present: set[Color] = {c.color for c in stack.containers if c.color}
+    for live in sorted(present, key=lambda color: color != stack.live):
+        rows += [(role, live, replicas.get(role, 1) if live == stack.live else 0) for role in ROLES]
     found = []
     for role, color, wanted in rows:
         all_of, running = stack.of(role, color), stack.running(role, color)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from deploy import secrets
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.plan import Plan
+from deploy.redact import redact
 from deploy.release import Color, Release, Source, StepTime, journal_line
 from deploy.stack import Stack, look
 
@@ -151,4 +152,4 @@ def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -
 
 def _journal(upgrade: Upgrade, what: str, outcome: str, **more: str) -> None:
     line = journal_line(datetime.now(UTC), upgrade.who, what, outcome, release=upgrade.release.id, **more)
-    upgrade.host.append(upgrade.environment.directory / "journal.jsonl", line)
+    upgrade.host.append(upgrade.environment.directory / "journal.jsonl", redact(line))

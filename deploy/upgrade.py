@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,16 +30,15 @@ if TYPE_CHECKING:
 def ship(upgrade: Upgrade) -> str:
     """Send the layers that the host lacks."""
     host = upgrade.host
-    upgrade.bytes_sent = images.ship(
-        host, upgrade.release.images, lambda sent, total: upgrade.watcher.sent(host.name, sent, total)
-    )
+    upgrade.bytes_sent = images.ship(host, upgrade.release.images, partial(upgrade.watcher.sent, host.name))
+    prune.keep(host, upgrade.release)
     return f"{upgrade.bytes_sent:,} bytes sent" if upgrade.bytes_sent else "every layer is there"
 
 
 def place(upgrade: Upgrade) -> str:
     """Lay the release's files and secrets on the host; both are never edited later."""
     environment, host = upgrade.environment, upgrade.host
-    placed = secrets.place(host, upgrade.release.images.api, upgrade.secrets)
+    placed = secrets.place(host, upgrade.secrets)
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
     return f"{len(files)} files, {placed} new secret versions"
@@ -87,7 +87,7 @@ def await_ready(upgrade: Upgrade) -> str:
     proxy.route(host, upgrade.stack, live=upgrade.stack.live, preview=upgrade.target)
     timeout = environment.upgrade.ready_timeout.total_seconds()
     replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
-    last = proxy.confirm_preview(host, upgrade.target, upgrade.release.id, replicas, timeout)
+    last = proxy.confirm_preview(host, upgrade.release.id, replicas, timeout)
     if last is not None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
