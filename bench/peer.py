@@ -46,7 +46,10 @@ class ComposeStack:
     def compose(self, *argv: str) -> str:
         """Run docker compose against the host; return its stdout."""
         command = ["docker", "-H", f"unix://{self.host.docker_socket}", "compose", "-p", PROJECT, "-f", str(self.file)]
-        return subprocess.run([*command, *argv], check=True, capture_output=True, text=True).stdout
+        done = subprocess.run([*command, *argv], check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"docker compose {' '.join(argv)}: {done.stderr[-2000:]}")
+        return done.stdout
 
     def write(self, release: Release) -> None:
         """Write the Compose file for a release, as a user of plain Compose would have it."""
@@ -66,7 +69,7 @@ class ComposeStack:
 
     def token(self) -> str:
         """Return an API token."""
-        return self.compose("exec", "-T", "api-blue", "ppm", "token", "create", "bench").strip().splitlines()[-1]
+        return self.compose("exec", "-T", "api-blue", "ppm", "token", "create", f"bench-{time.time_ns()}").strip().splitlines()[-1]
 
     def upgrade(self) -> None:
         """What the manual says: change the release, `docker compose up -d`, wait until it is healthy."""

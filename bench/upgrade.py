@@ -84,7 +84,8 @@ def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[dict[str,
 
 def run_ppmctl(environment: Environment) -> tuple[dict[str, Any], Report, dict[str, Any]]:
     """Upgrade the environment with ppmctl, under load."""
-    token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", "ppm", "token", "create", "bench").strip()
+    create = ("ppm", "token", "create", f"bench-{time.time_ns()}")
+    token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
     with changed_checkout() as checkout:
         ppmctl(checkout, "images", "build", "-e", environment.name)
         return measure(

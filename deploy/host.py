@@ -216,7 +216,7 @@ class Host:
                 tar.addfile(member, io.BytesIO(content.encode()))
         script = (
             'set -e; test -d "$1" && exit 0; parent=$(dirname "$1"); tmp=$(mktemp -d "$parent/.new.XXXXXX"); '
-            'trap \'rm -rf "$tmp"\' EXIT; tar -x -C "$tmp"; chmod 755 "$tmp"; sync -f "$tmp"; '
+            'trap \'rm -rf "$tmp"\' EXIT; tar -x -C "$tmp"; chmod 755 "$tmp"; find "$tmp" -exec sync {} +; '
             'mv -T "$tmp" "$1"; sync "$parent"'
         )
         self.run(["sh", "-c", script, "sh", str(path)], input=archive.getvalue())
