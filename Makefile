@@ -25,10 +25,14 @@ lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@$(BIN)/mypy
 	@$(BIN)/yamllint --strict .
 	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
+	@$(BIN)/pytest -q --durations=0 tests/unit/test_render.py -k compose_lint
 
 fmt: setup ## put the code into form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+docs: setup ## write the pages that follow from the code
+	@$(BIN)/python -m docs.generate
 
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
@@ -51,4 +55,4 @@ setup: .venv/.done ## the virtual environment
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down test lint fmt lock setup
+.PHONY: help up down test lint fmt docs lock setup

@@ -312,8 +312,10 @@ Lab = Annotated[str, typer.Argument(help="The lab's name.")]
 @lab.command("up")
 def lab_up(
     name: Lab = "lab",
-    hosts: Annotated[int, typer.Option(min=1, help="How many hosts.")] = 1,
-    offset: Annotated[int, typer.Option(help="Added to every port.")] = 0,
+    hosts: Annotated[
+        int | None, typer.Option(min=1, help="How many hosts; default: as many as there are, else 1.")
+    ] = None,
+    offset: Annotated[int | None, typer.Option(help="Added to every port, for a second lab beside the first.")] = None,
 ) -> None:
     """Boot throwaway hosts."""
     from deploy import lab as labs

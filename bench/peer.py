@@ -69,7 +69,11 @@ class ComposeStack:
 
     def token(self) -> str:
         """Return an API token."""
-        return self.compose("exec", "-T", "api-blue", "ppm", "token", "create", f"bench-{time.time_ns()}").strip().splitlines()[-1]
+        return (
+            self.compose("exec", "-T", "api-blue", "ppm", "token", "create", f"bench-{time.time_ns()}")
+            .strip()
+            .splitlines()[-1]
+        )
 
     def upgrade(self) -> None:
         """What the manual says: change the release, `docker compose up -d`, wait until it is healthy."""

@@ -220,7 +220,7 @@ class Provision(Model):
     """What `ppmctl provision` sets up beyond the minimum."""
 
     docker: Literal["distribution", "docker"] = "distribution"
-    """Packages of the distribution, or Docker's own repository."""
+    """Packages of the distribution, or Docker's own repository. An engine that is there already is kept."""
     time_sync: bool = True
     """Install and start chrony, unless the host already keeps its clock."""
 

@@ -45,7 +45,10 @@ def load(name: str) -> Environment:
     shown = os.path.relpath(path)
     data = _parse(text, shown)
     if not isinstance(data, Mapping):
-        raise ConfigError(f"{shown}:1:1: found {_kind(data)}; an environment is a mapping of keys to values")
+        raise ConfigError(
+            f"{shown}:1:1: found {_kind(data)}; an environment is a mapping of keys to values",
+            next="Begin with a copy of production.example.yaml",
+        )
     try:
         return Environment.model_validate({**_plain(data), "name": name.removesuffix(_EXAMPLE)})
     except ValidationError as error:

@@ -62,6 +62,22 @@ def confirm_preview(host: Host, release: str, replicas: int, timeout: float) -> 
     return _poll(seen, timeout)
 
 
+def confirm_worker(host: Host, release: str, timeout: float) -> str | None:
+    """Wait until the api tells of a worker of this release that lives; return None, or what was seen last."""
+    import httpx
+
+    def seen() -> str | None:
+        try:
+            worker = host.internal.get("/api/system").json().get("worker") or {}
+        except (httpx.HTTPError, ValueError) as error:
+            return f"GET /api/system: {type(error).__name__}: {error}"
+        if worker.get("alive") and worker.get("release") == release:
+            return None
+        return f"GET /api/system: the last worker was of release {worker.get('release')}"
+
+    return _poll(seen, timeout)
+
+
 def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
     """Wait until Traefik has the new servers in force and the public port answers with the new release.
 

@@ -109,7 +109,10 @@ def provisioning(report: ProvisionReport, *, check: bool) -> str:
         changed = [operation for operation in host.operations if operation.changed]
         verb = "would change" if check else "changed"
         lines.append(f"{host.name}: {len(changed) or 'nothing'} {verb} ({host.seconds:.1f} s)")
-        lines += [f"  {operation.name}" for operation in changed]
+        for operation in changed:
+            lines.append(f"  {operation.name}")
+            lines += [f"    {line}" for line in operation.detail.splitlines()]
+        lines += [f"  note: {note}" for note in host.notes]
     return "\n".join(lines) + "\n"
 
 

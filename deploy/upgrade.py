@@ -8,7 +8,6 @@ goes on where this one stopped.
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -100,30 +99,20 @@ def await_ready(upgrade: Upgrade) -> str:
 
 def hand_over_worker(upgrade: Upgrade) -> str:
     """Drain the old worker, then start the new one: never two at once."""
+    host, environment = upgrade.host, upgrade.environment
     old = upgrade.stack.running("worker", other(upgrade.target))
-    _stop(upgrade.host, [c.id for c in old])
+    _stop(host, [c.id for c in old])
     _up(upgrade, f"worker-{upgrade.target}")
-    deadline = time.monotonic() + upgrade.environment.upgrade.ready_timeout.total_seconds()
-    while time.monotonic() < deadline:
-        workers = upgrade.running().running("worker", upgrade.target)
-        if workers and _worker_is_well(upgrade.host, workers[0].id):
-            return workers[0].name
-        time.sleep(0.2)
-    raise NotReady(
-        f"{upgrade.host.name}: the new worker did not begin to work",
-        host=upgrade.host.name,
-        seen=diagnosis.of(upgrade.host, upgrade.running(), upgrade.target, "no heartbeat"),
-    )
-
-
-def _worker_is_well(host: Host, container: str) -> bool:
-    from python_on_whales import DockerException
-
-    try:
-        host.docker.container.execute(container, ["ppm", "health", "worker"])
-    except DockerException:
-        return False
-    return True
+    timeout = environment.upgrade.ready_timeout.total_seconds()
+    last = proxy.confirm_worker(host, upgrade.release.id, timeout)
+    workers = upgrade.running().running("worker", upgrade.target)
+    if last is not None or not workers:
+        raise NotReady(
+            f"{host.name}: the new worker did not begin to work",
+            host=host.name,
+            seen=diagnosis.of(host, upgrade.stack, upgrade.target, last or "its container does not run"),
+        )
+    return workers[0].name
 
 
 def switch(upgrade: Upgrade) -> str:
@@ -162,7 +151,7 @@ def record(upgrade: Upgrade) -> str:
     host.write(directory / "releases" / release.id / "release.json", entry.model_dump_json())
     host.link(directory / "current", f"releases/{release.id}")
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)
-    return f"release {release.id}" + (f", {removed} old ones removed" if removed else "")
+    return f"release {release.id}" + (f"; older ones removed: {removed}" if removed else "")
 
 
 def stop_target(upgrade: Upgrade) -> None:

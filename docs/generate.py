@@ -1,0 +1,103 @@
+"""The pages of the docs that follow from the code. ``make docs`` writes them; a test says when they are old."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import NoneType
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ByteSize
+
+from deploy.config import Environment, Model
+from deploy.configfile import ROOT, schema
+
+if TYPE_CHECKING:
+    from pydantic.fields import FieldInfo
+
+_MARK = "<!-- What follows is written by `make docs`. -->\n"
+_SET_BY_THE_FILE_NAME = "name"
+
+
+def pages() -> dict[Path, str]:
+    """Return {file: content} of everything that follows from the code."""
+    configuration = ROOT / "docs" / "configuration.md"
+    by_hand = configuration.read_text().partition(_MARK)[0]
+    return {
+        ROOT / "deploy" / "inventory" / "environment.schema.json": schema(),
+        configuration: by_hand + _MARK + keys(),
+        ROOT / "docs" / "commands.md": commands(),
+    }
+
+
+def keys() -> str:
+    """Return every key of an environment's file: a Markdown table for each section."""
+    return "".join(_section(path, model) for path, model in _models("", Environment))
+
+
+def _models(path: str, model: type[Model]) -> Iterator[tuple[str, type[Model]]]:
+    yield path, model
+    for name, field in model.model_fields.items():
+        for inner in _inner(field.annotation):
+            yield from _models(f"{path}.{name}".lstrip("."), inner)
+
+
+def _inner(annotation: Any) -> Iterator[type[Model]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _inner(part)
+
+
+def _section(path: str, model: type[Model]) -> str:
+    title = f"`{path}`" if path else "The file"
+    rows = [_row(name, field) for name, field in model.model_fields.items() if path or name != _SET_BY_THE_FILE_NAME]
+    about = f"{model.__doc__}\n\n".replace("``", "`") if path else ""
+    return f"\n### {title}\n\n{about}| key | value | default | |\n| --- | --- | --- | --- |\n{''.join(rows)}"
+
+
+def _row(name: str, field: FieldInfo) -> str:
+    inner = next(_inner(field.annotation), None)
+    description = " ".join((field.description or (inner and inner.__doc__) or "").split()).replace("``", "`")
+    return f"| `{name}` | {_kind(field.annotation)} | {_default(field)} | {description} |\n"
+
+
+def _kind(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return ", ".join(f"`{value}`" for value in get_args(annotation))
+    if get_origin(annotation) is tuple:
+        return "a list"
+    if args := [part for part in get_args(annotation) if part is not NoneType]:
+        return _kind(args[0])
+    words = {"str": "text", "int": "number", "float": "number", "bool": "true, false", "timedelta": "duration"}
+    return words.get(annotation.__name__, "size" if annotation is ByteSize else "a section")
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.default
+    if field.is_required():
+        return "needed"
+    if isinstance(value, BaseModel) or value in (None, ()):
+        return ""
+    if isinstance(value, ByteSize):
+        return f"`{value.human_readable(decimal=False)}`"
+    if hasattr(value, "total_seconds"):
+        return f"`{value.total_seconds():g}s`"
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def commands() -> str:
+    """Return every command with its options, as Markdown."""
+    import typer
+    from typer.cli import get_docs_for_click
+
+    import ppmctl
+
+    command = typer.main.get_command(ppmctl.app)
+    text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="ppmctl", title="Commands")
+    return f"{text.rstrip()}\n"
+
+
+if __name__ == "__main__":
+    for file, content in pages().items():
+        file.write_text(content)

@@ -1,0 +1,133 @@
+"""A site of the tests: an environment on a host of the lab, and ppmctl as a user runs it against that."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from deploy.config import Environment
+from deploy.configfile import ROOT
+from deploy.host import Host
+from deploy.lab import Lab, LabHost, inventory, ssh_command
+
+Done = subprocess.CompletedProcess[str]
+
+
+@dataclass
+class Site:
+    """One environment. Each call of :meth:`configure` writes its YAML anew, as an editor would."""
+
+    name: str
+    lab: Lab
+    number: int
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self.configure()
+
+    @property
+    def host(self) -> LabHost:
+        """The host that the site is on."""
+        return self.lab.hosts[self.number - 1]
+
+    @property
+    def url(self) -> str:
+        """Where users reach it."""
+        return f"http://localhost:{self.host.http_port}"
+
+    @property
+    def directory(self) -> str:
+        """Where it lies on its host."""
+        return f"/srv/ppm/{self.name}"
+
+    @property
+    def environment(self) -> Environment:
+        """The environment as ppmctl reads it."""
+        return Environment.model_validate({**self.values, "name": self.name})
+
+    def configure(self, **changes: Any) -> None:
+        """Write the YAML: what every test has, and ``changes`` to its sections."""
+        there = inventory(self.lab)
+        self.values: dict[str, Any] = {
+            "kind": "hosts",
+            "url": self.url,
+            "hosts": [there["hosts"][self.number - 1]],
+            "ssh": {key: str(ROOT / path) for key, path in there["ssh"].items()},
+            "app": {"rate_limit_per_minute": 1_000_000},
+            "secrets": {"directory": str(self.folder / "secrets")},
+            "upgrade": {"ready_timeout": "60s"},
+        }
+        for section, values in changes.items():
+            if isinstance(values, Mapping):
+                self.values[section] = {**self.values.get(section, {}), **values}
+            else:
+                self.values[section] = values
+        with (self.folder / f"{self.name}.yaml").open("w") as out:
+            YAML().dump(self.values, out)
+
+    def argv(self, command: str, *argv: str, checkout: Path = ROOT) -> list[str]:
+        """Return the argv of a ppmctl command against this site."""
+        return [sys.executable, str(checkout / "ppmctl.py"), *command.split(), "-e", self.name, *argv]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables that ppmctl is run with."""
+        return {**os.environ, "PPMCTL_INVENTORY": str(self.folder)}
+
+    def ppmctl(self, command: str, *argv: str, status: int = 0, checkout: Path = ROOT) -> Done:
+        """Run ppmctl; what it says is shown when its exit code is not the expected one."""
+        done = subprocess.run(
+            self.argv(command, *argv, checkout=checkout),
+            env=self.variables,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=240,
+        )
+        assert done.returncode == status, f"{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def start(self, command: str, *argv: str) -> subprocess.Popen[str]:
+        """Start ppmctl and return the process; its words come on ``stderr``."""
+        return subprocess.Popen(
+            self.argv(command, *argv), env=self.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def json(self, command: str, *argv: str, status: int = 0) -> Any:
+        """Run ppmctl with --json; return the document."""
+        return json.loads(self.ppmctl(command, *argv, "--json", status=status).stdout)
+
+    def root(self, script: str) -> str:
+        """Run a script as root on the host, without ppmctl; return what it prints."""
+        argv = [*ssh_command(self.lab, self.host), script]
+        done = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def connect(self) -> Any:
+        """Return a context manager of a connection, as ppmctl's own."""
+        return Host.connect(self.environment, self.environment.hosts[0])
+
+    def provision(self) -> None:
+        """Bring the host to what deployments need, and make the secrets."""
+        self.ppmctl("provision")
+        self.ppmctl("secrets init")
+
+    def serving(self) -> str:
+        """Return the release that answers users."""
+        status = self.json("status")
+        assert status["healthy"], status["problems"]
+        release: str = status["hosts"][0]["release"]
+        return release
+
+    def token(self, name: str) -> str:
+        """Return a new API token."""
+        return self.ppmctl("exec api", "--", "ppm", "token", "create", name).stdout.strip()

@@ -1,0 +1,154 @@
+"""What a deploy does when all is well, on a real server: first, again, and an upgrade under load."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from bench.ledger import load, lost
+from deploy.upgrade import STEPS
+from tests.lab.site import Site
+
+
+def eventually(check: object, seconds: float = 20) -> bool:
+    assert callable(check)
+    deadline = time.monotonic() + seconds
+    while not check():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_a_second_deploy_of_the_same_tree_does_nothing_and_says_so(live: Site) -> None:
+    before = live.root("docker ps --no-trunc --format '{{.ID}} {{.Names}}'")
+
+    done = live.ppmctl("deploy")
+
+    assert "nothing to do" in done.stdout
+    assert live.root("docker ps --no-trunc --format '{{.ID}} {{.Names}}'") == before
+    again = live.json("deploy")
+    assert again["changed"] is False
+    assert again["bytes_sent"] == 0
+
+
+def test_users_get_the_page_the_api_and_the_release_that_made_them(live: Site) -> None:
+    release = live.serving()
+    token = live.token("reader")
+
+    for path in ("/", "/api/system", "/api/projects", "/nowhere", "/api/nowhere"):
+        answer = httpx.get(f"{live.url}{path}", headers={"Authorization": f"Bearer {token}"})
+        assert answer.headers["X-PPM-Release"] == release, path
+    assert "<div id=" in httpx.get(live.url).text
+    assert httpx.get(f"{live.url}/api/projects").status_code == 401
+
+
+def test_only_the_proxy_listens_and_its_api_only_on_the_loopback(live: Site) -> None:
+    published = live.root("docker ps --format '{{.Names}} {{.Ports}}'").splitlines()
+    listening = {line.split()[0]: line for line in published if "->" in line}
+
+    assert set(listening) == {f"ppm-{live.name}-reverse-proxy-1"}
+    assert re.search(r"127\.0\.0\.1:8081->8081", listening[f"ppm-{live.name}-reverse-proxy-1"])
+    assert not httpx.get(f"{live.url}/api/http/routers").headers.get("content-type", "").startswith("text/plain")
+    assert httpx.get(f"{live.url}/api/rawdata", headers={"Host": "traefik"}).status_code == 404
+
+
+def test_no_secret_is_in_the_environment_or_the_arguments_of_a_container(live: Site) -> None:
+    value = (live.folder / "secrets" / "session_secret").read_text().strip()
+
+    everything = live.root("docker inspect $(docker ps -aq); cat $(find /srv/ppm -type f -not -path '*/secrets/*')")
+
+    assert value not in everything
+    assert value in live.root(f"cat {live.directory}/secrets/session_secret/*")
+    assert live.root(f"stat -c '%a %U' {live.directory}/secrets") == "700 deploy"
+
+
+def test_the_worker_scans_what_was_added(live: Site) -> None:
+    client = httpx.Client(base_url=live.url, headers={"Authorization": f"Bearer {live.token('scanner')}"})
+    project = client.post("/api/projects", json={"url": "http://localhost:9/nowhere.git"}).json()
+
+    def scanned() -> bool:
+        return client.get(f"/api/projects/{project['id']}").json()["scanned_at"] is not None
+
+    assert eventually(scanned, 60)
+    assert client.get(f"/api/projects/{project['id']}").json()["scan_error"]
+
+
+def test_status_releases_logs_and_doctor_say_what_is_there(live: Site) -> None:
+    release = live.serving()
+
+    assert "healthy" in live.ppmctl("status").stdout
+    listed = live.json("releases")
+    assert listed[0]["release"]["id"] == release
+    assert [step["name"] for step in listed[0]["steps"]] == [step.name for step in STEPS[:-1]]
+    assert release in live.ppmctl("releases").stdout
+    assert "reverse-proxy" in live.ppmctl("logs", "--tail", "5").stdout
+    assert "worker" in live.ppmctl("logs worker").stdout
+    assert all(check["ok"] for check in live.json("doctor"))
+
+
+def test_exec_gives_the_exit_code_of_the_command(live: Site) -> None:
+    assert live.ppmctl("exec api", "--", "ppm", "version").stdout.startswith("{")
+    live.ppmctl("exec api", "--", "sh", "-c", "exit 7", status=7)
+    assert "Services:" in live.ppmctl("exec nothing", "--", "true", status=2).stderr
+
+
+def test_the_journal_holds_every_step_of_the_last_deploy(live: Site) -> None:
+    journal = live.root(f"cat {live.directory}/journal.jsonl")
+
+    for step in STEPS:
+        assert f'"what": "{step.name}", "outcome": "begin"' in journal
+    assert '"what": "deploy", "outcome": "done"' in journal
+
+
+def test_what_lies_on_the_host_is_what_render_writes(live: Site, tmp_path: Path) -> None:
+    release = live.serving()
+
+    live.ppmctl("render", "--out", str(tmp_path))
+
+    there = live.root(f"cat {live.directory}/current/compose.yaml")
+    assert (tmp_path / "compose.yaml").read_text().strip() == there
+    assert live.root(f"readlink {live.directory}/current") == f"releases/{release}"
+
+
+@pytest.mark.timeout(240)
+def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: Site, checkout: Path) -> None:
+    before, token = live.serving(), live.token("load")
+    code = checkout / "app" / "api" / "__init__.py"
+    code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
+    live.ppmctl("images build", checkout=checkout)
+
+    with load(live.url, token, rate=100, connections=10) as running:
+        live.ppmctl("deploy", checkout=checkout)
+        report = running.stop()
+
+    assert report.failures == []
+    assert report.requests > 500
+    assert report.slow
+    assert report.events
+    assert asyncio.run(lost(live.url, token, report.acknowledged)) == set()
+    after = live.serving()
+    assert after != before
+    assert set(report.releases) == {before, after}
+    record = live.json("releases")[0]
+    assert record["previous"] == before
+    assert record["bytes_sent"] < 2_000_000, "only the layer with the code is sent"
+
+
+def test_down_leaves_the_data_and_a_deploy_brings_it_back(live: Site) -> None:
+    headers = {"Authorization": f"Bearer {live.token('keeper')}"}
+    kept = {"name": "kept", "url": "https://git.example.org/kept.git"}
+    assert httpx.post(f"{live.url}/api/projects", json=kept, headers=headers).status_code == 201
+
+    live.ppmctl("down", "--yes")
+
+    assert live.root("docker ps -aq") == ""
+    assert "nothing is deployed" in live.ppmctl("status", status=3).stdout
+    live.ppmctl("deploy")
+    names = httpx.get(f"{live.url}/api/projects", params={"name": "kept"}, headers=headers).json()
+    assert names["total"] == 1

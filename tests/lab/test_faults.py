@@ -1,0 +1,228 @@
+"""What goes wrong: each is a clear error with the next command, the old release serves, nothing is half-written."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.ledger import load, lost
+from deploy.upgrade import STEPS
+from tests.lab.site import Done, Site
+
+NAMES = [step.name for step in STEPS]
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(live: Site) -> Iterator[None]:
+    """After each test the site has its old configuration, serves, and deploys."""
+    live.configure()
+    before = live.serving()
+    yield
+    live.configure()
+    assert live.serving() == before, "the old release no longer serves"
+    assert json.loads(live.ppmctl("deploy", "--json").stdout)["release"] == before
+
+
+def says(done: Done, *words: str) -> None:
+    """Check that an error has these words, and a line that says what to do next."""
+    for word in words:
+        assert word in done.stderr, done.stderr
+    assert "next:" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def untouched(live: Site) -> str:
+    """Return what a refused deploy must not change: containers, releases, routes."""
+    return live.root(
+        f"docker ps -a --no-trunc --format '{{{{.ID}}}} {{{{.Status}}}}' | cut -d' ' -f1,2 | sort;"
+        f"ls {live.directory}/releases; cat {live.directory}/traefik/dynamic/*; readlink {live.directory}/current"
+    )
+
+
+def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(live: Site) -> None:
+    live.configure(app={"log_levle": "debug"})
+
+    says(live.ppmctl("deploy", status=2), "live.yaml:", "log_levle", "did you mean `log_level`?")
+
+
+def test_a_wrong_type_is_named_with_what_is_allowed(live: Site) -> None:
+    live.configure(app={"scan_interval_minutes": "often"})
+
+    says(live.ppmctl("deploy", status=2), "app.scan_interval_minutes", "'often'", "integer")
+
+
+def test_a_missing_secret_stops_the_deploy_before_it_begins(live: Site, tmp_path: Path) -> None:
+    before = untouched(live)
+    live.configure(secrets={"directory": str(tmp_path)})
+
+    says(live.ppmctl("deploy", status=2), "session_secret is missing", "ppmctl secrets init -e live")
+    assert untouched(live) == before
+
+
+def test_a_host_that_cannot_be_reached_is_named(live: Site) -> None:
+    live.configure(hosts=[{"name": "dead", "address": "127.0.0.1", "port": 9}])
+
+    done = live.ppmctl("deploy", status=1)
+
+    says(done, "dead: no SSH connection", "Connection refused", "ppmctl doctor -e live")
+    status = live.json("status", status=3)
+    assert "no SSH connection" in status["problems"][0]
+
+
+def test_a_changed_host_key_is_refused(live: Site, tmp_path: Path) -> None:
+    known = Path(live.values["ssh"]["known_hosts_file"]).read_text().split("\n")[0].split()
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", tmp_path / "other"], check=True)
+    key = (tmp_path / "other.pub").read_text()
+    (tmp_path / "known_hosts").write_text(f"{known[0]} {key}")
+    live.configure(ssh={"known_hosts_file": str(tmp_path / "known_hosts")})
+
+    says(live.ppmctl("deploy", status=1), "key is not the one in known_hosts", "HAS CHANGED")
+
+
+def test_an_image_that_does_not_build_shows_what_the_build_said(live: Site, checkout: Path) -> None:
+    before = untouched(live)
+    dockerfile = checkout / "app" / "Dockerfile"
+    dockerfile.write_text(
+        dockerfile.read_text().replace("WORKDIR /srv", "RUN echo no such luck && false\nWORKDIR /srv")
+    )
+
+    says(live.ppmctl("deploy", status=1, checkout=checkout), "did not build", "no such luck")
+    assert untouched(live) == before
+
+
+def test_a_container_that_runs_out_of_memory_is_diagnosed_and_the_old_release_serves(live: Site) -> None:
+    release = live.serving()
+    live.configure(services={"api": {"replicas": 1, "memory": "24MiB", "cpus": 1}}, upgrade={"ready_timeout": "6s"})
+
+    done = live.ppmctl("deploy", status=1)
+
+    says(done, "not ready after 6 s", "killed for its memory limit", f"Release {release} serves")
+
+
+def test_a_container_that_ends_at_once_shows_its_exit_code_and_last_words(live: Site, checkout: Path) -> None:
+    release = live.serving()
+    code = checkout / "app" / "serve.py"
+    code.write_text(f'{code.read_text()}\nraise SystemExit("the flux capacitor is empty")\n')
+    live.configure(upgrade={"ready_timeout": "5s"})
+
+    done = live.ppmctl("deploy", status=1, checkout=checkout)
+
+    says(done, "not ready after 5 s", "the flux capacitor is empty", f"Release {release} serves")
+
+
+def test_a_migration_that_fails_stops_the_deploy_and_the_old_release_serves(live: Site, checkout: Path) -> None:
+    release = live.serving()
+    (checkout / "app/migrations/versions/9999_broken.py").write_text(
+        '"""A broken one."""\n\nrevision = "9999"\ndown_revision = "0001"\ncompatibility = "expand"\n\n\n'
+        'def upgrade() -> None:\n    raise RuntimeError("no such column: moon")\n'
+    )
+
+    done = live.ppmctl("deploy", status=1, checkout=checkout)
+
+    says(done, "no such column: moon", f"Release {release} serves")
+
+
+def test_a_breaking_migration_is_refused_while_the_old_release_serves(live: Site, checkout: Path) -> None:
+    (checkout / "app/migrations/versions/9999_breaking.py").write_text(
+        '"""Drop what the old release reads."""\n\nrevision = "9999"\ndown_revision = "0001"\n\n\n'
+        "def upgrade() -> None:\n    pass\n"
+    )
+
+    says(live.ppmctl("deploy", status=1, checkout=checkout), "cannot run on", "9999 (Drop what the old release reads.)")
+
+
+def test_a_second_deploy_at_the_same_time_is_told_who_holds_the_host(live: Site) -> None:
+    owner = {"who": "ann@desk", "since": "2026-01-01T00:00:00+00:00", "command": "ppmctl deploy -e live"}
+    live.configure(app={"scan_interval_minutes": 7})
+    with live.connect() as host, host.lock(owner):
+        says(live.ppmctl("deploy", status=1), "locked", "ann@desk runs `ppmctl deploy -e live` since 2026-01-01")
+
+
+def test_the_lock_goes_with_the_one_who_was_killed(live: Site) -> None:
+    live.configure(app={"scan_interval_minutes": 11})
+    process = live.start("deploy")
+    _await_step(process, "place")
+    process.kill()
+    process.communicate()
+
+    live.configure()
+    live.ppmctl("deploy")
+
+
+def test_a_taken_port_is_named_before_anything_is_changed(bare: Site) -> None:
+    bare.root("systemd-run --unit=squatter -q python3 -m http.server 80")
+    try:
+        bare.root("for i in $(seq 100); do ss -ltn 'sport = :80' | grep -q LISTEN && exit; sleep 0.1; done; exit 1")
+        says(bare.ppmctl("deploy", status=1), "port 80 is taken", "ss -ltnp")
+    finally:
+        bare.root("systemctl stop squatter")
+    assert bare.root("docker ps -aq; ls /srv/ppm/bare/releases") == ""
+
+
+def test_a_full_disk_is_named_before_anything_is_changed(bare: Site) -> None:
+    bare.root(f"mount -t tmpfs -o size=64m,uid=$(id -u deploy) tmpfs {bare.directory}")
+    try:
+        says(bare.ppmctl("deploy", status=1), "only 64 MiB are free on /srv/ppm/bare", "Free space there")
+    finally:
+        bare.root(f"umount {bare.directory}")
+    assert bare.root("docker ps -aq; ls /srv/ppm/bare/releases") == ""
+
+
+def test_a_disk_that_fills_up_while_images_arrive_leaves_nothing_half_loaded(bare: Site) -> None:
+    bare.root(
+        "systemctl stop docker docker.socket; mkdir -p /small; mount -t tmpfs -o size=1200m tmpfs /small;"
+        "mkdir /small/docker; mount --bind /small/docker /var/lib/docker; systemctl start docker;"
+        "fallocate -l 150M /small/ballast"
+    )
+    try:
+        says(bare.ppmctl("deploy", status=1), "no space left", "Free space on")
+    finally:
+        bare.root("systemctl stop docker docker.socket; umount /var/lib/docker; umount /small; systemctl start docker")
+    assert bare.root("docker ps -aq") == ""
+
+
+@pytest.mark.timeout(400)
+def test_ctrl_c_in_any_step_ends_with_one_release_that_serves_and_loses_nothing(live: Site) -> None:
+    before, token = live.serving(), live.token("interrupter")
+    final = NAMES.index("switch")
+    with load(live.url, token, rate=40, connections=4) as running:
+        for number, step in enumerate(["build", *NAMES[:-1]]):
+            live.configure(app={"scan_interval_minutes": 100 + number})
+            process = live.start("deploy")
+            if step != "build":
+                _await_step(process, step)  # it has ended, so the next one has begun
+            os.kill(process.pid, signal.SIGINT)
+            _, said = process.communicate(timeout=60)
+
+            assert process.returncode in (1, 130), f"{step}: {said}"
+            assert "interrupted" in said
+            assert "Traceback" not in said
+            if step == "build" or NAMES.index(step) < final:
+                assert live.serving() == before, f"after Ctrl-C behind {step}: {said}"
+            else:
+                live.configure()
+                live.ppmctl("deploy")
+        live.configure()
+        live.ppmctl("deploy")
+        report = running.stop()
+
+    assert report.failures == []
+    assert asyncio.run(lost(live.url, token, report.acknowledged)) == set()
+
+
+def _await_step(process: subprocess.Popen[str], name: str) -> None:
+    """Read what a deploy says until a step has ended."""
+    assert process.stderr is not None
+    said = []
+    for line in process.stderr:
+        said.append(line)
+        if f"✓ {name}" in line:
+            return
+    raise AssertionError("".join(said))

@@ -1,0 +1,117 @@
+"""What an environment's file may say, and what a user reads when it says something else."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from deploy.config import Environment
+from deploy.configfile import dump, environments, load
+from deploy.errors import ConfigError
+
+BASE = "url: http://localhost:8101\nhosts:\n  - {name: one, address: 127.0.0.1}\n"
+
+
+@pytest.fixture
+def inventory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PPMCTL_INVENTORY", str(tmp_path))
+    return tmp_path
+
+
+def read(inventory: Path, text: str) -> Environment:
+    (inventory / "test.yaml").write_text(text)
+    return load("test")
+
+
+def error(inventory: Path, text: str) -> str:
+    with pytest.raises(ConfigError) as raised:
+        read(inventory, text)
+    assert raised.value.exit_code == 2
+    assert raised.value.next
+    return raised.value.message
+
+
+@pytest.mark.parametrize("name", ["lab", "dev", "production.example"])
+def test_the_environments_that_are_shipped_are_valid(name: str) -> None:
+    assert load(name).url
+
+
+def test_an_example_is_no_environment() -> None:
+    assert environments() == ["dev", "lab"]
+
+
+def test_an_unknown_key_is_named_with_line_column_and_the_nearest_known_one(inventory: Path) -> None:
+    said = error(inventory, BASE + "app:\n  log_levle: debug\n")
+
+    assert "test.yaml:5:3: unknown key `log_levle` in app; did you mean `log_level`? Allowed:" in said
+
+
+def test_a_key_of_a_list_is_found_too(inventory: Path) -> None:
+    said = error(inventory, "url: http://x\nhosts:\n  - name: one\n    adress: x\n")
+
+    assert "test.yaml:4:5: unknown key `adress` in hosts[0]; did you mean `address`?" in said
+    assert "hosts[0] lacks the key `address`" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("app: {scan_interval_minutes: often}\n", "app.scan_interval_minutes: found 'often'; allowed: "),
+        ("app: {env: live}\n", "app.env: found 'live'; allowed: 'development', 'test' or 'production'"),
+        ("app: [1]\n", "app: found a list"),
+        ("proxy: {http_port: 70000}\n", "proxy.http_port: found 70000"),
+        ("upgrade: {ready_timeout: 30}\n", "a duration needs a unit: write 30s, 30m or 30h"),
+        ("upgrade: {ready_timeout: soon}\n", "not a duration: 'soon'; write a number and a unit"),
+        ("services: {api: {memory: lots, cpus: 1}}\n", "services.api.memory: found 'lots'"),
+        ("services: {worker: {replicas: 2, memory: 64MiB, cpus: 1}}\n", "services.worker.replicas: found 2"),
+        ("images: {source: registry}\n", "`source: registry` needs `registry:`"),
+    ],
+)
+def test_a_wrong_value_says_what_was_found_and_what_is_allowed(inventory: Path, text: str, words: str) -> None:
+    assert words in error(inventory, BASE + text)
+
+
+def test_every_mistake_is_reported_at_once(inventory: Path) -> None:
+    assert len(error(inventory, BASE + "app: {env: live, nope: 1}\n").splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "- a\n", "just words\n"])
+def test_a_file_that_is_no_mapping_is_refused(inventory: Path, text: str) -> None:
+    assert "an environment is a mapping" in error(inventory, text)
+
+
+@pytest.mark.parametrize("text", ["url: [\n", "url: a\nurl: b\n", "a: b: c\n", "\tx: 1\n"])
+def test_broken_yaml_is_refused_with_its_line(inventory: Path, text: str) -> None:
+    assert "test.yaml:" in error(inventory, text)
+
+
+def test_https_needs_an_address_for_the_authority(inventory: Path) -> None:
+    assert "proxy.letsencrypt_email" in error(inventory, BASE.replace("http://", "https://"))
+
+
+def test_two_hosts_of_one_name_are_refused(inventory: Path) -> None:
+    assert "two hosts are called one" in error(inventory, BASE + "  - {name: one, address: x}\n")
+
+
+def test_an_environment_that_is_not_there_names_the_nearest(inventory: Path) -> None:
+    (inventory / "staging.yaml").write_text(BASE)
+    with pytest.raises(ConfigError, match="did you mean staging"):
+        load("stagin")
+
+
+def test_what_config_show_prints_is_the_same_environment(inventory: Path) -> None:
+    environment = read(inventory, BASE + "upgrade: {ready_timeout: 1.5m}\nservices: {api: {memory: 1GiB, cpus: 2}}\n")
+
+    assert environment.upgrade.ready_timeout == timedelta(seconds=90)
+    assert read(inventory, dump(environment)) == environment
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers(), lambda inner: st.lists(inner, max_size=3)))
+def test_nothing_but_a_text_is_taken_for_an_address(value: object) -> None:
+    with pytest.raises(ValidationError):
+        Environment.model_validate({"name": "x", "url": "http://x", "hosts": [{"name": "a", "address": value}]})
