@@ -62,6 +62,17 @@ def build(environment: Environment, announce: Announce) -> Images:
     return Images(**ids, traefik=_image_id(docker, bases["traefik"]))
 
 
+def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
+    """Return the images of a `dev` environment: the bases by name, and `api` for its dependencies."""
+    from deploy.bases import ensure_bases
+    from deploy.engine import local_docker
+
+    docker = local_docker()
+    bases = ensure_bases(environment.images, docker, announce)
+    arguments = {"PYTHON_IMAGE": bases["python"]}
+    return bases | {"api": _build_one(docker, "api", f"ppm/api:{environment.name}", arguments, announce)}
+
+
 def _image_id(docker: DockerClient, reference: str) -> str:
     return docker.image.inspect(reference).id
 

@@ -9,14 +9,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import deployment, operate, render
+from deploy import deployment, images, operate, render
 from deploy.config import Environment, Model
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError
+from deploy.recipe import Announce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from python_on_whales import DockerClient
 
     from deploy.console import Console
@@ -100,26 +99,23 @@ def down(environment: Environment, console: Console, *, purge: bool) -> None:
     console.say(f"{environment.name} is down")
 
 
-def _dev(environment: Environment, announce: Callable[[str], None]) -> DockerClient:
+def _dev(environment: Environment, announce: Announce) -> DockerClient:
     """Return a client for the dev environment's Compose project, rendered under .ppmctl/."""
-    from deploy.bases import ensure_bases
-    from deploy.engine import client, local_docker
+    from deploy.engine import client
 
     directory = ROOT / ".ppmctl" / environment.name
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / render.COMPOSE
-    file.write_text(render.dev(environment, ensure_bases(environment.images, local_docker(), announce)))
+    file.write_text(render.dev(environment, images.build_dev(environment, announce)))
+    # The mount point of the page's packages: the engine would make it root's.
+    (ROOT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
     return client(compose_files=[file], compose_project_name=environment.project)
 
 
-def render_to(environment: Environment, out: Path, announce: Callable[[str], None]) -> list[Path]:
+def render_to(environment: Environment, out: Path, announce: Announce) -> list[Path]:
     """Write what a host would get below ``out``; return the files. Each is replaced as a whole."""
     if environment.kind == "dev":
-        from deploy.bases import ensure_bases
-        from deploy.engine import local_docker
-
-        bases = ensure_bases(environment.images, local_docker(), announce)
-        files = {render.COMPOSE: render.dev(environment, bases)}
+        files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce))}
     else:
         release, _ = deployment.wanted(environment, announce)
         files = render.tree(environment, release)
@@ -133,7 +129,6 @@ def render_to(environment: Environment, out: Path, announce: Callable[[str], Non
 
 def ship(environment: Environment, console: Console) -> dict[str, int]:
     """Build, and send to every host what it lacks; return {host: bytes sent}."""
-    from deploy import images
     from deploy.host import Host
 
     built = images.build(environment, console.announce)

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from deploy import render
 from deploy.config import Environment
+from deploy.configfile import load
 from deploy.release import Images, Release
 from tests.unit.conftest import environment_of
 
@@ -29,15 +30,26 @@ def compose_of(environment: Environment, images: Images) -> dict[str, Any]:
     return YAML(typ="safe").load(text)  # type: ignore[no-any-return]
 
 
+def accept(file: Path) -> None:
+    """Check that docker compose takes the file without a word."""
+    compose = Path(sys.prefix) / "bin" / "docker-compose"
+    done = subprocess.run([compose, "-f", file, "config", "--quiet"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
 def test_docker_compose_accepts_what_is_rendered(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
     environment = environment_of(**changes)
     file = tmp_path / "compose.yaml"
     file.write_text(render.compose(environment, release_of(environment, images)))
-    compose = Path(sys.prefix) / "bin" / "docker-compose"
-    done = subprocess.run([compose, "-f", file, "config", "--quiet"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    accept(file)
+
+
+def test_docker_compose_accepts_what_is_rendered_for_development(tmp_path: Path) -> None:
+    file = tmp_path / "compose.yaml"
+    file.write_text(render.dev(load("dev"), {"api": "an-image", "node": "another"}))
+    accept(file)
 
 
 @pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])

@@ -1,0 +1,268 @@
+import { act, cleanup, fireEvent, render, screen, within } from "@testing-library/react";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
+import type { Project, System } from "./api";
+import { App } from "./App";
+
+const PROJECT: Project = {
+  id: 7,
+  name: "ledger",
+  url: "https://git.test/ledger.git",
+  created_at: "2026-01-01T00:00:00Z",
+  scanned_at: "2026-01-01T00:01:00Z",
+  scan_error: null,
+  last_commit: "0123456789abcdef0123456789abcdef01234567",
+  last_commit_at: "2025-12-31T00:00:00Z",
+  commits: 1234,
+  contributors: 5,
+};
+
+const SYSTEM: System = {
+  release: "r1",
+  since: "2026-01-01T00:00:00Z",
+  database: { revision: "0001", head: "0001" },
+  projects: 1,
+  worker: { name: "w", release: "r1", since: "2026-01-01T00:00:00Z", heartbeat: new Date().toISOString(), alive: true },
+  runs: [],
+};
+
+/** The browser's stream of events, with a test at the other end. */
+class Stream extends EventTarget {
+  static readonly CLOSED = 2;
+  static last: Stream;
+  readyState = 1;
+
+  constructor(readonly url: string) {
+    super();
+    Stream.last = this;
+  }
+
+  send(system: System) {
+    act(() => void this.dispatchEvent(new MessageEvent("system", { data: JSON.stringify(system) })));
+  }
+
+  break() {
+    this.readyState = Stream.CLOSED;
+    act(() => void this.dispatchEvent(new Event("error")));
+  }
+
+  close() {
+    this.readyState = Stream.CLOSED;
+  }
+}
+
+type Answer = [status: number, body?: unknown];
+/** What the API answers by "METHOD path"; anything else is a network error. Filled by each test. */
+let api: Record<string, Answer | ((request: RequestInit) => Answer)>;
+
+async function answer(path: string, request: RequestInit = {}): Promise<Response> {
+  const found = api[`${request.method ?? "GET"} ${path}`];
+  if (!found) throw new TypeError("no route");
+  const [status, body] = typeof found === "function" ? found(request) : found;
+  const type = status < 400 ? "application/json" : "application/problem+json";
+  return new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } });
+}
+
+const FIRST_PAGE = "GET /api/projects?limit=20&offset=0";
+const page = (items: Project[], total = items.length, offset = 0): Answer => [
+  200,
+  { items, total, limit: 20, offset },
+];
+
+function open({ token = "secret" } = {}) {
+  if (token) sessionStorage.setItem("ppm.token", token);
+  render(<App />);
+}
+
+function type(label: string, value: string) {
+  fireEvent.change(screen.getByLabelText(label), { target: { value } });
+}
+
+const press = (name: string) => fireEvent.click(screen.getByRole("button", { name }));
+
+beforeEach(() => {
+  api = {};
+  vi.stubGlobal("fetch", answer);
+  vi.stubGlobal("EventSource", Stream);
+});
+
+afterEach(() => {
+  cleanup();
+  sessionStorage.clear();
+  vi.unstubAllGlobals();
+});
+
+test("without a token the page says how to get one, and asks for no project", () => {
+  open({ token: "" });
+
+  expect(screen.getByText("ppmctl exec api -- ppm token create NAME")).toBeTruthy();
+  expect(screen.queryByRole("alert")).toBeNull();
+});
+
+test("a token that is typed in shows the projects, and stays in this tab", async () => {
+  let sent: string | null = null;
+  api[FIRST_PAGE] = (request) => {
+    sent = new Headers(request.headers).get("Authorization");
+    return page([PROJECT]);
+  };
+  open({ token: "" });
+
+  type("API token", "typed");
+  press("Use token");
+
+  const row = await screen.findByRole("row", { name: /ledger/ });
+  expect(row.textContent).toContain("0123456789");
+  expect(row.textContent).toContain("1,234");
+  expect(sent).toBe("Bearer typed");
+  expect(sessionStorage.getItem("ppm.token")).toBe("typed");
+});
+
+test("a refused token is explained", async () => {
+  api[FIRST_PAGE] = [401, { detail: "the token is unknown or revoked" }];
+  open();
+
+  const alert = await screen.findByRole("alert");
+  expect(alert.textContent).toContain("the token is unknown or revoked");
+  expect(alert.textContent).toContain("ppmctl exec api -- ppm token create NAME");
+});
+
+test("an empty list says what to do", async () => {
+  api[FIRST_PAGE] = page([]);
+  open();
+
+  expect(await screen.findByText(/There is no project yet/)).toBeTruthy();
+});
+
+test("a scan that failed shows why", async () => {
+  api[FIRST_PAGE] = page([{ ...PROJECT, scan_error: "repository not found" }]);
+  open();
+
+  expect(await screen.findByText("repository not found")).toBeTruthy();
+});
+
+test("a list that does not come can be asked for again", async () => {
+  open();
+  expect((await screen.findByRole("alert")).textContent).toContain("does not answer");
+
+  api[FIRST_PAGE] = page([PROJECT]);
+  press("Try again");
+
+  expect(await screen.findByRole("row", { name: /ledger/ })).toBeTruthy();
+  expect(screen.queryByRole("alert")).toBeNull();
+});
+
+test("a project is added, and the list shows it", async () => {
+  api[FIRST_PAGE] = page([]);
+  api["POST /api/projects"] = (request) => {
+    expect(JSON.parse(String(request.body))).toEqual({ url: PROJECT.url });
+    api[FIRST_PAGE] = page([PROJECT]);
+    return [201, PROJECT];
+  };
+  open();
+  await screen.findByText(/There is no project yet/);
+
+  type("Repository", PROJECT.url);
+  press("Add project");
+
+  expect(await screen.findByRole("row", { name: /ledger/ })).toBeTruthy();
+  expect(screen.getByText("Added ledger; the worker scans it soon.")).toBeTruthy();
+});
+
+test("what the API has against a project is shown, and what was typed stays", async () => {
+  api[FIRST_PAGE] = page([]);
+  api["POST /api/projects"] = [409, { detail: "project 3 has the name ledger already" }];
+  open();
+
+  type("Repository", PROJECT.url);
+  press("Add project");
+
+  expect((await screen.findByRole("alert")).textContent).toContain("project 3 has the name ledger already");
+  expect(screen.getByLabelText<HTMLInputElement>("Repository").value).toBe(PROJECT.url);
+});
+
+test("a project is deleted only after a yes", async () => {
+  let deleted = 0;
+  api[FIRST_PAGE] = page([PROJECT]);
+  api["DELETE /api/projects/7"] = () => {
+    deleted += 1;
+    api[FIRST_PAGE] = page([]);
+    return [204];
+  };
+  open();
+  await screen.findByRole("row", { name: /ledger/ });
+
+  press("Delete ledger");
+  press("Keep");
+  expect(deleted).toBe(0);
+  expect(document.activeElement).toBe(screen.getByRole("button", { name: "Delete ledger" }));
+
+  press("Delete ledger");
+  press("Yes, delete");
+  expect(await screen.findByText(/There is no project yet/)).toBeTruthy();
+  expect(deleted).toBe(1);
+});
+
+test("pages are turned", async () => {
+  api[FIRST_PAGE] = page([PROJECT], 21);
+  api["GET /api/projects?limit=20&offset=20"] = page([{ ...PROJECT, id: 8, name: "last" }], 21, 20);
+  open();
+  expect(await screen.findByText("1–20 of 21")).toBeTruthy();
+
+  press("Next");
+
+  expect(await screen.findByRole("row", { name: /last/ })).toBeTruthy();
+  expect(screen.getByRole<HTMLButtonElement>("button", { name: "Next" }).disabled).toBe(true);
+});
+
+test("the system panel follows the stream of events", () => {
+  open({ token: "" });
+  expect(screen.getByText("connecting")).toBeTruthy();
+
+  Stream.last.send(SYSTEM);
+
+  expect(Stream.last.url).toBe("/api/events");
+  expect(screen.getByText("live")).toBeTruthy();
+  const system = within(screen.getByRole("region", { name: "System" }));
+  expect(system.getByText("alive")).toBeTruthy();
+  expect(system.getByText("0001")).toBeTruthy();
+});
+
+test("where the stream does not get through, the page asks", async () => {
+  api["GET /api/system"] = [200, SYSTEM];
+  open({ token: "" });
+
+  Stream.last.break();
+
+  expect(await screen.findByText("updates every few seconds")).toBeTruthy();
+  expect(screen.getByText("alive")).toBeTruthy();
+  Stream.last.break();
+  expect(screen.getByText("updates every few seconds")).toBeTruthy();
+});
+
+test("a stream that breaks is said to be connecting, and what was seen stays", () => {
+  open({ token: "" });
+  Stream.last.send(SYSTEM);
+
+  Stream.last.break();
+
+  expect(screen.getByText("connecting")).toBeTruthy();
+  expect(screen.getByText("alive")).toBeTruthy();
+});
+
+test("an API that does not answer is said to be so", async () => {
+  open({ token: "" });
+
+  Stream.last.break();
+
+  expect(await screen.findByText("the API does not answer")).toBeTruthy();
+});
+
+test("a page of the release before offers to load the new one", () => {
+  open({ token: "" });
+  Stream.last.send(SYSTEM);
+  expect(screen.queryByText(/was upgraded/)).toBeNull();
+
+  Stream.last.send({ ...SYSTEM, release: "r2" });
+
+  expect(screen.getByText(/was upgraded to release r2/)).toBeTruthy();
+  expect(screen.getByRole("button", { name: "Load its page" })).toBeTruthy();
+});

@@ -1,0 +1,11 @@
+#!/bin/sh
+# Start nginx with the release in its headers. It goes into a configuration file, so it must be a plain word.
+set -eu
+case ${PPM_RELEASE:-} in
+    '' | *[!A-Za-z0-9._-]*)
+        echo "start: PPM_RELEASE is not a release's id (letters, digits, '.', '_', '-'): '${PPM_RELEASE:-}'" >&2
+        exit 64
+        ;;
+esac
+sed "s/@RELEASE@/$PPM_RELEASE/" /etc/ppm/nginx.conf > /tmp/nginx.conf
+exec nginx -e stderr -c /tmp/nginx.conf
