@@ -80,6 +80,7 @@ class Host:
         self.name = address.name
         self._sockets = sockets
         self._options = ssh_options(environment, address)
+        self._clients: list[httpx.Client] = []
         self._destination = f"{environment.ssh.user}@{address.address}"
 
     @classmethod
@@ -92,6 +93,8 @@ class Host:
         try:
             yield host
         finally:
+            for client in host._clients:  # ssh does not end before what it forwards does
+                client.close()
             if master.stdin:
                 with suppress(BrokenPipeError):
                     master.stdin.close()
@@ -315,4 +318,6 @@ class Host:
         import httpx
 
         transport = httpx.HTTPTransport(uds=str(self._sockets / socket))
-        return httpx.Client(base_url=base_url, transport=transport, timeout=5)
+        client = httpx.Client(base_url=base_url, transport=transport, timeout=5)
+        self._clients.append(client)
+        return client

@@ -82,9 +82,15 @@ def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str
     dockerfile = context / "Dockerfile"
     declared = dockerfile.read_text()
 
+    steps: dict[str, str] = {}
+
     def heard(line: str) -> None:
-        if "] RUN " in line or "] COPY " in line:
-            announce(f"{name}: {line.split(' ', 1)[-1].strip()}")
+        """Announce a step with its first output: of one that is cached there is none."""
+        number, _, rest = line.strip().partition(" ")
+        if rest.startswith("["):
+            steps[number] = rest
+        elif rest[:1].isdigit() and number in steps:
+            announce(f"{name}: {steps.pop(number)[:100]}")
 
     wanted = {key: value for key, value in arguments.items() if f"ARG {key}" in declared}
     remedy = f"Mend it and try alone: ppmctl images build; its Dockerfile: {dockerfile.relative_to(ROOT)}"

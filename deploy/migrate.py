@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +15,11 @@ if TYPE_CHECKING:
 
     from deploy.host import Host
     from deploy.release import Color
+
+
+_KILLED = 137  # 128 + SIGKILL
+# Compose looks for the files of secrets on this machine; they are on the host.
+_COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
 
 
 class Revision(Model):
@@ -65,10 +71,16 @@ def _ask(host: Host, compose: DockerClient, color: Color, command: str, timeout:
     if done.returncode == 0:
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+    killed = done.returncode == _KILLED
     raise UpgradeError(
         f"{host.name}: `ppm {command}` ended with status {done.returncode} in the new image",
         step="migrate",
         host=host.name,
-        seen="\n".join((done.stderr or done.stdout).strip().splitlines()[-20:]),
-        next="Mend the migration and deploy again; the old release serves",
+        seen="it was killed, most likely for its memory limit" if killed else _last_words(done),
+        next="Raise services.api.memory" if killed else "Mend the migration, then deploy again",
     )
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    lines = [line for line in (done.stderr or done.stdout).strip().splitlines() if not _COMPOSE_WARNING.match(line)]
+    return "\n".join(lines[-20:])

@@ -12,7 +12,7 @@ import pytest
 
 from bench.ledger import load, lost
 from deploy.upgrade import STEPS
-from tests.lab.site import Site
+from tests.site import Site
 
 
 def eventually(check: object, seconds: float = 20) -> bool:
@@ -69,14 +69,15 @@ def test_no_secret_is_in_the_environment_or_the_arguments_of_a_container(live: S
 
 
 def test_the_worker_scans_what_was_added(live: Site) -> None:
-    client = httpx.Client(base_url=live.url, headers={"Authorization": f"Bearer {live.token('scanner')}"})
-    project = client.post("/api/projects", json={"url": "http://localhost:9/nowhere.git"}).json()
+    headers = {"Authorization": f"Bearer {live.token('scanner')}"}
+    with httpx.Client(base_url=live.url, headers=headers) as client:
+        project = client.post("/api/projects", json={"url": "http://localhost:9/nowhere.git"}).json()
 
-    def scanned() -> bool:
-        return client.get(f"/api/projects/{project['id']}").json()["scanned_at"] is not None
+        def scanned() -> bool:
+            return client.get(f"/api/projects/{project['id']}").json()["scanned_at"] is not None
 
-    assert eventually(scanned, 60)
-    assert client.get(f"/api/projects/{project['id']}").json()["scan_error"]
+        assert eventually(scanned, 60)
+        assert client.get(f"/api/projects/{project['id']}").json()["scan_error"]
 
 
 def test_status_releases_logs_and_doctor_say_what_is_there(live: Site) -> None:

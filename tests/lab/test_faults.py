@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 
 from bench.ledger import load, lost
 from deploy.upgrade import STEPS
-from tests.lab.site import Done, Site
+from tests.site import Done, Site
 
 NAMES = [step.name for step in STEPS]
 
@@ -97,13 +98,23 @@ def test_an_image_that_does_not_build_shows_what_the_build_said(live: Site, chec
     assert untouched(live) == before
 
 
-def test_a_container_that_runs_out_of_memory_is_diagnosed_and_the_old_release_serves(live: Site) -> None:
+def test_a_container_that_runs_out_of_memory_is_diagnosed_and_the_old_release_serves(
+    live: Site, checkout: Path
+) -> None:
     release = live.serving()
-    live.configure(services={"api": {"replicas": 1, "memory": "24MiB", "cpus": 1}}, upgrade={"ready_timeout": "6s"})
+    code = checkout / "app" / "serve.py"
+    code.write_text(f'{code.read_text()}\n_hog = b"x" * (1 << 30)\n')
+    live.configure(upgrade={"ready_timeout": "6s"})
 
-    done = live.ppmctl("deploy", status=1)
+    done = live.ppmctl("deploy", status=1, checkout=checkout)
 
     says(done, "not ready after 6 s", "killed for its memory limit", f"Release {release} serves")
+
+
+def test_a_migration_that_runs_out_of_memory_names_the_limit(live: Site) -> None:
+    live.configure(services={"api": {"replicas": 1, "memory": "16MiB", "cpus": 1}})
+
+    says(live.ppmctl("deploy", status=1), "memory limit", "Raise services.api.memory")
 
 
 def test_a_container_that_ends_at_once_shows_its_exit_code_and_last_words(live: Site, checkout: Path) -> None:
@@ -196,9 +207,11 @@ def test_ctrl_c_in_any_step_ends_with_one_release_that_serves_and_loses_nothing(
         for number, step in enumerate(["build", *NAMES[:-1]]):
             live.configure(app={"scan_interval_minutes": 100 + number})
             process = live.start("deploy")
-            if step != "build":
+            if step == "build":
+                _await_child(process, "buildx")
+            else:
                 _await_step(process, step)  # it has ended, so the next one has begun
-            os.kill(process.pid, signal.SIGINT)
+            os.killpg(process.pid, signal.SIGINT)
             _, said = process.communicate(timeout=60)
 
             assert process.returncode in (1, 130), f"{step}: {said}"
@@ -226,3 +239,15 @@ def _await_step(process: subprocess.Popen[str], name: str) -> None:
         if f"✓ {name}" in line:
             return
     raise AssertionError("".join(said))
+
+
+def _await_child(process: subprocess.Popen[str], word: str) -> None:
+    """Wait until the process runs a program with this word among its arguments."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        listed = subprocess.run(
+            ["ps", "-o", "args=", "-g", str(process.pid)], capture_output=True, text=True, check=False
+        )
+        if word in listed.stdout:
+            return
+    raise AssertionError(f"no {word} was run")

@@ -96,9 +96,14 @@ class Site:
         return done
 
     def start(self, command: str, *argv: str) -> subprocess.Popen[str]:
-        """Start ppmctl and return the process; its words come on ``stderr``."""
+        """Start ppmctl in a process group of its own, as a shell does; its words come on ``stderr``."""
         return subprocess.Popen(
-            self.argv(command, *argv), env=self.variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.argv(command, *argv),
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
 
     def json(self, command: str, *argv: str, status: int = 0) -> Any:

@@ -18,7 +18,7 @@ from tests.lab.labs import (
     lab,
     prepared_lab,
 )
-from tests.lab.site import Site
+from tests.site import Site
 
 __all__ = [
     "docker_cleanup",
