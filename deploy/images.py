@@ -3,21 +3,20 @@
 ``docker load`` skips a layer whose chain id the engine already has, and never opens its file. So an archive
 of manifest, config and the missing layers loads. A host with a containerd image store keeps compressed
 blobs instead and refuses such an archive: then the whole image is sent.
-The chain id is the OCI image specification's: config.md, "Layer ChainID".
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from deploy import imagestore
 from deploy.configfile import ROOT
 from deploy.errors import ShipError
 from deploy.recipe import Announce, run_build
@@ -98,15 +97,6 @@ def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str
     return _image_id(docker, tag)
 
 
-def chain_ids(layers: Sequence[str]) -> list[str]:
-    """Given an image's layers as diff ids, bottom first, return the chain id of each."""
-    chain: list[str] = []
-    for layer in layers:
-        both = f"{chain[-1]} {layer}".encode() if chain else b""
-        chain.append(f"sha256:{hashlib.sha256(both).hexdigest()}" if both else layer)
-    return chain
-
-
 def _layers(docker: DockerClient, references: Collection[str]) -> dict[str, list[str]]:
     """Return {image id: diff ids}, in one call."""
     if not references:
@@ -129,15 +119,19 @@ def ship(host: Host, images: Images, sent: Sent) -> int:
     lacking = {name: id for name, id in images.by_name().items() if id not in there}
     if not lacking:
         return 0
-    known = {chain for layers in _layers(host.docker, there).values() for chain in chain_ids(layers)}
+    known = {chain for layers in _layers(host.docker, there).values() for chain in imagestore.chain_ids(layers)}
     here = local_docker()
     with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
-        whole = Path(scratch) / "images.tar"
-        here.image.save(sorted(set(lacking.values())), output=whole)
-        total = _send(host, whole, known, sent)
+        archive = Path(scratch) / "images.tar"
+        try:
+            imagestore.save(imagestore.root(here), set(lacking.values()), known, archive)
+        except imagestore.Unreadable:
+            here.image.save(sorted(set(lacking.values())), output=archive)
+        total = _send(host, archive, known, sent)
         arrived = {image.id for image in host.docker.image.list()}
         if not set(lacking.values()) <= arrived:
-            total += _send(host, whole, frozenset(), sent)
+            here.image.save(sorted(set(lacking.values())), output=archive)
+            total += _send(host, archive, frozenset(), sent)
             arrived = {image.id for image in host.docker.image.list()}
     if missing := {name for name, id in lacking.items() if id not in arrived}:
         raise ShipError(
@@ -174,7 +168,9 @@ def needless(archive: tarfile.TarFile, known: Collection[str]) -> set[str]:
     for image in json.load(manifest):
         config = archive.extractfile(image["Config"])
         assert config is not None, "the manifest names its config"
-        for file, chain in zip(image["Layers"], chain_ids(json.load(config)["rootfs"]["diff_ids"]), strict=True):
+        for file, chain in zip(
+            image["Layers"], imagestore.chain_ids(json.load(config)["rootfs"]["diff_ids"]), strict=True
+        ):
             (skip if chain in known else needed).add(file)
     return skip - needed
 

@@ -10,7 +10,8 @@ import tarfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.images import chain_ids, needless
+from deploy.images import needless
+from deploy.imagestore import chain_ids
 
 
 def archive_of(*images: list[str]) -> tarfile.TarFile:
