@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from ruamel.yaml import YAML
 
+from bench import POLITE
 from deploy import render
 from deploy.host import Host
 from deploy.release import Release
@@ -45,7 +46,8 @@ class ComposeStack:
 
     def compose(self, *argv: str) -> str:
         """Run docker compose against the host; return its stdout."""
-        command = ["docker", "-H", f"unix://{self.host.docker_socket}", "compose", "-p", PROJECT, "-f", str(self.file)]
+        docker = ["docker", "-H", f"unix://{self.host.docker_socket}"]
+        command = [*POLITE, *docker, "compose", "-p", PROJECT, "-f", str(self.file)]
         done = subprocess.run([*command, *argv], check=False, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"docker compose {' '.join(argv)}: {done.stderr[-2000:]}")

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench import peer
+from bench import POLITE, peer
 from bench.ledger import Report, load, lost
 from deploy.config import Environment
 from deploy.configfile import ROOT
@@ -38,7 +38,7 @@ _ROW = "| {name} | {requests:,} | {failed} | {lost} | {p99_steady:.0f} | {p99:.0
 def ppmctl(checkout: Path, *argv: str) -> str:
     """Run the command line of a checkout; return what it prints on stdout."""
     done = subprocess.run(
-        [sys.executable, str(checkout / "ppmctl.py"), *argv], stdout=subprocess.PIPE, text=True, check=True
+        [*POLITE, sys.executable, str(checkout / "ppmctl.py"), *argv], stdout=subprocess.PIPE, text=True, check=True
     )
     return done.stdout
 
