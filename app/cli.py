@@ -8,7 +8,8 @@ import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from pydantic import ValidationError
+
+from app.errors import PpmError
 
 if TYPE_CHECKING:
     from app.database import Database
@@ -136,30 +137,40 @@ def health_api() -> None:
 @health.command("worker")
 def health_worker() -> None:
     """Look at this container's heartbeat; exit 1 when there is none or it is old."""
-    from app.worker.heartbeat import STALE_SECONDS, age
+    from app.worker.heartbeat import STALE_SECONDS, Heartbeat
 
-    seconds = age(_database())
+    seconds = Heartbeat(_database()).age()
     print("no heartbeat yet" if seconds is None else f"last heartbeat {seconds:.0f} s ago")
     raise typer.Exit(seconds is None or seconds >= STALE_SECONDS)
 
 
 def main() -> None:
     """Run the command; what a user can mend is said in a sentence, not in a traceback."""
-    from sqlalchemy.exc import OperationalError
-
-    from app.schema import SchemaError
-    from app.tokens import TokenError
-
     try:
         app()
-    except ValidationError as error:
-        for item in error.errors():
-            where = ".".join(str(part) for part in item["loc"]).upper()
-            print(f"ppm: {where + ': ' if where else ''}{item['msg'].removeprefix('Value error, ')}", file=sys.stderr)
+    except Exception as error:
+        said = _sentence(error)
+        if said is None:
+            raise
+        print(f"ppm: {said}", file=sys.stderr)
         raise SystemExit(1) from None
-    except OperationalError as error:
-        print(f"ppm: the database: {error.orig}; `ppm migrate` makes its tables", file=sys.stderr)
-        raise SystemExit(1) from None
-    except (OSError, SchemaError, TokenError, ValueError) as error:
-        print(f"ppm: {error}", file=sys.stderr)
-        raise SystemExit(1) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    """Given what went wrong, return what to tell a user; None when it is a bug."""
+    if isinstance(error, (PpmError, OSError)):
+        return str(error)
+    # Not imported before: a health check must cost little, it runs beside what serves.
+    from pydantic import ValidationError
+    from sqlalchemy.exc import DBAPIError
+
+    if isinstance(error, ValidationError):
+        return "; ".join(_wrong_setting(item["loc"], item["msg"]) for item in error.errors())
+    if isinstance(error, DBAPIError):
+        return f"the database: {error.orig}" + ("; run `ppm migrate`" if "no such table" in str(error.orig) else "")
+    return None
+
+
+def _wrong_setting(location: tuple[int | str, ...], message: str) -> str:
+    where = ".".join(map(str, location)).upper()
+    return f"{where + ': ' if where else ''}{message.removeprefix('Value error, ')}"

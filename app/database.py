@@ -16,6 +16,8 @@ from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
+from app.errors import PpmError
+
 BUSY_TIMEOUT = 10.0
 """Seconds that a writer waits for one of another process."""
 POOL_SIZE = 8
@@ -63,7 +65,7 @@ def _file(url: str) -> Path | None:
     if parsed.get_backend_name() != "sqlite":
         return None
     if not parsed.database or parsed.database == ":memory:":
-        raise ValueError("DATABASE_URL: SQLite needs a file, as in sqlite:////data/ppm.db")
+        raise PpmError("DATABASE_URL: SQLite needs a file, as in sqlite:////data/ppm.db")
     return Path(parsed.database)
 
 

@@ -22,12 +22,13 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 
 from app.database import Database
+from app.errors import PpmError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 _FLOOR = "schema_floor"
 
 
-class SchemaError(Exception):
+class SchemaError(PpmError):
     """The migrations cannot be applied."""
 
 

@@ -13,10 +13,12 @@ import socket
 from types import FrameType
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from app.api import create_app
 from app.api.state import State
 from app.database import Database
+from app.listener import let_in_the_last, listen
 from app.settings import Settings
 
 HOST, PORT = "0.0.0.0", 8000  # noqa: S104 - a container's own network
@@ -24,8 +26,10 @@ LEAVE_SECONDS = 1.0
 """How long the port stays open after the signal, for clients that have not noticed yet."""
 KEEP_ALIVE_SECONDS = 120
 """More than a proxy keeps an idle connection (Traefik: 90): or it would send into one that just closed."""
-LAST_REQUEST_SECONDS = 0.2
-"""How long a connection that was taken may still send its request after the port has closed."""
+LAST_REQUEST_SECONDS = 2.0
+"""How long a client that connected may take to send its first request, once the port has closed."""
+SPARE_SECONDS = 4
+"""Of the time to drain: what passes before open requests are waited for, and after."""
 log = logging.getLogger(__name__)
 
 
@@ -49,10 +53,19 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port, answer those who had come in by then, and only then hang up on whoever is silent."""
+        for listening in sockets or []:
+            await let_in_the_last(listening)
         for server in self.servers:
             server.close()
-        await asyncio.sleep(LAST_REQUEST_SECONDS)
+        until = self.loop.time() + LAST_REQUEST_SECONDS
+        while self._anyone_new() and self.loop.time() < until:
+            await asyncio.sleep(0.01)
         await super().shutdown(sockets)
+
+    def _anyone_new(self) -> bool:
+        """Whether a client has connected and not sent a request yet: it is about to."""
+        connections = self.server_state.connections
+        return any(isinstance(one, HttpToolsProtocol) and one.cycle is None for one in connections)
 
     def _leave(self) -> None:
         if self.state.drain.is_set():
@@ -68,15 +81,14 @@ def serve(settings: Settings, database: Database) -> None:
     app = create_app(settings, database)
     config = uvicorn.Config(
         app,
-        host=HOST,
-        port=PORT,
         loop="uvloop",
-        http="httptools",
+        http=HttpToolsProtocol,
         log_config=None,
         access_log=False,  # the proxy has one
         server_header=False,
+        proxy_headers=False,  # nothing here asks who the client is
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=max(1, settings.drain_seconds - 2),
+        timeout_graceful_shutdown=max(1, settings.drain_seconds - SPARE_SECONDS),
     )
-    Server(config, app.state.ppm).run()
+    Server(config, app.state.ppm).run([listen(HOST, PORT)])
     database.close()

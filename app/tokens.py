@@ -9,13 +9,14 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from app.database import Database
+from app.errors import PpmError
 from app.models import Token
 
 PREFIX = "ppm_"
 """So that a scanner for leaked secrets knows one when it sees it."""
 
 
-class TokenError(Exception):
+class TokenError(PpmError):
     """A token cannot be made or revoked."""
 
 

@@ -17,6 +17,8 @@ from app.api.tokens import require_token
 from app.database import POOL_SIZE, Database
 from app.settings import Settings
 
+MAX_BODY = 64 << 10
+"""Bytes of a request's body: a project is small, and the memory of a container too."""
 THREADS = 4 * POOL_SIZE
 """Handlers that may run at once: as many as have a connection, and writers that wait for their turn."""
 
@@ -38,7 +40,13 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
             yield
 
     app = _Application(
-        title="ppm", lifespan=lifespan, docs_url="/api/docs", openapi_url="/api/openapi.json", redoc_url=None
+        title="ppm",
+        lifespan=lifespan,
+        docs_url="/api/docs",
+        openapi_url="/api/openapi.json",
+        redoc_url=None,
+        redirect_slashes=False,  # it would redirect to http: the proxy ends TLS
+        max_body_size=MAX_BODY,
     )
     app.state.ppm = State(settings, database)
     app.state.trusted_tokens = {}

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Query, Response
+from fastapi import APIRouter, Path, Query, Response
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sqlalchemy import delete, func, select
 from sqlalchemy.exc import IntegrityError
@@ -17,6 +17,9 @@ from app.database import Database
 from app.models import Project
 
 router = APIRouter(prefix="/api/projects", tags=["projects"])
+LARGEST = 2**63 - 1
+"""Of the integers that a database keeps."""
+Id = Annotated[int, Path(ge=1, le=LARGEST)]
 SCHEMES = ("https", "http", "git")
 
 
@@ -27,9 +30,16 @@ def _fetchable(url: str) -> str:
         raise ValueError(f"not a repository's address; it begins with {', '.join(f'{s}://' for s in SCHEMES)}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address with a user or a password is not kept: it would end up in logs and backups")
-    if not url.isprintable() or " " in url:
-        raise ValueError("an address has no spaces or control characters")
-    return url
+    if " " in url:
+        raise ValueError("an address has no spaces")
+    return _printable(url)
+
+
+def _printable(text: str) -> str:
+    """Given a text, return it if every character can be seen."""
+    if not text.isprintable():
+        raise ValueError("there are control characters in it")
+    return text
 
 
 class NewProject(BaseModel):
@@ -39,7 +49,7 @@ class NewProject(BaseModel):
 
     url: Annotated[str, Field(max_length=1000), AfterValidator(_fetchable)]
     """The address that git fetches from; no two projects have the same."""
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)] | None = None
     """Unique; default: host and path of the address."""
 
 
@@ -75,7 +85,7 @@ class Paging(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    offset: Annotated[int, Field(ge=0)] = 0
+    offset: Annotated[int, Field(ge=0, le=LARGEST)] = 0
     name: str | None = None
     """Only the project with this name."""
 
@@ -119,7 +129,7 @@ def index(paging: Annotated[Paging, Query()], state: Given) -> Page:
 
 
 @router.get("/{id}")
-def read(id: int, state: Given) -> ProjectOut:
+def read(id: Id, state: Given) -> ProjectOut:
     """Return one project."""
     with state.database.read() as session:
         project = session.get(Project, id)
@@ -129,7 +139,7 @@ def read(id: int, state: Given) -> ProjectOut:
 
 
 @router.delete("/{id}", status_code=204)
-def remove(id: int, state: Given) -> None:
+def remove(id: Id, state: Given) -> None:
     """Delete a project and the record of its scans."""
     with state.database.write() as session:
         if session.scalar(delete(Project).where(Project.id == id).returning(Project.id)) is None:

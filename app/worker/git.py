@@ -1,4 +1,4 @@
-"""What a repository's default branch holds: a bare mirror without file contents, by the git binary."""
+"""What a repository's default branch holds: a bare mirror of the commits alone, by the git binary."""
 
 from __future__ import annotations
 
@@ -67,13 +67,10 @@ class Git:
         mirror = self.mirror(url)
         try:
             self._fetch(until, mirror, url)
-            lines = self._run(
-                until, "-C", str(mirror), "rev-list", "--no-commit-header", "--format=%H %ct %ae", _BRANCH
-            )
-        except GitError:
+            return self._look(until, mirror)
+        except (GitError, Cancelled):
             shutil.rmtree(mirror, ignore_errors=True)  # it may be what is broken: the next scan begins anew
             raise
-        return _summary(lines)
 
     def mirror(self, url: str) -> Path:
         """Given a repository's address, return where its mirror lies."""
@@ -89,8 +86,17 @@ class Git:
     def _fetch(self, until: float, mirror: Path, url: str) -> None:
         self._run(until, "init", "--quiet", "--bare", str(mirror))
         self._run(until, "-C", str(mirror), "config", "remote.origin.url", url)
-        fetch = ("fetch", "--quiet", "--no-tags", "--force", "--filter=blob:none", "origin", f"+HEAD:{_BRANCH}")
+        fetch = ("fetch", "--quiet", "--no-tags", "--force", "--filter=tree:0", "origin", f"+HEAD:{_BRANCH}")
         self._run(until, *_IN_FOREGROUND, "-C", str(mirror), *fetch)
+
+    def _look(self, until: float, mirror: Path) -> Found:
+        """Return what the fetched branch holds. Git counts: a long history must fit into little memory."""
+        at = ("-C", str(mirror))
+        commit, _, committed = self._run(until, *at, "log", "-1", "--format=%H %ct", _BRANCH).strip().partition(" ")
+        commits = int(self._run(until, *at, "rev-list", "--count", _BRANCH))
+        authors = self._run(until, *at, "shortlog", "--summary", "--group=format:%ae", _BRANCH)
+        addresses = {line.partition("\t")[2].casefold() for line in authors.strip("\n").split("\n")}
+        return Found(commit, _time(committed), commits, len(addresses))
 
     def _run(self, until: float, *argv: str) -> str:
         """Run git in a process group of its own; return what it prints."""
@@ -131,9 +137,9 @@ def _last_line(text: str) -> str:
     return _CREDENTIALS.sub("…@", (fatal or lines or [""])[-1])[:500]
 
 
-def _summary(lines: str) -> Found:
-    """Given `commit time author` of every commit, the newest first, return what they come to."""
-    rows = [line.split(" ", 2) for line in lines.splitlines()]
-    tip, committed = rows[0][0], int(rows[0][1])
-    authors = {row[2].casefold() for row in rows}
-    return Found(tip, datetime.fromtimestamp(committed, UTC), len(rows), len(authors))
+def _time(seconds: str) -> datetime | None:
+    """Given a commit's time, which whoever made it can set to anything, return it; None if it is no date."""
+    try:
+        return datetime.fromtimestamp(int(seconds), UTC)
+    except (OverflowError, OSError, ValueError):
+        return None

@@ -18,7 +18,7 @@ from app.database import Database
 from app.models import now
 from app.settings import Settings
 from app.worker.git import Git
-from app.worker.heartbeat import HEARTBEAT_SECONDS, beat, leave
+from app.worker.heartbeat import HEARTBEAT_SECONDS, Heartbeat
 from app.worker.scans import PASS_SECONDS, Scanner
 
 SCAN_DEADLINE_SECONDS = 300.0
@@ -34,13 +34,13 @@ def run(settings: Settings, database: Database) -> None:
         signal.signal(sort, lambda *_: stop.set())
     if not _fits(database, stop):
         return
-    git = Git(mirrors(database), SCAN_DEADLINE_SECONDS)
-    scanner = Scanner(database, git, settings.ppm_release, timedelta(minutes=settings.scan_interval_minutes))
-    scheduler = _schedule(settings, database, scanner)
+    heartbeat, git = Heartbeat(database), Git(mirrors(database), SCAN_DEADLINE_SECONDS)
+    scanner = Scanner(heartbeat, git, settings.ppm_release, timedelta(minutes=settings.scan_interval_minutes))
+    scheduler = _schedule(heartbeat, scanner)
     log.info("working")
     stop.wait()
     _drain(scheduler, scanner, max(1, settings.drain_seconds - SPARE_SECONDS))
-    leave(database)
+    heartbeat.leave()
     database.close()
     log.info("done")
 
@@ -67,12 +67,13 @@ def _fits(database: Database, stop: threading.Event) -> bool:
     return False
 
 
-def _schedule(settings: Settings, database: Database, scanner: Scanner) -> BackgroundScheduler:
+def _schedule(heartbeat: Heartbeat, scanner: Scanner) -> BackgroundScheduler:
     scheduler = BackgroundScheduler(timezone=UTC)
     # A run that is late is still made, once; the default would skip it after a second.
     every: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": 3600, "next_run_time": now()}
-    arguments = (database, settings.ppm_release)
-    scheduler.add_job(beat, "interval", arguments, seconds=HEARTBEAT_SECONDS, id="heartbeat", **every)
+    scheduler.add_job(
+        heartbeat.beat, "interval", (scanner.release,), seconds=HEARTBEAT_SECONDS, id="heartbeat", **every
+    )
     scheduler.add_job(scanner.run_pass, "interval", seconds=PASS_SECONDS, id="scan", **every)
     scheduler.add_job(scanner.clean, "interval", hours=1, id="clean", **every)
     scheduler.start()

@@ -8,10 +8,9 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import delete, select, update
 
-from app.database import Database
 from app.models import JobRun, Project, now
 from app.worker.git import Cancelled, Found, Git, GitError
-from app.worker.heartbeat import holds_lease, me, take_lease
+from app.worker.heartbeat import Heartbeat
 
 SCAN = "scan"
 PASS_SECONDS = 5
@@ -26,8 +25,9 @@ log = logging.getLogger(__name__)
 class Scanner:
     """Runs passes until it is told to stop; knows whether a scan is in flight."""
 
-    def __init__(self, database: Database, git: Git, release: str, interval: timedelta) -> None:
-        self.database, self.git, self.release, self.interval = database, git, release, interval
+    def __init__(self, heartbeat: Heartbeat, git: Git, release: str, interval: timedelta) -> None:
+        self.heartbeat, self.git, self.release, self.interval = heartbeat, git, release, interval
+        self.database = heartbeat.database
         self.stopping = threading.Event()
         self.idle = threading.Event()
         self.idle.set()
@@ -37,10 +37,10 @@ class Scanner:
         self.idle.clear()
         try:
             due = [] if self.stopping.is_set() else self._due()
-            if not due or not take_lease(self.database, SCAN):
+            if not due or not self.heartbeat.take_lease(SCAN):
                 return
             for id, url in due:
-                if self.stopping.is_set() or not take_lease(self.database, SCAN):
+                if self.stopping.is_set() or not self.heartbeat.take_lease(SCAN):
                     return
                 self._scan(id, url)
                 self.stopping.wait(PAUSE_SECONDS)
@@ -87,7 +87,7 @@ class Scanner:
                 "contributors": found.contributors,
             }
         with self.database.write() as session:
-            if not holds_lease(session, SCAN):
+            if not self.heartbeat.holds_lease(session, SCAN):
                 log.warning("project %s: another worker has taken over; the result is dropped", id)
                 return
             known = session.scalar(update(Project).where(Project.id == id).values(**values).returning(Project.id))
@@ -97,7 +97,7 @@ class Scanner:
             session.add(
                 JobRun(
                     job=SCAN,
-                    worker=me(),
+                    worker=self.heartbeat.worker,
                     release=self.release,
                     project_id=id,
                     started_at=began,

@@ -1,0 +1,117 @@
+"""The command `ppm` as a process: what it prints, and how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from app import schema
+from app.database import Database
+from app.models import Project
+from app.worker.git import Git
+from app.worker.heartbeat import Heartbeat
+from app.worker.run import mirrors
+from tests.unit.app.conftest import until
+from tests.unit.app.gitserver import git_server
+
+ENVIRONMENT = {"PATH": os.environ["PATH"], "APP_ENV": "test", "PPM_RELEASE": "0a1b2c3d4e5f"}
+ARGV = [sys.executable, "-c", "from app.cli import main; main()"]
+
+
+def ppm(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*ARGV, *argv], env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=20, check=False
+    )
+
+
+def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'ppm.db'}"
+    too_early = ppm("token", "create", "ci", DATABASE_URL=url)
+    assert (too_early.returncode, too_early.stderr.splitlines()) == (
+        1,
+        ["ppm: the database: no such table: tokens; run `ppm migrate`"],
+    )
+
+    assert json.loads(ppm("migrate", DATABASE_URL=url).stdout)["applied"] == ["0001"]
+    assert json.loads(ppm("migrations", DATABASE_URL=url).stdout)["pending"] == []
+    token = ppm("token", "create", "ci", DATABASE_URL=url).stdout.strip()
+
+    assert token.startswith("ppm_")
+    again = ppm("token", "create", "ci", DATABASE_URL=url)
+    assert (again.returncode, again.stdout) == (1, "")
+    assert again.stderr.startswith("ppm: a token is called ci already")
+    assert token not in ppm("token", "list", DATABASE_URL=url).stdout
+
+
+def test_help_and_version_need_neither_settings_nor_a_database() -> None:
+    assert "Scan repositories on a schedule." in ppm("--help", APP_ENV="production").stdout
+
+    found = json.loads(ppm("version", APP_ENV="production").stdout)
+    assert found["release"] == "0a1b2c3d4e5f"
+    assert tuple(map(int, found["sqlite"].split("."))) >= (3, 51, 3)
+
+
+@pytest.mark.parametrize(
+    ("environment", "sentence"),
+    [
+        ({"APP_ENV": "production"}, "ppm: the session secret is missing or shorter than 32 characters: mount it at"),
+        ({"DATABASE_URL": "sqlite://"}, "ppm: DATABASE_URL: SQLite needs a file"),
+        ({"DRAIN_SECONDS": "soon"}, "ppm: DRAIN_SECONDS: Input should be a valid integer"),
+        ({"DATABASE_URL": "sqlite:////nowhere/ppm.db"}, "ppm: the database: unable to open database file"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_sentence(environment: dict[str, str], sentence: str) -> None:
+    failed = ppm("token", "list", **environment)
+
+    assert failed.returncode == 1
+    assert failed.stderr.startswith(sentence)
+    assert len(failed.stderr.splitlines()) == 1
+
+
+def test_an_api_that_does_not_listen_is_unhealthy() -> None:
+    failed = ppm("health", "api")
+
+    assert failed.returncode == 1
+    assert "Connection refused" in failed.stderr
+
+
+def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_path: Path, empty: Database) -> None:
+    environment = ENVIRONMENT | {"DATABASE_URL": str(empty.url), "MIGRATE_AT_START": "false"}
+    log = tmp_path / "log"
+    with (
+        git_server(tmp_path) as server,
+        log.open("w") as stderr,
+        subprocess.Popen([*ARGV, "worker"], env=environment, stderr=stderr) as worker,
+    ):
+        until(lambda: "waiting: the database is at nothing, this release needs 0001" in log.read_text())
+        url = server.create("tool.git", "a@example.org")
+        schema.migrate(empty)
+        with empty.write() as session:
+            session.add(Project(name="tool", url=url))
+
+        def scanned() -> bool:
+            with empty.read() as session:
+                return session.get_one(Project, 1).commits == 1
+
+        until(scanned)
+        assert Heartbeat(empty).age() is not None
+        worker.terminate()
+        assert worker.wait(10) == 0
+
+    assert Heartbeat(empty).age() is None
+    assert Git(mirrors(empty), 1).mirror(url).is_dir()
+    assert log.read_text().splitlines()[-1].endswith("done")
+
+
+def test_a_worker_that_waits_can_be_stopped(tmp_path: Path) -> None:
+    environment = ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{tmp_path / 'ppm.db'}", "MIGRATE_AT_START": "false"}
+    with subprocess.Popen([*ARGV, "worker"], env=environment, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr is not None
+        assert "waiting" in worker.stderr.readline()
+        worker.terminate()
+        assert worker.wait(10) == 0

@@ -1,0 +1,108 @@
+"""SQLite in WAL mode: readers never wait, writers take turns."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import func, select, text
+
+from app.database import Database
+from app.errors import PpmError
+from app.models import Project
+
+MANY = 50
+_WRITE_MANY = """
+import sys
+from app.database import Database
+from app.models import Project
+database = Database(sys.argv[1])
+for number in range(int(sys.argv[3])):
+    with database.write() as session:
+        session.add(Project(name=f"{sys.argv[2]}-{number}", url=f"https://example.org/{sys.argv[2]}/{number}"))
+database.close()
+"""
+
+
+def count(database: Database) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(Project)) or 0
+
+
+def pragma(database: Database, name: str) -> object:
+    with database.read() as session:
+        return session.scalar(text(f"PRAGMA {name}"))
+
+
+def test_the_library_has_no_corruption_bug(database: Database) -> None:
+    with database.read() as session:
+        version = session.scalar(text("SELECT sqlite_version()"))
+
+    assert tuple(map(int, version.split("."))) >= (3, 51, 3)
+
+
+@pytest.mark.parametrize(("name", "value"), [("journal_mode", "wal"), ("foreign_keys", 1), ("busy_timeout", 10_000)])
+def test_every_connection_is_set_up(database: Database, name: str, value: object) -> None:
+    assert pragma(database, name) == value
+
+
+def test_an_error_undoes_the_whole_transaction(database: Database) -> None:
+    def fail() -> None:
+        with database.write() as session:
+            session.add(Project(name="lost", url="https://example.org/lost"))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+
+    assert count(database) == 0
+
+
+def test_a_reader_sees_one_state_while_another_writes(database: Database) -> None:
+    with database.read() as reading:
+        before = reading.scalar(select(func.count()).select_from(Project))
+        with database.write() as session:
+            session.add(Project(name="new", url="https://example.org/new"))
+        assert reading.scalar(select(func.count()).select_from(Project)) == before
+
+    assert count(database) == 1
+
+
+def test_a_reader_cannot_write_by_accident(database: Database) -> None:
+    with database.read() as session:
+        session.add(Project(name="lost", url="https://example.org/lost"))
+        session.flush()
+
+    assert count(database) == 0
+
+
+def test_processes_and_threads_that_write_at_once_lose_nothing(database: Database) -> None:
+    argv = [sys.executable, "-c", _WRITE_MANY, str(database.url)]
+    processes = [subprocess.Popen([*argv, name, str(MANY)]) for name in ("first", "second")]
+
+    def write(thread: int) -> None:
+        for number in range(MANY):
+            with database.write() as session:
+                session.add(Project(name=f"t{thread}-{number}", url=f"https://example.org/t{thread}/{number}"))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(write, range(4)))
+
+    assert [process.wait(20) for process in processes] == [0, 0]
+    assert count(database) == 6 * MANY
+
+
+def test_closing_folds_the_log_into_the_file(database: Database) -> None:
+    database.close()
+
+    assert database.file is not None
+    assert {path.name for path in database.file.parent.iterdir()} == {"ppm.db", "ppm.db.migrating"}
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])
+def test_a_database_in_memory_is_refused(url: str) -> None:
+    with pytest.raises(PpmError, match="SQLite needs a file"):
+        Database(url)

@@ -1,0 +1,70 @@
+"""Settings: secrets come from files alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from app.settings import MIN_SECRET, Settings
+
+SECRET = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "session_secret"
+    file.write_text(f"{SECRET}\n")
+    monkeypatch.setenv("SESSION_SECRET_FILE", str(file))
+    return file
+
+
+@pytest.mark.usefixtures("secret")
+def test_the_secret_is_what_its_file_says() -> None:
+    settings = Settings()
+
+    assert settings.session_secret is not None
+    assert settings.session_secret.get_secret_value() == SECRET
+    assert SECRET not in f"{settings!r} {settings}"
+
+
+def test_production_is_the_default_and_refuses_to_start_without_its_secret() -> None:
+    with pytest.raises(ValidationError, match="the session secret is missing or shorter than 32 characters: mount it"):
+        Settings()
+
+
+def test_a_short_secret_is_refused_without_being_repeated(secret: Path) -> None:
+    secret.write_text("x" * (MIN_SECRET - 1))
+
+    with pytest.raises(ValidationError, match="shorter than 32") as refused:
+        Settings()
+
+    assert "xxx" not in str(refused.value)
+
+
+def test_a_secret_in_the_environment_counts_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SESSION_SECRET", SECRET)
+
+    with pytest.raises(ValidationError, match="the session secret is missing"):
+        Settings()
+
+
+def test_development_needs_no_secret_and_takes_one_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("APP_ENV", "development")
+    assert Settings().session_secret is None
+
+    monkeypatch.setenv("SESSION_SECRET", SECRET)
+    assert Settings().session_secret is not None
+
+
+@pytest.mark.usefixtures("secret")
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("SCAN_INTERVAL_MINUTES", "0"), ("DRAIN_SECONDS", "soon"), ("APP_ENV", "prod"), ("LOG_LEVEL", "loud")],
+)
+def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(ValidationError, match=name.lower()):
+        Settings()

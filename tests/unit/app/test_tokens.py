@@ -1,0 +1,47 @@
+"""Tokens: shown once, kept as a digest."""
+
+from __future__ import annotations
+
+import pytest
+
+from app import tokens
+from app.database import Database
+from app.tokens import TokenError
+
+
+def test_a_token_is_known_until_it_is_revoked(database: Database) -> None:
+    token = tokens.create(database, "ci")
+    assert tokens.known(database, tokens.digest(token))
+
+    tokens.revoke(database, "ci")
+
+    assert not tokens.known(database, tokens.digest(token))
+    assert tokens.names(database) == []
+
+
+def test_the_database_cannot_give_a_token_back(database: Database) -> None:
+    token = tokens.create(database, "ci")
+    database.close()
+
+    assert database.file is not None
+    assert token.encode() not in database.file.read_bytes()
+    assert set(tokens.names(database)[0]) == {"name", "created_at"}
+
+
+def test_tokens_are_long_and_never_the_same(database: Database) -> None:
+    made = {tokens.create(database, f"ci-{number}") for number in range(10)}
+
+    assert len(made) == 10
+    assert all(token.startswith("ppm_") and len(token) >= 40 for token in made)
+
+
+def test_a_name_is_taken_once(database: Database) -> None:
+    tokens.create(database, "ci")
+
+    with pytest.raises(TokenError, match="a token is called ci already"):
+        tokens.create(database, "ci")
+
+
+def test_only_a_token_that_exists_can_be_revoked(database: Database) -> None:
+    with pytest.raises(TokenError, match="no token is called ci"):
+        tokens.revoke(database, "ci")
