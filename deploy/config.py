@@ -193,7 +193,7 @@ class Images(Model):
 
 
 class Secrets(Model):
-    """Where the values of the secrets are on this machine; on hosts they are files that only the deploy user, root and the containers reach."""
+    """Where the values of the secrets are on this machine. On hosts they are files that others cannot reach."""
 
     provider: Literal["files"] = "files"
     """`files`: one file for each secret in `directory`."""
