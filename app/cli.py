@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 token = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
-health = typer.Typer(no_args_is_help=True, help="Health checks of the containers.")
 app.add_typer(token, name="token")
-app.add_typer(health, name="health")
 Name = Annotated[str, typer.Argument(help="What the token is called.")]
 
 
@@ -122,21 +120,9 @@ def token_revoke(name: Name) -> None:
     tokens.revoke(_database(), name)
 
 
-@health.command("api")
-def health_api() -> None:
-    """Ask this container's /readyz; exit 1 unless it is ready."""
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", 8000, timeout=5)
-    connection.request("GET", "/readyz")
-    answer = connection.getresponse()
-    print(answer.read().decode())
-    raise typer.Exit(answer.status != 200)
-
-
-@health.command("worker")
-def health_worker() -> None:
-    """Look at this container's heartbeat; exit 1 when there is none or it is old."""
+@app.command()
+def heartbeat() -> None:
+    """Look for the sign of life of the worker in this container; exit 1 when there is none or it is old."""
     from app.worker.heartbeat import STALE_SECONDS, Heartbeat
 
     seconds = Heartbeat(_database()).age()

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import uvloop
 
 SLOW_SECONDS = 2.0
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
@@ -226,4 +227,4 @@ async def _main() -> None:
 
 if __name__ == "__main__":
     with suppress(KeyboardInterrupt):
-        asyncio.run(_main())
+        uvloop.run(_main())

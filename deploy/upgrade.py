@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from deploy.host import Host
 
 
+FULL_CPU_SHARES = 1024
+"""Docker's own default. Until users come, a container has the small share that the Compose file gives it."""
+
+
 def ship(upgrade: Upgrade) -> str:
     """Send the layers that the host lacks."""
     host = upgrade.host
@@ -117,8 +121,10 @@ def hand_over_worker(upgrade: Upgrade) -> str:
 
 def switch(upgrade: Upgrade) -> str:
     """Send users to the target colour, and see that they are."""
-    upgrade.running()
-    proxy.route(upgrade.host, upgrade.stack, live=upgrade.target, preview=None)
+    stack = upgrade.running()
+    serving = [c.id for role in ("api", "frontend") for c in stack.running(role, upgrade.target)]
+    upgrade.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
+    proxy.route(upgrade.host, stack, live=upgrade.target, preview=None)
     timeout = upgrade.environment.upgrade.switch_timeout.total_seconds()
     proxy.confirm_live(upgrade.host, upgrade.stack, upgrade.target, upgrade.release.id, timeout)
     return f"users are on {upgrade.target}"

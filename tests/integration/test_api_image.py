@@ -172,7 +172,10 @@ def test_its_sqlite_has_no_corruption_bug(api: Container) -> None:
 
 
 def test_the_health_check_of_the_stack_passes(api: Container) -> None:
-    assert json.loads(api.execute(["ppm", "health", "api"])) == {"status": "ready", "release": RELEASE}
+    assert json.loads(api.execute(["curl", "-fsS", "http://127.0.0.1:8000/readyz"])) == {
+        "status": "ready",
+        "release": RELEASE,
+    }
 
 
 def test_a_token_is_printed_once_and_lets_in(api: Container, http: httpx.Client) -> None:
@@ -199,19 +202,19 @@ def test_without_its_secret_it_does_not_start_and_says_what_to_mount(
 def test_a_worker_is_healthy_until_its_heartbeat_is_old(run: Run) -> None:
     worker = run("ppm", "worker", hostname="worker-1")
     until(lambda: "working" in worker.logs(), worker)
-    until(lambda: ended(run("ppm", "health", "worker", hostname="worker-1"))[0] == 0, worker)
+    until(lambda: ended(run("ppm", "heartbeat", hostname="worker-1"))[0] == 0, worker)
     worker.kill()
 
     older = "UPDATE job_runs SET finished_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '-40 seconds') || '000'"
     change = f"from pysqlite3 import dbapi2 as d; c = d.connect('/data/ppm.db'); c.execute({older!r}); c.commit()"
     assert ended(run("python", "-c", change)) == (0, "")
 
-    code, said = ended(run("ppm", "health", "worker", hostname="worker-1"))
+    code, said = ended(run("ppm", "heartbeat", hostname="worker-1"))
     assert (code, said[:16]) == (1, "last heartbeat 4")
 
 
 def test_a_worker_that_never_worked_is_unhealthy(run: Run, api: Container) -> None:  # noqa: ARG001
-    assert ended(run("ppm", "health", "worker")) == (1, "no heartbeat yet\n")
+    assert ended(run("ppm", "heartbeat")) == (1, "no heartbeat yet\n")
 
 
 def scans(worker: Container) -> bool:

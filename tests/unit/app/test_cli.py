@@ -73,13 +73,6 @@ def test_what_a_user_can_mend_is_one_sentence(environment: dict[str, str], sente
     assert len(failed.stderr.splitlines()) == 1
 
 
-def test_an_api_that_does_not_listen_is_unhealthy() -> None:
-    failed = ppm("health", "api")
-
-    assert failed.returncode == 1
-    assert "Connection refused" in failed.stderr
-
-
 def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_path: Path, empty: Database) -> None:
     environment = ENVIRONMENT | {"DATABASE_URL": str(empty.url), "MIGRATE_AT_START": "false"}
     log = tmp_path / "log"
