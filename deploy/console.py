@@ -35,6 +35,8 @@ class Console:
     ) -> None:
         self._status.stop()
         self._end_bar()
+        if kind is KeyboardInterrupt:  # the command line ends without a word
+            self.say("interrupted")
 
     def say(self, text: str) -> None:
         """Print a line."""

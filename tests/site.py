@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +22,40 @@ from deploy.host import Host
 from deploy.lab import Lab, LabHost, inventory, ssh_command
 
 Done = subprocess.CompletedProcess[str]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that runs."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        """What it has said so far."""
+        return self.log.read_text()
+
+    def await_words(self, words: str) -> None:
+        """Wait until it has said these words."""
+        self._await(words, lambda: self.said)
+
+    def await_program(self, name: str) -> None:
+        """Wait until it runs a program with this name among its arguments."""
+        argv = ["ps", "-o", "args=", "-g", str(self.process.pid)]
+        self._await(name, lambda: subprocess.run(argv, capture_output=True, text=True, check=False).stdout)
+
+    def _await(self, words: str, look: Callable[[], str]) -> None:
+        deadline = time.monotonic() + 60
+        while words not in look():
+            assert self.process.poll() is None, f"it ended before {words!r}:\n{self.said}"
+            assert time.monotonic() < deadline, f"no {words!r}:\n{self.said}"
+            time.sleep(0.01)
+
+    def interrupt(self) -> int:
+        """Press Ctrl-C; return the exit code."""
+        os.killpg(self.process.pid, signal.SIGINT)
+        return self.process.wait(120)
 
 
 @dataclass
@@ -95,16 +132,18 @@ class Site:
         assert done.returncode == status, f"{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def start(self, command: str, *argv: str) -> subprocess.Popen[str]:
-        """Start ppmctl in a process group of its own, as a shell does; its words come on ``stderr``."""
-        return subprocess.Popen(
-            self.argv(command, *argv),
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+    @contextmanager
+    def start(self, command: str, *argv: str) -> Iterator[Running]:
+        """Yield ppmctl as it runs, in a process group of its own, as under a shell; it is waited for at the end."""
+        log = self.folder / "running.log"
+        with log.open("w") as out:
+            process = subprocess.Popen(
+                self.argv(command, *argv), env=self.variables, stdout=out, stderr=out, start_new_session=True
+            )
+            try:
+                yield Running(process, log)
+            finally:
+                process.wait(120)
 
     def json(self, command: str, *argv: str, status: int = 0) -> Any:
         """Run ppmctl with --json; return the document."""

@@ -26,7 +26,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright's loop must be gone before another test runs one
 def browser() -> Iterator[Browser]:
     docker = local_docker()
     debian = ensure_debian(Images(), docker, print)
