@@ -62,7 +62,7 @@ def _unfinished(environment: Environment, wanted: Release, stack: Stack, live: C
         running = len(stack.running(role, live))
         if running != replicas[role]:
             lines.append(f"{role}-{live}: {running} of {replicas[role]} run")
-        if stack.running(role, other(live)):
+        if stack.active(role, other(live)):
             lines.append(f"{role}-{other(live)} still runs")
     if not stack.running("reverse-proxy"):
         lines.append("reverse-proxy does not run")

@@ -43,6 +43,11 @@ class Found(Model):
         """Whether its process runs."""
         return self.status == "running"
 
+    @property
+    def active(self) -> bool:
+        """Whether it runs, or the engine is about to start it again: only `docker stop` ends that."""
+        return self.status in ("running", "restarting", "paused")
+
 
 class Stack(Model):
     """What was found on one host."""
@@ -61,17 +66,19 @@ class Stack(Model):
         """Return those of :meth:`of` that run."""
         return tuple(c for c in self.of(role, color) if c.running)
 
+    def active(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
+        """Return those of :meth:`of` that run, or are about to again."""
+        return tuple(c for c in self.of(role, color) if c.active)
+
     def release(self, color: Color) -> str | None:
         """Return the release of a colour's api, or None when there is none or they differ."""
         found = {c.release for c in self.of("api", color)}
         return found.pop() if len(found) == 1 else None
 
     def servers(self, colors: Iterable[Color | None]) -> Servers:
-        """Return the URLs of these colours' running containers, for the proxy."""
+        """Return the URLs of these colours' active containers, for the proxy."""
         return {
-            color: {
-                role: [f"http://{c.name}:{port}" for c in self.running(role, color)] for role, port in PORTS.items()
-            }
+            color: {role: [f"http://{c.name}:{port}" for c in self.active(role, color)] for role, port in PORTS.items()}
             for color in COLORS
             if color in colors
         }

@@ -104,7 +104,7 @@ def await_ready(upgrade: Upgrade) -> str:
 def hand_over_worker(upgrade: Upgrade) -> str:
     """Drain the old worker, then start the new one: never two at once."""
     host, environment = upgrade.host, upgrade.environment
-    old = upgrade.stack.running("worker", other(upgrade.target))
+    old = upgrade.stack.active("worker", other(upgrade.target))
     _stop(host, [c.id for c in old])
     _up(upgrade, f"worker-{upgrade.target}")
     timeout = environment.upgrade.ready_timeout.total_seconds()
@@ -132,7 +132,7 @@ def switch(upgrade: Upgrade) -> str:
 
 def drain(upgrade: Upgrade) -> str:
     """Let the old colour end what it has in flight, then stop it; it stays for a rollback."""
-    old = [c.id for role in ROLES for c in upgrade.stack.running(role, other(upgrade.target))]
+    old = [c.id for role in ROLES for c in upgrade.stack.active(role, other(upgrade.target))]
     _stop(upgrade.host, old)
     return f"{len(old)} containers stopped" if old else "nothing to drain"
 
@@ -164,13 +164,13 @@ def stop_target(upgrade: Upgrade) -> None:
     """Take the preview away and stop the new containers; they stay for a look."""
     stack = upgrade.running()
     proxy.route(upgrade.host, stack, live=stack.live, preview=None)
-    _stop(upgrade.host, [c.id for role in ("api", "frontend") for c in stack.running(role, upgrade.target)])
+    _stop(upgrade.host, [c.id for role in ("api", "frontend") for c in stack.active(role, upgrade.target)])
 
 
 def give_back_worker(upgrade: Upgrade) -> None:
     """Stop the new worker and start the old one again."""
     stack = upgrade.running()
-    _stop(upgrade.host, [c.id for c in stack.running("worker", upgrade.target)])
+    _stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
     if old := [c.id for c in stack.of("worker", other(upgrade.target))]:
         upgrade.host.docker.container.start(old)
 
