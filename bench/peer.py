@@ -1,7 +1,7 @@
 """The peer of the upgrade benchmark: the same stack, in one colour, as `docker compose up -d` runs it.
 
 It has the limits, images and health checks of ours, in a project and on a volume of its own. Its Traefik
-listens on the host's port 443, without TLS: the lab publishes that port, and its own stack does not use it.
+listens on the host's port 443, without TLS: our own stack does not use it.
 """
 
 from __future__ import annotations
@@ -86,12 +86,11 @@ class ComposeStack:
 
 
 @contextmanager
-def compose_stack(host: Host, release: Release) -> Iterator[ComposeStack]:
-    """Yield the peer, up and answering; take it away with its volume."""
+def compose_stack(host: Host, release: Release, url: str) -> Iterator[ComposeStack]:
+    """Yield the peer, up and answering at ``url``; take it away with its volume."""
     directory = host.environment.directory / "peer"
-    port = next(h.port for h in host.environment.hosts if h.name == host.name) - 2200 + 8400
     with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as scratch:
-        stack = ComposeStack(host, directory, Path(scratch) / "compose.yaml", f"http://localhost:{port}")
+        stack = ComposeStack(host, directory, Path(scratch) / "compose.yaml", url)
         host.write(directory / "routes.yaml", ROUTES)
         stack.write(release)
         try:

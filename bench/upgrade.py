@@ -1,10 +1,12 @@
 """An upgrade under load: ppmctl against `docker compose up -d`, on the same host, images and load.
 
-    ppmctl up && python -m bench.upgrade
+    python -m bench.upgrade
 
-The host is the lab's. The change is one line of the api's code; the image is built before the clock starts,
-for both. ppmctl deploys as it always does. The peer is the same stack of one colour, with a Traefik in front
-and no more routing than that, upgraded as its manual says: a new tag, `docker compose up -d`.
+It boots a throwaway host, deploys to it, and takes it away at the end. The change is one line of the api's code;
+the image is built before the clock starts, for both. ppmctl deploys as it always does. The peer is the same stack
+of one colour, with a Traefik in front and no more routing than that, upgraded as its manual says: a new tag,
+`docker compose up -d`. The third row is a control without any upgrade: as many containers as an upgrade creates,
+idle ones, started one after another. What that costs, no blue/green deployment can save on this machine.
 """
 
 from __future__ import annotations
@@ -12,7 +14,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,12 +31,44 @@ from bench.ledger import Report, load, lost
 from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.configfile import load as load_environment
+from deploy.engine import local_docker
 from deploy.host import Host
 from deploy.stack import look
 
 STEADY_SECONDS = 12.0
 AFTER_SECONDS = 6.0
-_ROW = "| {name} | {requests:,} | {failed} | {lost} | {p99_steady:.0f} | {p99:.0f} | {longest:.0f} | {seconds:.1f} |"
+FIGURES = ("requests", "failed", "lost", "p99_steady", "p99", "longest", "seconds")
+NAME, SSH_PORT = "bench", 2901
+CREATED = 5
+"""Containers that an upgrade creates: two of the api, frontend, worker, and the one that looks for migrations."""
+
+
+@contextmanager
+def site() -> Iterator[Environment]:
+    """Yield an environment that is deployed to a fresh host of its own."""
+    with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as inventory:
+        state = f".ppmctl/{NAME}"
+        settings = {
+            "kind": "lab",
+            "url": "http://localhost:8701",
+            "hosts": [{"name": f"{NAME}-1", "address": "127.0.0.1", "port": SSH_PORT}],
+            "ssh": {"identity_file": f"{state}/id_ed25519", "known_hosts_file": f"{state}/known_hosts"},
+            "app": {"rate_limit_per_minute": 1_000_000},
+            "secrets": {"directory": f"{inventory}/secrets"},
+        }
+        (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))
+        os.environ["PPMCTL_INVENTORY"] = inventory
+        try:
+            ppmctl(ROOT, "up", "-e", NAME)
+            yield load_environment(NAME)
+        finally:
+            ppmctl(ROOT, "down", "-e", NAME, "--purge", "--yes")
+
+
+def address() -> str:
+    """Return the host's own address: the port that the lab publishes goes through a proxy that a server has not."""
+    container = local_docker().container.inspect(f"ppm-{NAME}-1")
+    return next(str(network.ip_address) for network in (container.network_settings.networks or {}).values())
 
 
 def ppmctl(checkout: Path, *argv: str) -> str:
@@ -89,43 +125,91 @@ def run_ppmctl(environment: Environment) -> tuple[dict[str, Any], Report, dict[s
     with changed_checkout() as checkout:
         ppmctl(checkout, "images", "build", "-e", environment.name)
         return measure(
-            environment.url,
+            f"http://{address()}",
             token.splitlines()[-1],
             lambda: json.loads(ppmctl(checkout, "deploy", "-e", environment.name, "--json")),
         )
 
 
-def run_peer(environment: Environment) -> tuple[dict[str, Any], Report, None]:
+def run_peer(environment: Environment) -> tuple[dict[str, Any], Report]:
     """Upgrade the same stack with `docker compose up -d`, under load."""
     with Host.connect(environment, environment.hosts[0]) as host:
         record = look(host).record
         assert record is not None, "deploy first"
-        with peer.compose_stack(host, record.release) as stack:
+        with peer.compose_stack(host, record.release, f"http://{address()}:443") as stack:
             figures, report, _ = measure(stack.url, stack.token(), stack.upgrade)
-            return figures, report, None
+            return figures, report
+
+
+def run_control(environment: Environment) -> dict[str, Any]:
+    """Start idle containers on the host, under load."""
+    create = ("ppm", "token", "create", f"control-{time.time_ns()}")
+    token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
+    with Host.connect(environment, environment.hosts[0]) as host:
+        record = look(host).record
+        assert record is not None, "deploy first"
+        docker = [*POLITE, "docker", "-H", f"unix://{host.docker_socket}"]
+        names = [f"idle-{number}" for number in range(CREATED)]
+
+        def start() -> None:
+            for name in names:
+                run = ["run", "--detach", "--name", name, "--cpu-shares", "64", "--entrypoint", "sleep"]
+                subprocess.run([*docker, *run, record.release.images.frontend, "600"], check=True, capture_output=True)
+
+        try:
+            return measure(f"http://{address()}", token.splitlines()[-1], start)[0]
+        finally:
+            subprocess.run([*docker, "rm", "--force", *names], check=False, capture_output=True)
+
+
+def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median of each figure; of what must never happen, the worst."""
+    worst = {"failed", "lost", "longest"}
+    return {key: (max if key in worst else statistics.median)(run[key] for run in runs) for key in FIGURES}
+
+
+def row(name: str, runs: list[dict[str, Any]]) -> str:
+    """Return a row of the table."""
+    found = medians(runs)
+    return (
+        f"| {name} | {found['requests']:,.0f} | {found['failed']:,} | {found['lost']} | {found['p99_steady']:.0f} "
+        f"| {found['p99']:.0f} | {found['p99'] / found['p99_steady']:.1f} | {found['longest']:,.0f} "
+        f"| {found['seconds']:.1f} |"
+    )
 
 
 def main() -> None:
-    """Print the table, and the figures as JSON with --json."""
+    """Print the table and what a deploy took, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-e", "--env", default="lab")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--runs", type=int, default=3, help="how many of each; figures are medians (default 3)")
     options = parser.parse_args()
-    environment = load_environment(options.env)
-    ours, report, deployed = run_ppmctl(environment)
-    theirs, their_report, _ = run_peer(environment)
-    if options.json:
-        json.dump({"ppmctl": ours, "docker compose up -d": theirs, "deploy": deployed}, sys.stdout, indent=2)
-        return
-    print("| | requests | failed | lost writes | p99 before, ms | p99 during, ms | longest, ms | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- |")
-    print(_ROW.format(name="ppmctl deploy", **ours))
-    print(_ROW.format(name="docker compose up -d", **theirs))
-    print(f"\nbytes sent {deployed['bytes_sent']:,}; streams reopened {report.reconnects}; slow uploads {report.slow}")
-    print("steps: " + ", ".join(f"{step['name']} {step['seconds']:.1f}" for step in deployed["steps"]))
-    for who, failures in (("ppmctl", report.failures), ("docker compose", their_report.failures)):
-        for failure in failures[:3]:
-            print(f"{who}: {failure}")
+    ours, theirs, control, deploys, reports = [], [], [], [], []
+    with site() as environment:
+        for number in range(options.runs):
+            print(f"run {number + 1} of {options.runs}", file=sys.stderr)
+            figures, report, deploy = run_ppmctl(environment)
+            ours.append(figures)
+            deploys.append(deploy)
+            reports.append(report)
+            theirs.append(run_peer(environment)[0])
+            control.append(run_control(environment))
+    print("| | requests | failed | lost writes | p99 before, ms | p99 during, ms | ratio | longest, ms | seconds |")
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(row("`ppmctl deploy`", ours))
+    print(row("`docker compose up -d`", theirs))
+    print(row(f"control: {CREATED} idle containers", control))
+    print(f"\nBytes sent: {max(deploy['bytes_sent'] for deploy in deploys):,}. Steps, median seconds:")
+    times: dict[str, list[float]] = {step["name"]: [] for step in deploys[0]["steps"]}
+    for deploy in deploys:
+        for step in deploy["steps"]:
+            times[step["name"]].append(step["seconds"])
+    print(", ".join(f"{name} {statistics.median(seconds):.1f}" for name, seconds in times.items()))
+    print(
+        f"Slow uploads: {sum(report.slow for report in reports)}; streams that the server ended and the client", end=" "
+    )
+    print(f"opened again: {sum(report.reconnects for report in reports)}")
+    for failure in (failure for report in reports for failure in report.failures):
+        print(failure)
 
 
 if __name__ == "__main__":
