@@ -14,85 +14,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import os
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 from bench import POLITE, peer
 from bench.ledger import Report, load, lost
+from bench.site import address, changed_checkout, ppmctl, site
 from deploy.config import Environment
 from deploy.configfile import ROOT
-from deploy.configfile import load as load_environment
-from deploy.engine import local_docker
 from deploy.host import Host
 from deploy.stack import look
 
 STEADY_SECONDS = 12.0
 AFTER_SECONDS = 6.0
 FIGURES = ("requests", "failed", "lost", "p99_steady", "p99", "longest", "seconds")
-NAME, SSH_PORT = "bench", 2901
 CREATED = 5
 """Containers that an upgrade creates: two of the api, frontend, worker, and the one that looks for migrations."""
-
-
-@contextmanager
-def site() -> Iterator[Environment]:
-    """Yield an environment that is deployed to a fresh host of its own."""
-    with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as inventory:
-        state = f".ppmctl/{NAME}"
-        settings = {
-            "kind": "lab",
-            "url": "http://localhost:8701",
-            "hosts": [{"name": f"{NAME}-1", "address": "127.0.0.1", "port": SSH_PORT}],
-            "ssh": {"identity_file": f"{state}/id_ed25519", "known_hosts_file": f"{state}/known_hosts"},
-            "app": {"rate_limit_per_minute": 1_000_000},
-            "secrets": {"directory": f"{inventory}/secrets"},
-        }
-        (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))
-        os.environ["PPMCTL_INVENTORY"] = inventory
-        try:
-            ppmctl(ROOT, "up", "-e", NAME)
-            yield load_environment(NAME)
-        finally:
-            ppmctl(ROOT, "down", "-e", NAME, "--purge", "--yes")
-
-
-def address() -> str:
-    """Return the host's own address: the port that the lab publishes goes through a proxy that a server has not."""
-    container = local_docker().container.inspect(f"ppm-{NAME}-1")
-    return next(str(network.ip_address) for network in (container.network_settings.networks or {}).values())
-
-
-def ppmctl(checkout: Path, *argv: str) -> str:
-    """Run the command line of a checkout; return what it prints on stdout."""
-    done = subprocess.run(
-        [*POLITE, sys.executable, str(checkout / "ppmctl.py"), *argv], stdout=subprocess.PIPE, text=True, check=True
-    )
-    return done.stdout
-
-
-@contextmanager
-def changed_checkout() -> Iterator[Path]:
-    """Yield a copy of this checkout in which one line of the api's code differs."""
-    with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as scratch:
-        copy = Path(scratch) / "checkout"
-        files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True)
-        for name in filter(None, files.stdout.split("\0")):
-            (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
-        for name in (".ppmctl", "secrets"):
-            (copy / name).symlink_to(ROOT / name)
-        code = copy / "app" / "api" / "__init__.py"
-        code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
-        yield copy
 
 
 def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[dict[str, Any], Report, Any]:

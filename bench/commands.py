@@ -1,0 +1,81 @@
+"""What commands take on an idle host: a deploy of changed code, one of an unchanged tree, help.
+
+    python -m bench.commands
+
+It boots a throwaway host, deploys to it, and takes it away at the end. The image with the changed code is built
+before the clock starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from bench.site import changed_checkout, ppmctl, site
+from deploy import imagestore
+from deploy.configfile import ROOT
+from deploy.engine import local_docker
+
+WAITING = ("start", "ready", "worker", "drain")
+"""Steps that last as long as containers take to start up or to end what they have in flight."""
+
+
+def timed(run: Callable[[], str]) -> tuple[float, str]:
+    """Return how many seconds it took, and what it returned."""
+    began = time.monotonic()
+    said = run()
+    return time.monotonic() - began, said
+
+
+def changed_layer(environment: str) -> int:
+    """Return the bytes of the top layer of the api's image: the one with the code."""
+    docker = local_docker()
+    image = docker.image.inspect(f"ppm/api:{environment}")
+    known = imagestore.chain_ids(image.root_fs.layers or [])[:-1]
+    with tempfile.NamedTemporaryFile() as archive:
+        imagestore.save(imagestore.root(docker), [image.id], known, Path(archive.name))
+        with tarfile.open(archive.name) as tar:
+            return sum(member.size for member in tar if member.name.endswith("/layer.tar"))
+
+
+def change(environment: str) -> dict[str, Any]:
+    """Deploy a change of one line of code; return its figures."""
+    with changed_checkout() as checkout:
+        ppmctl(checkout, "images", "build", "-e", environment)
+        seconds, said = timed(lambda: ppmctl(checkout, "deploy", "-e", environment, "--json"))
+    done = json.loads(said)
+    waiting = sum(step["seconds"] for step in done["steps"] if step["name"] in WAITING)
+    share = done["bytes_sent"] / changed_layer(environment)
+    return {"seconds": seconds, "rest": seconds - waiting, "sent": done["bytes_sent"], "share": share}
+
+
+def main() -> None:
+    """Print the figures as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="how many of each; figures are medians (default 5)")
+    options = parser.parse_args()
+    with site() as environment:
+        again, _ = timed(lambda: ppmctl(ROOT, "up", "-e", environment.name))
+        changes = [change(environment.name) for _ in range(options.runs)]
+        ppmctl(ROOT, "deploy", "-e", environment.name)
+        nothing = [timed(lambda: ppmctl(ROOT, "deploy", "-e", environment.name))[0] for _ in range(options.runs)]
+    helps = [timed(lambda: ppmctl(ROOT, "--help"))[0] for _ in range(options.runs)]
+    print("| | seconds |\n| --- | --- |")
+    print(f"| `ppmctl deploy` of changed code | {statistics.median(run['seconds'] for run in changes):.1f} |")
+    print(f"| of that, neither start-up nor drain | {statistics.median(run['rest'] for run in changes):.1f} |")
+    print(f"| `ppmctl deploy` of an unchanged tree | {statistics.median(nothing):.1f} |")
+    print(f"| `ppmctl up` of what is up | {again:.1f} |")
+    print(f"| `ppmctl --help` | {statistics.median(helps):.2f} |")
+    last = changes[-1]
+    print(f"\nBytes sent for changed code: {last['sent']:,}, {last['share']:.2f} of the changed layer")
+
+
+if __name__ == "__main__":
+    main()
