@@ -130,7 +130,7 @@ def _path(environment: Environment, name: str) -> Path:
 
 
 def _shown(path: Path) -> str:
-    return os.path.relpath(path)
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _secret(name: str, value: str) -> Secret:
