@@ -23,8 +23,8 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploy.configfile import ROOT
-from deploy.errors import CommandFailed, HostError, HostKeyChanged, HostLocked, HostUnreachable
+from deploy import ssh
+from deploy.errors import CommandFailed, HostError, HostLocked, HostUnreachable
 
 if TYPE_CHECKING:
     import httpx
@@ -51,27 +51,6 @@ class Result:
     status: int
 
 
-def ssh_options(environment: Environment, address: HostAddress) -> list[str]:
-    """Return OpenSSH's options for a host: strict host keys, no questions, dead connections noticed."""
-    ssh = environment.ssh
-    options = {
-        "BatchMode": "yes",
-        "StrictHostKeyChecking": "yes",
-        "ConnectTimeout": str(round(ssh.connect_timeout.total_seconds())),
-        "ServerAliveInterval": "5",
-        "ServerAliveCountMax": "3",
-        "ExitOnForwardFailure": "yes",
-        "LogLevel": "ERROR",
-    }
-    if ssh.known_hosts_file:
-        options["UserKnownHostsFile"] = str(ROOT / ssh.known_hosts_file)
-    if ssh.identity_file:
-        options |= {"IdentityFile": str(ROOT / ssh.identity_file), "IdentitiesOnly": "yes"}
-    flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
-    # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
-    return flags if address.port == 22 else [*flags, "-p", str(address.port)]
-
-
 class Host:
     """A connected host. Make one with :meth:`connect`; every path is a path on the host."""
 
@@ -79,7 +58,7 @@ class Host:
         self.environment = environment
         self.name = address.name
         self._sockets = sockets
-        self._options = ssh_options(environment, address)
+        self._options = ssh.options(environment, address)
         self._clients: list[httpx.Client] = []
         self._destination = f"{environment.ssh.user}@{address.address}"
 
@@ -138,22 +117,7 @@ class Host:
         master.stdout.close()
         said = errors.read_text(errors="replace").strip()
         shutil.rmtree(self._sockets, ignore_errors=True)
-        raise self._why_no_connection(said)
-
-    def _why_no_connection(self, said: str) -> HostError:
-        if "IDENTIFICATION HAS CHANGED" in said or "Host key verification failed" in said:
-            return HostKeyChanged(
-                f"{self.name}: the host's key is not the one in known_hosts; nothing was sent to it",
-                host=self.name,
-                seen=said,
-                next="Compare the fingerprint with the host's console; only if it is right, renew it in known_hosts",
-            )
-        return HostUnreachable(
-            f"{self.name}: no SSH connection to {self._destination}",
-            host=self.name,
-            seen=said or "ssh ended without a word",
-            next=f"ssh {self._destination}; then ppmctl doctor -e {self.environment.name}",
-        )
+        raise ssh.why_no_connection(self.environment, self.name, self._destination, said)
 
     def _argv(self, command: str) -> list[str]:
         # Should the master be gone, ssh would quietly connect anew, outside the lock: ProxyCommand forbids it.

@@ -58,6 +58,14 @@ def test_only_the_proxy_listens_and_its_api_only_on_the_loopback(live: Site) -> 
     assert httpx.get(f"{live.url}/api/rawdata", headers={"Host": "traefik"}).status_code == 404
 
 
+def test_what_serves_has_its_full_share_of_the_processor_and_the_worker_a_small_one(live: Site) -> None:
+    look = "docker inspect $(docker ps -q) --format '{{index .Config.Labels \"ppm.role\"}} {{.HostConfig.CpuShares}}'"
+    shares = dict(line.split() for line in live.root(look).splitlines())
+
+    assert shares["api"] == shares["frontend"] == "1024"
+    assert shares["worker"] == "64"
+
+
 def test_no_secret_is_in_the_environment_or_the_arguments_of_a_container(live: Site) -> None:
     value = (live.folder / "secrets" / "session_secret").read_text().strip()
 

@@ -1,0 +1,45 @@
+"""How OpenSSH is called, and what it means when it does not connect. Pure."""
+
+from __future__ import annotations
+
+from deploy.config import Environment, HostAddress
+from deploy.configfile import ROOT
+from deploy.errors import HostError, HostKeyChanged, HostUnreachable
+
+
+def options(environment: Environment, address: HostAddress) -> list[str]:
+    """Return OpenSSH's options for a host: strict host keys, no questions, dead connections noticed."""
+    ssh = environment.ssh
+    chosen = {
+        "BatchMode": "yes",
+        "StrictHostKeyChecking": "yes",
+        "ConnectTimeout": str(round(ssh.connect_timeout.total_seconds())),
+        "ServerAliveInterval": "5",
+        "ServerAliveCountMax": "3",
+        "ExitOnForwardFailure": "yes",
+        "LogLevel": "ERROR",
+    }
+    if ssh.known_hosts_file:
+        chosen["UserKnownHostsFile"] = str(ROOT / ssh.known_hosts_file)
+    if ssh.identity_file:
+        chosen |= {"IdentityFile": str(ROOT / ssh.identity_file), "IdentitiesOnly": "yes"}
+    flags = [part for key, value in chosen.items() for part in ("-o", f"{key}={value}")]
+    # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
+    return flags if address.port == 22 else [*flags, "-p", str(address.port)]
+
+
+def why_no_connection(environment: Environment, name: str, destination: str, said: str) -> HostError:
+    """Given what ssh said before it gave up, return the error for it."""
+    if "IDENTIFICATION HAS CHANGED" in said or "Host key verification failed" in said:
+        return HostKeyChanged(
+            f"{name}: the host's key is not the one in known_hosts; nothing was sent to it",
+            host=name,
+            seen=said,
+            next="Compare the fingerprint with the host's console; only if it is right, renew it in known_hosts",
+        )
+    return HostUnreachable(
+        f"{name}: no SSH connection to {destination}",
+        host=name,
+        seen=said or "ssh ended without a word",
+        next=f"ssh {destination}; then ppmctl doctor -e {environment.name}",
+    )
