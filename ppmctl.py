@@ -56,6 +56,12 @@ def _load(env: str) -> Environment:
     return load(env)
 
 
+def _load_hosts(env: str) -> Environment:
+    from deploy.configfile import load_hosts
+
+    return load_hosts(env)
+
+
 def _console(*, quiet: bool = False) -> Console:
     from deploy.console import Console
 
@@ -115,7 +121,7 @@ def deploy(env: Env = "lab", as_json: Json = False) -> None:
     from deploy import deployment, show
 
     with _console(quiet=as_json) as console:
-        done = deployment.deploy(_load(env), console, console.announce, console.planned)
+        done = deployment.deploy(_load_hosts(env), console, console.announce, console.planned)
     if as_json:
         _print(done.model_dump(mode="json"))
     else:
@@ -128,7 +134,7 @@ def status(env: Env = "lab", as_json: Json = False) -> None:
     from deploy import show
     from deploy.status import status as look
 
-    found = look(_load(env))
+    found = look(_load_hosts(env))
     if as_json:
         _print(found.model_dump(mode="json"))
     else:
@@ -141,7 +147,7 @@ def releases(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> N
     """The releases on a host, newest first."""
     from deploy import operate, show
 
-    environment = _load(env)
+    environment = _load_hosts(env)
     found, stack = operate.releases(environment, operate.pick_host(environment, host))
     if as_json:
         _print([record.model_dump(mode="json") for record in found])
@@ -160,7 +166,7 @@ def logs(
     """What the containers say."""
     from deploy import operate
 
-    environment = _load(env)
+    environment = _load_hosts(env)
     raise typer.Exit(operate.logs(environment, operate.pick_host(environment, host), service, tail=tail, follow=follow))
 
 
@@ -169,7 +175,7 @@ def execute(service: str, command: list[str], env: Env = "lab", host: OneHost = 
     """Run a command in a running container: ppmctl exec api -- ppm token create NAME."""
     from deploy import operate
 
-    environment = _load(env)
+    environment = _load_hosts(env)
     raise typer.Exit(operate.execute(environment, operate.pick_host(environment, host), service, command))
 
 
@@ -184,7 +190,7 @@ def provision(
     from deploy.provision import provision as run
 
     with _console(quiet=as_json) as console:
-        report = run(_load(env), check=check, announce=console.announce)
+        report = run(_load_hosts(env), check=check, announce=console.announce)
     if as_json:
         _print(report.model_dump(mode="json"))
     else:
@@ -198,7 +204,7 @@ def doctor(env: Env = "lab", as_json: Json = False) -> None:
     from deploy import show
     from deploy.doctor import examine
 
-    found = examine(_load(env))
+    found = examine(_load_hosts(env))
     if as_json:
         _print([check.model_dump(mode="json") for check in found])
     else:
@@ -273,7 +279,7 @@ def images_ship(env: Env = "lab") -> None:
     from deploy import journey
 
     with _console() as console:
-        for host, sent in journey.ship(_load(env), console).items():
+        for host, sent in journey.ship(_load_hosts(env), console).items():
             sys.stdout.write(f"{host}  {sent:,} bytes\n")
 
 

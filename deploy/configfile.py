@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from deploy.config import Environment
-from deploy.errors import ConfigError
+from deploy.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -57,6 +57,17 @@ def load(name: str) -> Environment:
         raise ConfigError(
             "\n".join(lines), next=f"Mend {shown}; every key is in docs/configuration.md and `ppmctl config schema`"
         ) from error
+
+
+def load_hosts(name: str) -> Environment:
+    """Return an environment that has hosts. Raises ConfigError, and UsageError for one of kind `dev`."""
+    environment = load(name)
+    if not environment.hosts:
+        raise UsageError(
+            f"{name} is plain Docker Compose on this machine and has no hosts",
+            next=f"docker compose -p {environment.project} ps, logs, exec, …",
+        )
+    return environment
 
 
 def dump(environment: Environment) -> str:

@@ -28,6 +28,8 @@ class Arrival(Model):
     url: str
     changed: bool
     seconds: float
+    compose_project: str | None
+    """Of an environment that is plain Docker Compose on this machine."""
 
 
 def up(environment: Environment, console: Console) -> Arrival:
@@ -46,6 +48,7 @@ def up(environment: Environment, console: Console) -> Arrival:
         url=environment.url,
         changed=changed,
         seconds=round(time.monotonic() - began, 1),
+        compose_project=environment.project if environment.kind == "dev" else None,
     )
 
 

@@ -40,15 +40,22 @@ def _mark(ok: bool) -> str:
 def arrival(found: Arrival) -> str:
     """Return what somebody needs to know after `up`."""
     e = "" if found.environment == "lab" else f" -e {found.environment}"
+    if found.compose_project:
+        compose = f"docker compose -p {found.compose_project}"
+        token, status, logs = f"{compose} exec api ppm token create me", f"{compose} ps", f"{compose} logs -f"
+        change = "change something below app/: the api and the page reload by themselves"
+    else:
+        token, status, logs = f"ppmctl exec{e} api -- ppm token create me", f"ppmctl status{e}", f"ppmctl logs{e} -f"
+        change = f"change something below app/ or deploy/inventory/, then: ppmctl deploy{e}"
     what = "is up" if found.changed else "was up already; nothing changed"
     return f"""
 ppm {what} ({found.seconds:g} s)
 
   URL       {found.url}
-  token     ppmctl exec{e} api -- ppm token create {"me"}
-  status    ppmctl status{e}
-  logs      ppmctl logs{e} -f
-  upgrade   change something below app/ or deploy/inventory/, then: ppmctl deploy{e}
+  token     {token}
+  status    {status}
+  logs      {logs}
+  upgrade   {change}
   away      ppmctl down{e}
 
 ppmctl lies in .venv/bin: source .venv/bin/activate

@@ -1,0 +1,70 @@
+"""Development on this machine: one command, code that reloads, and nothing left behind."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deploy.configfile import ROOT
+
+NAME = "devtest"
+
+
+def ppmctl(checkout: Path, *argv: str, status: int = 0) -> str:
+    """Run ppmctl of a checkout; return all that it says."""
+    done = subprocess.run(
+        [sys.executable, checkout / "ppmctl.py", *argv, "-e", NAME],
+        env=os.environ | {"PPMCTL_INVENTORY": str(checkout.parent)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == status, done.stdout
+    return done.stdout
+
+
+def await_text(url: str, words: str) -> None:
+    deadline, found = time.monotonic() + 90, ""
+    while words not in found:
+        assert time.monotonic() < deadline, f"{url}: {found}"
+        try:
+            found = httpx.get(url, trust_env=False).text
+        except httpx.HTTPError as error:
+            found = repr(error)
+        time.sleep(0.2)
+
+
+@pytest.fixture
+def up(checkout: Path) -> Iterator[str]:
+    (checkout.parent / f"{NAME}.yaml").write_text((ROOT / "deploy/inventory/dev.yaml").read_text())
+    try:
+        yield ppmctl(checkout, "up")
+    finally:
+        ppmctl(checkout, "down", "--purge", "--yes")
+
+
+def test_the_page_and_the_api_are_served_and_changed_code_is_loaded(up: str, checkout: Path) -> None:
+    assert f"docker compose -p ppm-{NAME} exec api ppm token create me" in up
+    await_text("http://localhost:5173/", "<title>")
+    await_text("http://localhost:5173/api/system", '"revision"')
+
+    code = checkout / "app" / "api" / "health.py"
+    code.write_text(code.read_text().replace('"status": "ok"', '"status": "reloaded"'))
+
+    await_text("http://localhost:8000/healthz", "reloaded")
+
+
+def test_what_needs_a_host_says_that_there_is_none(checkout: Path) -> None:
+    (checkout.parent / f"{NAME}.yaml").write_text((ROOT / "deploy/inventory/dev.yaml").read_text())
+
+    for command in ("deploy", "status", "doctor", "provision", "releases", "logs"):
+        said = ppmctl(checkout, command, status=2)
+        assert f"docker compose -p ppm-{NAME}" in said, command
