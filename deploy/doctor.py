@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ConfigDict
-
+from deploy.config import Model
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
 from deploy.tasks.daemonjson import PATH, change
@@ -28,10 +27,8 @@ HERE = "this machine"
 _MIB = 1 << 20
 
 
-class Check(BaseModel):
+class Check(Model):
     """One thing that was looked at."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     where: str
     """A host's name, or "this machine"."""

@@ -13,20 +13,16 @@ from collections.abc import Callable
 from threading import Thread
 from typing import IO
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from deploy.config import Environment
+from deploy.config import Environment, Model
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError, UsageError
 
 _LAST_LINES = 20
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Operation(_Model):
+class Operation(Model):
     """One thing that a host must have."""
 
     name: str
@@ -37,7 +33,7 @@ class Operation(_Model):
     """What was or would be done, a line each; why it failed."""
 
 
-class HostReport(_Model):
+class HostReport(Model):
     """How it went on one host."""
 
     name: str
@@ -55,7 +51,7 @@ class HostReport(_Model):
         return sum(operation.changed for operation in self.operations)
 
 
-class ProvisionReport(_Model):
+class ProvisionReport(Model):
     """How it went on every host of the environment, in its order."""
 
     check: bool

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
+from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import UsageError
 
@@ -16,11 +15,7 @@ MAX_HOSTS = 99
 """More would run into the ports of the lab whose offset is 100 higher."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class LabHost(_Model):
+class LabHost(Model):
     """One host. The ports are published on 127.0.0.1 only."""
 
     name: str
@@ -37,7 +32,7 @@ class LabHost(_Model):
         return self.ssh_port, self.http_port, self.https_port
 
 
-class Lab(_Model):
+class Lab(Model):
     """A lab and its hosts. Its state (key, known_hosts, compose.yaml, lab.json) lies in `directory`."""
 
     name: str
