@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -54,11 +53,6 @@ class Report:
     def longest(self) -> float:
         """The longest latency in ms, the slow uploads excepted."""
         return max((latency for _, latency in self.samples), default=float("nan"))
-
-    @property
-    def median(self) -> float:
-        """The median latency in ms."""
-        return statistics.median(latency for _, latency in self.samples)
 
 
 class Client:

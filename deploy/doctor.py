@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING
 from deploy.config import Model
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
+from deploy.preflight import MIN_ENGINE
 from deploy.tasks.daemonjson import PATH, change
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
 
-MIN_ENGINE = (20, 10)
 MIN_FREE = 2 << 30
 """Bytes on the disk of Docker and of the environment: images, backups, logs."""
 MAX_CLOCK_OFFSET = 2.0

@@ -67,8 +67,8 @@ class Upgrade:
         """The colour that will serve."""
         return self.plan.target
 
-    def running(self) -> Stack:
-        """Look again at what is on the host."""
+    def look_again(self) -> Stack:
+        """Return what is on the host now."""
         self.stack = look(self.host)
         return self.stack
 
@@ -117,7 +117,7 @@ def _undo(upgrade: Upgrade, failed: Step, error: BaseException, undos: list[Step
             if step.undo:
                 step.undo(upgrade)
                 _journal(upgrade, step.name, "undone")
-        live = upgrade.running()
+        live = upgrade.look_again()
     except Exception as lost:
         return f"It could not be undone ({lost}); the next `ppmctl deploy` does"
     finally:

@@ -54,7 +54,7 @@ def start_proxy(upgrade: Upgrade) -> str:
         proxy.route(upgrade.host, stack, live=None, preview=None)
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
-    after = [c.id for c in upgrade.running().running("reverse-proxy")]
+    after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
     return "unchanged" if before == after else "started"
 
 
@@ -80,7 +80,7 @@ def apply_migrations(upgrade: Upgrade) -> str:
 def start(upgrade: Upgrade) -> str:
     """Start the target colour; nobody is sent to it yet."""
     _up(upgrade, f"api-{upgrade.target}", f"frontend-{upgrade.target}")
-    stack = upgrade.running()
+    stack = upgrade.look_again()
     return ", ".join(c.name for role in ("api", "frontend") for c in stack.running(role, upgrade.target))
 
 
@@ -95,7 +95,7 @@ def await_ready(upgrade: Upgrade) -> str:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
             host=host.name,
-            seen=diagnosis.of(host, upgrade.running(), upgrade.target, last),
+            seen=diagnosis.of(host, upgrade.look_again(), upgrade.target, last),
             next=f"Mend it and run: ppmctl deploy -e {environment.name}. A look at it: docker logs on {host.name}",
         )
     return "answers through the proxy"
@@ -109,7 +109,7 @@ def hand_over_worker(upgrade: Upgrade) -> str:
     _up(upgrade, f"worker-{upgrade.target}")
     timeout = environment.upgrade.ready_timeout.total_seconds()
     last = proxy.confirm_worker(host, upgrade.release.id, timeout)
-    workers = upgrade.running().running("worker", upgrade.target)
+    workers = upgrade.look_again().running("worker", upgrade.target)
     if last is not None or not workers:
         raise NotReady(
             f"{host.name}: the new worker did not begin to work",
@@ -121,7 +121,7 @@ def hand_over_worker(upgrade: Upgrade) -> str:
 
 def switch(upgrade: Upgrade) -> str:
     """Send users to the target colour, and see that they are."""
-    stack = upgrade.running()
+    stack = upgrade.look_again()
     serving = [c.id for role in ("api", "frontend") for c in stack.running(role, upgrade.target)]
     upgrade.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
     proxy.route(upgrade.host, stack, live=upgrade.target, preview=None)
@@ -162,14 +162,14 @@ def record(upgrade: Upgrade) -> str:
 
 def stop_target(upgrade: Upgrade) -> None:
     """Take the preview away and stop the new containers; they stay for a look."""
-    stack = upgrade.running()
+    stack = upgrade.look_again()
     proxy.route(upgrade.host, stack, live=stack.live, preview=None)
     _stop(upgrade.host, [c.id for role in ("api", "frontend") for c in stack.active(role, upgrade.target)])
 
 
 def give_back_worker(upgrade: Upgrade) -> None:
     """Stop the new worker and start the old one again."""
-    stack = upgrade.running()
+    stack = upgrade.look_again()
     _stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
     if old := [c.id for c in stack.of("worker", other(upgrade.target))]:
         upgrade.host.docker.container.start(old)
@@ -178,7 +178,7 @@ def give_back_worker(upgrade: Upgrade) -> None:
 def switch_back(upgrade: Upgrade) -> None:
     """Send users to the old colour again."""
     old = other(upgrade.target)
-    stack = upgrade.running()
+    stack = upgrade.look_again()
     if not stack.running("api", old):
         return
     proxy.route(upgrade.host, stack, live=old, preview=None)

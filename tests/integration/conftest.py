@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +17,7 @@ from deploy.bases import ensure_bases
 from deploy.config import Images
 from deploy.engine import local_docker
 from deploy.recipe import run_build
+from tests.waiting import eventually
 
 APP = Path(__file__).parents[2] / "app"
 RELEASE = "0a1b2c3d4e5f"
@@ -44,6 +44,7 @@ def build_api(docker: DockerClient, tag: str, context: Path) -> str:
 
 
 def address(container: Container) -> str:
+    """Return the container's own address: through a published port, Docker's proxy would buffer."""
     return str(container.network_settings.networks["bridge"].ip_address)
 
 
@@ -53,10 +54,7 @@ def client(container: Container, token: str = "") -> httpx.Client:
 
 
 def until(condition: Callable[[], object], container: Container, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain; the container said: {container.logs()}"
-        time.sleep(0.02)
+    assert eventually(condition, seconds), f"waited {seconds} s in vain; the container said: {container.logs()}"
 
 
 def ready(container: Container) -> Container:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import socket
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,19 +17,11 @@ from deploy.bases import ensure_bases
 from deploy.config import Images
 from deploy.engine import local_docker
 from deploy.recipe import run_build
+from tests.integration.conftest import HARDENED, address, until
 
 UI = Path(__file__).parents[2] / "app" / "ui"
 RELEASE = "0a1b2c3d4e5f"
-HARDENED = {
-    "init": True,
-    "read_only": True,
-    "user": "10001:10001",
-    "cap_drop": ["ALL"],
-    "security_options": ["no-new-privileges"],
-    "tmpfs": ["/tmp"],
-    "memory": "64m",
-    "pids_limit": 64,
-}
+LIMITS = {"memory": "64m", "pids_limit": 64}
 BIG = 64 << 20
 Run = Callable[..., Container]
 
@@ -59,7 +50,7 @@ def run(docker: DockerClient, frontend_image: str) -> Iterator[Run]:
     started = []
 
     def start(image: str = frontend_image, **options: object) -> Container:
-        container = docker.run(image, detach=True, envs={"PPM_RELEASE": RELEASE}, **HARDENED, **options)
+        container = docker.run(image, detach=True, envs={"PPM_RELEASE": RELEASE}, **(HARDENED | LIMITS), **options)
         started.append(container)
         until(lambda: answers(container), container)
         return container
@@ -79,23 +70,11 @@ def http(container: Container) -> Iterator[httpx.Client]:
         yield client
 
 
-def address(container: Container) -> str:
-    """Return the container's own address: through a published port, Docker's proxy would buffer."""
-    return str(container.network_settings.networks["bridge"].ip_address)
-
-
 def answers(container: Container) -> bool:
     try:
         return httpx.get(f"http://{address(container)}:8080/healthz", trust_env=False).is_success
     except httpx.TransportError:
         return False
-
-
-def until(condition: Callable[[], bool], container: Container, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain; the container said: {container.logs()}"
-        time.sleep(0.02)
 
 
 def assets(http: httpx.Client) -> list[str]:
@@ -210,7 +189,7 @@ def test_a_release_that_is_not_a_plain_word_is_refused(
     docker: DockerClient, frontend_image: str, release: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DockerException) as refused:
-        docker.run(frontend_image, envs={"PPM_RELEASE": release}, remove=True, **HARDENED)
+        docker.run(frontend_image, envs={"PPM_RELEASE": release}, remove=True, **(HARDENED | LIMITS))
 
     assert refused.value.return_code == 64
     assert "PPM_RELEASE is not a release's id" in capfd.readouterr().err

@@ -13,16 +13,7 @@ import pytest
 from bench.ledger import load, lost
 from deploy.upgrade import STEPS
 from tests.site import Site
-
-
-def eventually(check: object, seconds: float = 20) -> bool:
-    assert callable(check)
-    deadline = time.monotonic() + seconds
-    while not check():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
+from tests.waiting import eventually
 
 
 def test_a_second_deploy_of_the_same_tree_does_nothing_and_says_so(live: Site) -> None:
@@ -54,7 +45,7 @@ def test_only_the_proxy_listens_and_its_api_only_on_the_loopback(live: Site) -> 
 
     assert set(listening) == {f"ppm-{live.name}-reverse-proxy-1"}
     assert re.search(r"127\.0\.0\.1:8081->8081", listening[f"ppm-{live.name}-reverse-proxy-1"])
-    assert not httpx.get(f"{live.url}/api/http/routers").headers.get("content-type", "").startswith("text/plain")
+    assert httpx.get(f"{live.url}/api/http/routers", headers={"Host": "traefik"}).status_code == 404
     assert httpx.get(f"{live.url}/api/rawdata", headers={"Host": "traefik"}).status_code == 404
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,6 +12,7 @@ from deploy import lab as labs
 from deploy.engine import local_docker
 from deploy.errors import EngineError, UsageError
 from deploy.lab.model import directory
+from tests.waiting import eventually
 
 NAME, OFFSET = "lab-test", 450
 
@@ -28,15 +28,6 @@ def run(lab: labs.Lab, script: str, number: int = 1) -> str:
     """Run a script as root on a host, over SSH; return what it prints."""
     argv = [*labs.ssh_command(lab, lab.hosts[number - 1]), script]
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 30) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.1)
-    return True
 
 
 def test_a_host_is_a_whole_server(hosts: labs.Lab) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,16 +15,14 @@ from app.api import create_app
 from app.api.state import State
 from app.database import Database
 from app.settings import Settings
+from tests.waiting import eventually
 
 RELEASE = "0a1b2c3d4e5f"
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
     """Wait for a condition; fail when it does not come true in time."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain"
-        time.sleep(0.01)
+    assert eventually(condition, seconds), f"waited {seconds} s in vain"
 
 
 class InLoop(BaseTransport):
