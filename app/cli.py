@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 token = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
 app.add_typer(token, name="token")
 Name = Annotated[str, typer.Argument(help="What the token is called.")]
+OnSignal = Annotated[bool, typer.Option("--on-signal", help="Load everything, then wait for SIGUSR1.")]
 
 
 def _settings() -> Settings:
@@ -40,12 +42,20 @@ def _database() -> Database:
 
 def _start() -> tuple[Settings, Database]:
     """Return what a service needs; its database is migrated, if it is to see to that itself."""
-    from app import schema
+    from app.migrate import migrate
 
     settings, database = _settings(), _database()
     if settings.migrate_at_start:
-        schema.migrate(database)
+        migrate(database)
     return settings, database
+
+
+def _await_signal(asked: bool) -> None:
+    """Say "waiting", and go on at SIGUSR1: whoever holds requests back meanwhile waits for the work only."""
+    if asked:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        print("waiting", file=sys.stderr, flush=True)
+        signal.sigwait({signal.SIGUSR1})
 
 
 def _print(value: Any) -> None:
@@ -69,11 +79,34 @@ def worker() -> None:
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    snapshot: Annotated[bool, typer.Option(help="Copy the database before it changes.")] = True,
+    on_signal: OnSignal = False,
+) -> None:
     """Apply the migrations that the database lacks; print {from, to, applied, seconds}."""
-    from app import schema
+    from app import migrate, schema
 
-    _print(schema.migrate(_database()))
+    schema.revisions()
+    _await_signal(on_signal)
+    _print(migrate.migrate(_database(), snapshot=snapshot))
+
+
+@app.command()
+def downgrade(revision: str, on_signal: OnSignal = False) -> None:
+    """Take back every migration after a revision; print {from, to, undone, seconds}."""
+    from app import migrate, schema
+
+    schema.revisions()
+    _await_signal(on_signal)
+    _print(migrate.downgrade(_database(), revision))
+
+
+@app.command()
+def check() -> None:
+    """Prove that this release works on a COPY of the database: read every page, and write; print {checks}."""
+    from app.check import check
+
+    _print(check(_settings(), _database()))
 
 
 @app.command()

@@ -6,7 +6,7 @@ import logging
 
 from fastapi import FastAPI
 
-from app import schema
+from app import migrate
 from app.api import create_app
 from app.database import Database
 from app.settings import Settings
@@ -17,5 +17,5 @@ def create() -> FastAPI:
     settings = Settings()
     logging.basicConfig(level=settings.log_level.upper())
     database = Database(settings.database_url)
-    schema.migrate(database)
+    migrate.migrate(database)
     return create_app(settings, database)

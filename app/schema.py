@@ -1,38 +1,34 @@
-"""The migration contract: what is pending, applying it, and whether this release fits the database.
+"""The migration contract: what this release's revisions are, what a database lacks, and whether the two fit.
 
 Each revision says ``compatibility = "expand"`` (the release before it can run on it) or ``"breaking"``;
 nothing means breaking. The table ``schema_floor`` holds the oldest revision whose release may still run: an
-`expand` leaves it, a `breaking` raises it. It is written in the transaction of the revision itself.
+`expand` leaves it, a `breaking` raises it. Applying revisions, and taking them back, is in ``app/migrate.py``.
 """
 
 from __future__ import annotations
 
 import fcntl
-import os
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+import logging
+import threading
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, inspect, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app.database import Database
-from app.errors import PpmError
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-_FLOOR = "schema_floor"
+FLOOR = "schema_floor"
+_WAIT_SECONDS = 0.1
+log = logging.getLogger(__name__)
 
 
-class SchemaError(PpmError):
-    """The migrations cannot be applied."""
-
-
-def _config() -> Config:
+def alembic() -> Config:
+    """Return what Alembic needs to find the revisions."""
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     config.set_main_option("path_separator", "os")
@@ -42,7 +38,7 @@ def _config() -> Config:
 @cache
 def revisions() -> dict[str, Script]:
     """Return this release's revisions by name, oldest first."""
-    scripts = ScriptDirectory.from_config(_config()).walk_revisions()
+    scripts = ScriptDirectory.from_config(alembic()).walk_revisions()
     return {script.revision: script for script in reversed(list(scripts))}
 
 
@@ -56,6 +52,14 @@ def compatibility(script: Script) -> str:
     return "expand" if getattr(script.module, "compatibility", None) == "expand" else "breaking"
 
 
+def floor_of(revision: str) -> str:
+    """Return the oldest revision whose release may run on a database at this revision of ours."""
+    names = list(revisions())
+    before = names[: names.index(revision) + 1]
+    raising = [name for name in before[1:] if compatibility(revisions()[name]) == "breaking"]
+    return raising[-1] if raising else before[0]
+
+
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None for an empty database."""
     return _only_value(connection, "alembic_version", "version_num")
@@ -63,7 +67,7 @@ def current(connection: Connection) -> str | None:
 
 def floor(connection: Connection) -> str | None:
     """Return the oldest revision whose release may run on the database."""
-    return _only_value(connection, _FLOOR, "revision")
+    return _only_value(connection, FLOOR, "revision")
 
 
 def _only_value(connection: Connection, table: str, column: str) -> str | None:
@@ -110,89 +114,45 @@ def misfit(database: Database) -> str | None:
     return f"the database is at {now}, and releases before {oldest} cannot run on it; this one is {ours}"
 
 
-def migrate(database: Database) -> dict[str, Any]:
-    """Apply what is pending, one process at a time; return {from, to, applied, seconds}.
+def lock_file(database: Database) -> Path | None:
+    """Return the file beside SQLite's that is locked while the database changes as a whole; None for another one."""
+    return Path(f"{database.file}.migrating") if database.file else None
 
-    Each revision is a transaction of its own; one that fails leaves the database at the revision before.
+
+def await_fit(database: Database, stop: threading.Event) -> bool:
+    """Wait until this release can run on the database; return False when told to stop before.
+
+    A release that starts while another migrates waits here, before it listens: whoever is sent to it meanwhile
+    is refused, which has cost nothing, and may knock again.
     """
-    began = time.monotonic()
-    with _alone(database):
-        found = pending(database)
-        if found["pending"]:
-            if found["current"] is not None:
-                _snapshot(database, found["current"])
-            _upgrade(database)
-    return {
-        "from": found["current"],
-        "to": found["head"] if found["pending"] else found["current"],
-        "applied": [item["revision"] for item in found["pending"]],
-        "seconds": round(time.monotonic() - began, 3),
-    }
+    said = None
+    while not stop.is_set():
+        reason = _why_not(database)
+        if reason is None:
+            return True
+        if reason != said:
+            log.warning("waiting: %s", reason)
+        said = reason
+        stop.wait(_WAIT_SECONDS)
+    return False
 
 
-def _upgrade(database: Database) -> None:
-    config = _config()
-    with database.connection() as connection:
-        # SQLite changes a table by making it anew, and dropping the old one would delete what refers to it.
-        # The pragma works outside a transaction only. The connection is not used again.
-        _foreign_keys(connection, enforced=False)
-        config.attributes |= {"connection": connection, "on_version_apply": [_after_revision]}
+def _why_not(database: Database) -> str | None:
+    """Return None when this release fits. The file is not open afterwards unless it does: it may be replaced."""
+    path = lock_file(database)
+    if path is None:
+        return misfit(database)
+    if database.file is None or not database.file.exists():
+        return "there is no database yet"
+    with path.open("w") as lock:
         try:
-            command.upgrade(config, "head")
-        finally:
-            _foreign_keys(connection, enforced=True)
-
-
-def _foreign_keys(connection: Connection, *, enforced: bool) -> None:
-    driver = connection.connection.dbapi_connection
-    if connection.dialect.name == "sqlite" and driver is not None:
-        with closing(driver.cursor()) as cursor:
-            cursor.execute(f"PRAGMA foreign_keys={'ON' if enforced else 'OFF'}")
-
-
-def _after_revision(*, ctx: Any, step: Any, **_: object) -> None:
-    """Within the revision's transaction: check the references and keep the floor."""
-    connection, script = ctx.connection, step.up_revision
-    if connection.dialect.name == "sqlite" and (
-        broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
-    ):
-        raise SchemaError(f"revision {script.revision} leaves {len(broken)} broken references, first {broken[0]}")
-    connection.execute(text(f"CREATE TABLE IF NOT EXISTS {_FLOOR} (revision VARCHAR(32) NOT NULL)"))
-    if script.down_revision is None or compatibility(script) == "breaking":
-        connection.execute(text(f"DELETE FROM {_FLOOR}"))  # noqa: S608
-        connection.execute(text(f"INSERT INTO {_FLOOR} VALUES (:revision)"), {"revision": script.revision})  # noqa: S608
-
-
-@contextmanager
-def _alone(database: Database) -> Iterator[None]:
-    """Hold a lock beside the SQLite file: several replicas that start at once migrate one after another."""
-    if database.file is None:
-        yield
-        return
-    with Path(f"{database.file}.migrating").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _snapshot(database: Database, revision: str) -> None:
-    """Copy the SQLite file beside it before it changes, in one step: paged backups start over at every commit."""
-    if database.file is None:
-        return
-    from pysqlite3 import dbapi2
-
-    target = database.file.with_name(f"pre-migration-{revision}.db")
-    partial = target.with_name(f"{target.name}.partial")
-    partial.unlink(missing_ok=True)
-    with closing(dbapi2.connect(str(database.file))) as source, closing(dbapi2.connect(str(partial))) as copy:
-        source.backup(copy)
-    _sync(partial)
-    partial.rename(target)
-    _sync(target.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return "the database is being migrated or restored"
+        try:
+            reason = misfit(database)
+        except SQLAlchemyError as error:
+            reason = str(error)
+        if reason:
+            database.close()
+        return reason

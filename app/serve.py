@@ -10,11 +10,13 @@ import asyncio
 import logging
 import signal
 import socket
+import threading
 from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app import schema
 from app.api import create_app
 from app.api.state import State
 from app.database import Database
@@ -77,7 +79,12 @@ class Server(uvicorn.Server):
 
 
 def serve(settings: Settings, database: Database) -> None:
-    """Serve the API until SIGTERM or SIGINT."""
+    """Serve the API until SIGTERM or SIGINT. It listens as soon as this release can run on the database."""
+    stop = threading.Event()
+    for sort in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sort, lambda *_: stop.set())
+    if not schema.await_fit(database, stop):
+        return
     app = create_app(settings, database)
     config = uvicorn.Config(
         app,

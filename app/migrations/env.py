@@ -1,4 +1,4 @@
-"""Alembic's entry: run the revisions on the connection that app/schema.py hands over, each in a transaction."""
+"""Alembic's entry: run the revisions on the connection that app/migrate.py hands over, all in one transaction."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ context.configure(
     connection=attributes["connection"],
     target_metadata=Base.metadata,
     transactional_ddl=True,  # SQLite can; Alembic does not know that app/database.py begins the transactions
-    transaction_per_migration=True,
+    transaction_per_migration=False,
     on_version_apply=attributes["on_version_apply"],
     render_as_batch=True,
 )

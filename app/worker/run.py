@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import schema
 from app.database import Database
@@ -32,7 +31,7 @@ def run(settings: Settings, database: Database) -> None:
     stop = threading.Event()
     for sort in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sort, lambda *_: stop.set())
-    if not _fits(database, stop):
+    if not schema.await_fit(database, stop):
         return
     heartbeat, git = Heartbeat(database), Git(mirrors(database), SCAN_DEADLINE_SECONDS)
     scanner = Scanner(heartbeat, git, settings.ppm_release, timedelta(minutes=settings.scan_interval_minutes))
@@ -48,23 +47,6 @@ def run(settings: Settings, database: Database) -> None:
 def mirrors(database: Database) -> Path:
     """Return where mirrors lie: beside the SQLite file, on the volume; without one, in the temporary directory."""
     return (database.file.parent if database.file else Path(tempfile.gettempdir())) / "mirrors"
-
-
-def _fits(database: Database, stop: threading.Event) -> bool:
-    """Wait until this release can run on the database; return False when told to stop before."""
-    said = None
-    while not stop.is_set():
-        try:
-            reason = schema.misfit(database)
-        except SQLAlchemyError as error:
-            reason = str(error)
-        if reason is None:
-            return True
-        if reason != said:
-            log.warning("waiting: %s", reason)
-        said = reason
-        stop.wait(1)
-    return False
 
 
 def _schedule(heartbeat: Heartbeat, scanner: Scanner) -> BackgroundScheduler:

@@ -10,7 +10,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from fastapi import FastAPI
 from httpx import ASGITransport, BaseTransport, Client, Request, Response
 
-from app import schema, tokens
+from app import migrate, schema, tokens
 from app.api import create_app
 from app.api.state import State
 from app.database import Database
@@ -49,7 +49,7 @@ def empty(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def database(empty: Database) -> Database:
-    schema.migrate(empty)
+    migrate.migrate(empty)
     return empty
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app import schema
+from app import migrate
 from app.database import Database
 from app.models import Project
 from app.worker.git import Git
@@ -81,9 +81,9 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
         log.open("w") as stderr,
         subprocess.Popen([*ARGV, "worker"], env=environment, stderr=stderr) as worker,
     ):
-        until(lambda: "waiting: the database is at nothing, this release needs 0001" in log.read_text())
+        until(lambda: "waiting: there is no database yet" in log.read_text())
         url = server.create("tool.git", "a@example.org")
-        schema.migrate(empty)
+        migrate.migrate(empty)
         with empty.write() as session:
             session.add(Project(name="tool", url=url))
 

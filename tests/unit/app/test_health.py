@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from httpx import Client
 
-from app import schema
+from app import migrate
 from app.database import Database
 from tests.unit.app.conftest import RELEASE
 
@@ -42,7 +42,7 @@ def test_it_stays_ready_when_a_newer_release_has_only_expanded_the_schema(
     anonymous: Client, database: Database, revisions: Revisions
 ) -> None:
     revisions(EXPAND)
-    schema.migrate(database)
+    migrate.migrate(database)
     revisions()
 
     assert anonymous.get("/readyz").status_code == 200
@@ -52,7 +52,7 @@ def test_it_is_not_ready_when_a_newer_release_has_broken_the_schema(
     anonymous: Client, database: Database, revisions: Revisions
 ) -> None:
     revisions(BREAKING)
-    schema.migrate(database)
+    migrate.migrate(database)
     revisions()
 
     answer = anonymous.get("/readyz")

@@ -1,0 +1,75 @@
+"""The release's own check of itself on a copy of the database: every page of the api is read, and a row is written.
+
+It is how an upgrade proves that a release runs on a schema that it has not seen. It listens on the loopback only.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from http.client import HTTPConnection
+from typing import Any
+
+import uvicorn
+
+from app.api import create_app
+from app.api.tokens import require_token
+from app.database import Database
+from app.errors import PpmError
+from app.listener import listen
+from app.settings import Settings
+
+TIMEOUT_SECONDS = 30.0
+STREAMS = frozenset({"/api/events"})
+"""They never end."""
+
+
+class CheckFailed(PpmError):
+    """The release does not work on this database."""
+
+
+def check(settings: Settings, database: Database) -> dict[str, Any]:
+    """Read every page and write, read and delete a project; return {checks: [what was asked]}. Raises CheckFailed.
+
+    It writes, so the database must be a copy.
+    """
+    asked: list[str] = []
+    with _serving(settings, database) as (connection, paths):
+
+        def ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:
+            asked.append(f"{method} {path}")
+            connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read().decode(errors="replace")
+            if answer.status >= 300:
+                raise CheckFailed(f"{method} {path}: status {answer.status}: {text[:500]}")
+            return json.loads(text) if text else None
+
+        for path in ("/readyz", *paths):
+            ask("GET", path)
+        name = f"check-{uuid.uuid4().hex}"
+        made = ask("POST", "/api/projects", {"name": name, "url": f"https://check.invalid/{name}.git"})
+        ask("GET", f"/api/projects/{made['id']}")
+        ask("DELETE", f"/api/projects/{made['id']}")
+    return {"checks": asked}
+
+
+@contextmanager
+def _serving(settings: Settings, database: Database) -> Iterator[tuple[HTTPConnection, list[str]]]:
+    """Yield a connection to the api, which asks nobody for a token, and the paths that can be read."""
+    app = create_app(settings, database)
+    app.dependency_overrides[require_token] = lambda: None
+    paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods and "{" not in path]
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    try:
+        with closing(HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=TIMEOUT_SECONDS)) as connection:
+            yield connection, sorted(set(paths) - STREAMS)
+    finally:
+        server.should_exit = True
+        thread.join()
