@@ -154,6 +154,7 @@ class Services(Model):
     frontend: Service = Service(memory=ByteSize(64 << 20), cpus=0.5, pids=64)
     worker: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0)
     reverse_proxy: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0)
+    steward: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0, pids=64)
 
 
 class Bases(Model):
@@ -170,6 +171,7 @@ class RegistryImages(Model):
 
     api: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
     frontend: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+    steward: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
     traefik: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
 
 
@@ -188,7 +190,7 @@ class Images(Model):
     @model_validator(mode="after")
     def _registry_is_named(self) -> Images:
         if self.source == "registry" and self.registry is None:
-            raise ValueError("`source: registry` needs `registry:` with api, frontend and traefik by digest")
+            raise ValueError("`source: registry` needs `registry:` with api, frontend, steward and traefik by digest")
         return self
 
 

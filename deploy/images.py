@@ -30,7 +30,11 @@ if TYPE_CHECKING:
 
 Sent = Callable[[int, int], None]
 """Called with (bytes sent, bytes to send)."""
-_CONTEXTS = {"api": ROOT / "app", "frontend": ROOT / "app" / "ui"}
+_CONTEXTS = {
+    "api": ROOT / "app",
+    "frontend": ROOT / "app" / "ui",
+    "steward": ROOT / "deploy" / "backup" / "steward",
+}
 
 
 def build(environment: Environment, announce: Announce) -> Images:
@@ -43,7 +47,7 @@ def build(environment: Environment, announce: Announce) -> Images:
 
     if environment.images.registry is not None:
         named = environment.images.registry
-        return Images(api=named.api, frontend=named.frontend, traefik=named.traefik)
+        return Images(**named.model_dump())
     docker = local_docker()
     bases = ensure_bases(environment.images, docker, announce)
     arguments = {

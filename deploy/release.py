@@ -26,6 +26,7 @@ class Images(Model):
 
     api: str
     frontend: str
+    steward: str
     traefik: str
 
     def by_name(self) -> dict[str, str]:

@@ -25,4 +25,4 @@ def environment() -> Environment:
 
 @pytest.fixture
 def images() -> Images:
-    return Images(api=ID, frontend=ID.replace("0", "1"), traefik=ID.replace("0", "2"))
+    return Images(api=ID, frontend=ID.replace("0", "1"), steward=ID.replace("0", "3"), traefik=ID.replace("0", "2"))

@@ -1,0 +1,71 @@
+"""`python -m steward COMMAND`: does one thing and prints one JSON document; an error is one sentence on stderr."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from .errors import StewardError
+from .files import remove
+from .pages import freshen
+from .restore import restore
+from .since import since
+from .snapshot import snapshot, verify
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="steward", description=__doc__)
+    parser.add_argument("--on-signal", action="store_true", help="load everything, then wait for SIGUSR1")
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    def command(act: Callable[..., Any], help: str, *paths: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(act.__name__.strip("_"), help=help)
+        for path in paths:
+            added.add_argument(path, type=Path)
+        added.set_defaults(act=act)
+        return added
+
+    command(snapshot, "copy a live database", "source", "target").add_argument("--deadline", type=float, required=True)
+    command(_verify, "check a copy that nobody has open", "copy")
+    command(freshen, "bring a copy up to date with a database that nobody writes to", "source", "copy")
+    command(restore, "put a copy in the place of the database", "copy", "target")
+    command(since, "count the rows that were written since a copy", "copy", "database")
+    command(_remove, "remove a copy", "copy")
+    return parser
+
+
+def _verify(copy: Path) -> dict[str, Any]:
+    return {"rows": verify(copy)}
+
+
+def _remove(copy: Path) -> dict[str, Any]:
+    remove(copy)
+    return {}
+
+
+def main() -> int:
+    """Run the command; return the exit code."""
+    options = vars(_parser().parse_args())
+    act = options.pop("act")
+    options.pop("command")
+    if options.pop("on_signal"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        print("waiting", file=sys.stderr, flush=True)
+        signal.sigwait({signal.SIGUSR1})
+    try:
+        print(json.dumps(act(**options)))
+    except (StewardError, OSError, apsw.Error) as error:
+        print(f"steward: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

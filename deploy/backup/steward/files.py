@@ -1,0 +1,57 @@
+"""Files that are there as a whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from .errors import StewardError
+
+RESERVE = 64 << 20
+"""Bytes that stay free on the disk: the application's own commits need some while a copy grows."""
+
+
+def sync(path: Path) -> None:
+    """Bring a file, or a directory's entries, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def published(target: Path) -> Iterator[Path]:
+    """Yield a path to write to; it becomes ``target`` when the block ends well, and is gone when it does not."""
+    partial = target.with_name(f"{target.name}.partial")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove(partial)
+    try:
+        yield partial
+        sync(partial)
+        partial.replace(target)
+        sync(target.parent)
+    except BaseException:
+        remove(partial)
+        raise
+
+
+def remove(database: Path) -> None:
+    """Remove a copy of a database with all that SQLite keeps beside it."""
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with suppress(FileNotFoundError):
+            database.with_name(f"{database.name}{suffix}").unlink()
+
+
+def need_room(directory: Path, wanted: int) -> None:
+    """Raise StewardError unless so many bytes, and a reserve, are free where the directory is."""
+    free = shutil.disk_usage(directory).free
+    if free - wanted < RESERVE:
+        mib = 1 << 20
+        raise StewardError(
+            f"the disk is too full for a copy: {free // mib} MiB are free, "
+            f"{wanted // mib} MiB and a reserve of {RESERVE // mib} MiB are needed"
+        )

@@ -1,0 +1,212 @@
+"""The steward on real SQLite files, with another process that writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+import pytest
+
+from deploy.backup.steward import files, restore, since, snapshot
+from deploy.backup.steward.errors import StewardError
+from deploy.backup.steward.pages import freshen
+from deploy.configfile import ROOT
+
+WRITER = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(10_000)
+connection.execute("PRAGMA synchronous=OFF")
+print("writing", flush=True)
+number = 0
+while True:
+    number += 1
+    with connection:
+        connection.execute("INSERT INTO pairs VALUES (?, ?)", (number, "x" * 500))
+        connection.execute("INSERT INTO twins VALUES (?)", (number,))
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "ppm.db"
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("CREATE TABLE pairs (number INTEGER, filling TEXT); CREATE TABLE twins (number INTEGER)")
+        connection.execute("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO names VALUES ('a')")
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000) "
+            "INSERT INTO pairs SELECT -i, hex(randomblob(500)) FROM n"
+        )
+    return path
+
+
+@contextmanager
+def writer(database: Path) -> Iterator[subprocess.Popen[str]]:
+    """Write two rows in each transaction, as fast as it goes, for as long as the block lasts."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(database)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def execute(database: Path, sql: str) -> list[tuple[object, ...]]:
+    with closing(apsw.Connection(str(database))) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def steward(*argv: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "steward", *argv]
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup")}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_snapshot_under_writes_is_one_state_of_the_database(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copies" / "one.db"
+    with writer(database):
+        done = snapshot.snapshot(database, copy, 30)
+
+    assert done["rows"]["twins"] == done["rows"]["pairs"] - 8000, "the copy holds half a transaction"
+    assert snapshot.verify(copy) == done["rows"]
+    assert done["bytes"] == copy.stat().st_size
+    assert [path.name for path in copy.parent.iterdir()] == ["one.db"]
+
+
+def test_a_snapshot_that_takes_too_long_leaves_nothing(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copies" / "one.db"
+
+    with pytest.raises(StewardError, match="not done within 0 s"):
+        snapshot.snapshot(database, copy, 0)
+
+    assert list(copy.parent.iterdir()) == []
+
+
+def test_a_snapshot_does_not_fill_the_disk(database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "RESERVE", 1 << 60)
+
+    with pytest.raises(StewardError, match="the disk is too full for a copy"):
+        snapshot.snapshot(database, tmp_path / "copies" / "one.db", 30)
+
+    assert list((tmp_path / "copies").iterdir()) == []
+
+
+def test_a_copy_that_is_damaged_is_no_copy(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "one.db"
+    snapshot.snapshot(database, copy, 30)
+    with copy.open("r+b") as file:
+        file.seek(40 * 4096)
+        file.write(b"\xff" * 8192)
+
+    done = steward("verify", str(copy))
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("steward: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_copy_is_brought_up_to_date_by_the_pages_that_differ(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "one.db"
+    snapshot.snapshot(database, copy, 30)
+    execute(database, "INSERT INTO twins VALUES (7); UPDATE names SET name = 'b'")
+
+    done = freshen(database, copy)
+
+    assert copy.read_bytes() == database.read_bytes()
+    assert execute(copy, "SELECT * FROM names") == [("b",)]
+    assert done["written"] <= 2 << 20 < done["bytes"]
+
+
+def test_a_copy_follows_a_database_that_became_smaller(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "one.db"
+    snapshot.snapshot(database, copy, 30)
+    execute(database, "DELETE FROM pairs")
+    execute(database, "VACUUM")
+
+    freshen(database, copy)
+
+    assert copy.read_bytes() == database.read_bytes()
+
+
+def test_a_copy_is_not_brought_up_to_date_while_somebody_writes(database: Path, tmp_path: Path) -> None:
+    with closing(apsw.Connection(str(database))) as busy:
+        busy.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StewardError, match="somebody still writes"):
+            freshen(database, tmp_path / "one.db")
+
+    assert not (tmp_path / "one.db").exists()
+
+
+def test_a_restore_brings_back_the_copy_and_keeps_what_was_there(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "one.db"
+    snapshot.snapshot(database, copy, 30)
+    # A process that was killed leaves a -wal behind, with commits that are in no other file.
+    with writer(database) as process:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert database.with_name("ppm.db-wal").stat().st_size > 0
+
+    done = restore.restore(copy, database)
+
+    assert execute(database, "SELECT count(*) FROM twins") == [(0,)]
+    assert done["rows"]["pairs"] == 8000
+    replaced = tmp_path / "ppm.db.replaced"
+    assert execute(replaced, "SELECT count(*) > 0 FROM twins") == [(1,)], "what was written since is lost"
+    assert copy.exists()
+
+
+def test_a_restore_waits_for_whoever_looks_at_the_database(database: Path, tmp_path: Path) -> None:
+    import fcntl
+
+    copy = tmp_path / "one.db"
+    snapshot.snapshot(database, copy, 30)
+    done = threading.Event()
+    restoring = threading.Thread(target=lambda: restore.restore(copy, database) and done.set())
+    with (tmp_path / "ppm.db.migrating").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        restoring.start()
+        assert not done.wait(0.3)
+
+    assert done.wait(10)
+    restoring.join()
+
+
+def test_a_damaged_copy_is_not_restored(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "one.db").write_bytes(b"SQLite format 3\0" + b"\0" * 4080)
+
+    with pytest.raises((StewardError, apsw.Error)):
+        restore.restore(tmp_path / "one.db", database)
+
+    assert execute(database, "SELECT name FROM names") == [("a",)]
+
+
+def test_what_was_written_since_a_copy_is_counted_by_table(database: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "one.db"
+    snapshot.snapshot(database, copy, 30)
+    assert since.since(copy, database) == {}
+
+    execute(database, "INSERT INTO twins VALUES (1), (2); UPDATE names SET name = 'b'; UPDATE pairs SET filling = ''")
+    execute(database, "CREATE TABLE fresh (id INTEGER); INSERT INTO fresh VALUES (1)")
+    execute(database, "ALTER TABLE pairs ADD COLUMN more TEXT; INSERT INTO pairs VALUES (1, 2, 3)")
+
+    assert since.since(copy, database) == {"fresh": 1, "names": 1, "pairs": 1, "twins": 2}
+
+
+def test_the_command_prints_one_document(database: Path, tmp_path: Path) -> None:
+    done = steward("snapshot", str(database), str(tmp_path / "one.db"), "--deadline", "30")
+
+    assert json.loads(done.stdout)["rows"] == {"names": 1, "pairs": 8000, "twins": 0}
+    assert steward("remove", str(tmp_path / "one.db")).returncode == 0
+    assert not (tmp_path / "one.db").exists()
