@@ -18,6 +18,7 @@ import typer
 if TYPE_CHECKING:
     from deploy.config import Environment
     from deploy.console import Console
+    from deploy.recover import Recovery
 
 DIFFERENT = 3
 
@@ -116,16 +117,99 @@ def engine() -> None:
 
 
 @app.command()
-def deploy(env: Env = "lab", as_json: Json = False) -> None:
+def deploy(
+    env: Env = "lab",
+    parallel: Annotated[int, typer.Option(min=1, help="How many hosts at a time.")] = 1,
+    maintenance: Annotated[
+        bool, typer.Option("--maintenance", help="A maintenance page where requests would wait for too long.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Bring every host to what this checkout and its config say."""
     from deploy import deployment, show
 
     with _console(quiet=as_json) as console:
-        done = deployment.deploy(_load_hosts(env), console, console.announce, console.planned)
+        done = deployment.deploy(
+            _load_hosts(env),
+            console,
+            console.announce,
+            console.planned,
+            maintenance=maintenance,
+            parallel=parallel,
+        )
     if as_json:
         _print(done.model_dump(mode="json"))
     else:
         sys.stdout.write(show.deployment(done))
+
+
+@app.command()
+def resume(env: Env = "lab", as_json: Json = False) -> None:
+    """Finish a deploy or rollback that was cut short (killed, connection lost)."""
+    from deploy import recover
+
+    with _console(quiet=as_json) as console:
+        _recovered(recover.resume(_load_hosts(env), console), as_json=as_json)
+
+
+@app.command()
+def abort(env: Env = "lab", as_json: Json = False) -> None:
+    """Undo a deploy or rollback that was cut short."""
+    from deploy import recover
+
+    with _console(quiet=as_json) as console:
+        _recovered(recover.abort(_load_hosts(env), console), as_json=as_json)
+
+
+def _recovered(found: list[Recovery], *, as_json: bool) -> None:
+    from deploy import show
+
+    if as_json:
+        _print([recovery.model_dump(mode="json") for recovery in found])
+    else:
+        sys.stdout.write(show.recovery(found))
+
+
+@app.command()
+def rollback(
+    release: Annotated[
+        str | None, typer.Argument(help="A release of `ppmctl releases`; default: the one before.")
+    ] = None,
+    env: Env = "lab",
+    restore: Annotated[
+        bool, typer.Option("--restore", help="Bring back the snapshot from before the migration; asks.")
+    ] = False,
+    yes: Yes = False,
+    as_json: Json = False,
+) -> None:
+    """Return to the release before, with its own config, secrets and images."""
+    from deploy import rollback as rollbacks
+    from deploy import show
+
+    with _console(quiet=as_json) as console:
+
+        def confirm(question: str) -> None:
+            console.pause()
+            _confirm(question, yes=yes)
+
+        done = rollbacks.rollback(_load_hosts(env), console, confirm, release=release, restore=restore)
+    if as_json:
+        _print([host.model_dump(mode="json") for host in done])
+    else:
+        sys.stdout.write(show.rollback(done))
+
+
+@app.command()
+def history(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
+    """What was done on a host, newest first, from its journal."""
+    from deploy import operate, show
+
+    environment = _load_hosts(env)
+    found = operate.history(environment, operate.pick_host(environment, host))
+    if as_json:
+        _print([past.model_dump(mode="json") for past in found])
+    else:
+        show.history(found)
 
 
 @app.command()

@@ -83,7 +83,7 @@ def migrate(
     snapshot: Annotated[bool, typer.Option(help="Copy the database before it changes.")] = True,
     on_signal: OnSignal = False,
 ) -> None:
-    """Apply the migrations that the database lacks; print {from, to, applied, seconds}."""
+    """Apply the migrations that the database lacks; print {from, to, applied, seconds, stamp}."""
     from app import migrate, schema
 
     schema.revisions()
@@ -93,7 +93,7 @@ def migrate(
 
 @app.command()
 def downgrade(revision: str, on_signal: OnSignal = False) -> None:
-    """Take back every migration after a revision; print {from, to, undone, seconds}."""
+    """Take back every migration after a revision; print {from, to, undone, seconds, stamp}."""
     from app import migrate, schema
 
     schema.revisions()

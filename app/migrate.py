@@ -27,9 +27,9 @@ class SchemaError(PpmError):
 
 
 def migrate(database: Database, *, snapshot: bool = True) -> dict[str, Any]:
-    """Apply what is pending; return {from, to, applied, seconds}. Before it, copy a database that has a revision.
+    """Apply what is pending; return {from, to, applied, seconds, stamp}. First copy a database that has a revision.
 
-    ``snapshot`` is off where somebody else has seen to a copy.
+    ``snapshot`` is off where somebody else has seen to a copy. While ``stamp`` is the file's, nobody has written.
     """
     began = time.monotonic()
     with _alone(database):
@@ -38,16 +38,18 @@ def migrate(database: Database, *, snapshot: bool = True) -> dict[str, Any]:
             if found["current"] is not None and snapshot:
                 _snapshot(database, found["current"])
             _run(database, lambda config: command.upgrade(config, "head"))
+        stamp = _folded(database)
     return {
         "from": found["current"],
         "to": found["head"] if found["pending"] else found["current"],
         "applied": [item["revision"] for item in found["pending"]],
         "seconds": round(time.monotonic() - began, 3),
+        "stamp": stamp,
     }
 
 
 def downgrade(database: Database, target: str) -> dict[str, Any]:
-    """Take back every revision after ``target``; return {from, to, undone, seconds}.
+    """Take back every revision after ``target``; return {from, to, undone, seconds, stamp}.
 
     Raises SchemaError, before anything changes, when one of them is not ours or has no way back.
     """
@@ -58,7 +60,9 @@ def downgrade(database: Database, target: str) -> dict[str, Any]:
         undone = _after(now, target)
         if undone:
             _run(database, lambda config: command.downgrade(config, target))
-    return {"from": now, "to": target, "undone": undone, "seconds": round(time.monotonic() - began, 3)}
+        stamp = _folded(database)
+    seconds = round(time.monotonic() - began, 3)
+    return {"from": now, "to": target, "undone": undone, "seconds": seconds, "stamp": stamp}
 
 
 def _after(now: str | None, target: str) -> list[str]:
@@ -84,6 +88,15 @@ def _run(database: Database, act: Callable[[Config], None]) -> None:
             act(config)
         finally:
             _foreign_keys(connection, enforced=True)
+
+
+def _folded(database: Database) -> str | None:
+    """Close the database, which folds SQLite's WAL into the file when nobody else has it open; return its stamp."""
+    database.close()
+    if database.file is None:
+        return None
+    found = database.file.stat()
+    return f"{found.st_mtime_ns}:{found.st_size}"
 
 
 def _foreign_keys(connection: Connection, *, enforced: bool) -> None:

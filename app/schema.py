@@ -78,8 +78,11 @@ def _only_value(connection: Connection, table: str, column: str) -> str | None:
 
 
 def pending(database: Database) -> dict[str, Any]:
-    """Return {current, head, pending: [{revision, compatibility, summary}]}, oldest first."""
-    now = None
+    """Return {current, head, known, irreversible, pending: [{revision, compatibility, summary}], misfit}.
+
+    ``misfit`` says why this release could not run on the database even after it has migrated.
+    """
+    now = reason = None
     if database.file is None or database.file.exists():  # asking must not create the file
         with database.read() as session:
             now = current(session.connection())
@@ -90,9 +93,13 @@ def pending(database: Database) -> dict[str, Any]:
         missing = ours[list(revisions()).index(now) + 1 :]
     else:
         missing = []  # a newer release has been here: nothing of ours is pending
+        reason = misfit(database)
     return {
         "current": now,
         "head": head(),
+        "known": list(revisions()),
+        "irreversible": [name for name, s in revisions().items() if not hasattr(s.module, "downgrade")],
+        "misfit": reason,
         "pending": [
             {"revision": s.revision, "compatibility": compatibility(s), "summary": (s.doc or "").strip()}
             for s in missing

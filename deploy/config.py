@@ -214,6 +214,9 @@ class Upgrade(Model):
     """How long requests and scans in flight may take to end on the old colour."""
     migrate_timeout: Duration = timedelta(minutes=10)
     """How long migrations may take."""
+    hold_limit: Duration = timedelta(seconds=30)
+    """How long requests may wait while the database changes in a way that the old release cannot bear. When it is
+    over, the upgrade is undone."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
     """How many releases stay on the host, with their images; the rollback target is always one of them."""
 

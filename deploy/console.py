@@ -42,6 +42,10 @@ class Console:
         """Print a line."""
         self._rich.print(redact(text), markup=False, soft_wrap=True)
 
+    def pause(self) -> None:
+        """Leave the terminal to a question."""
+        self._status.stop()
+
     def announce(self, text: str) -> None:
         """Show what is being done: on a terminal in a line that is replaced, else as a line."""
         if self._rich.is_terminal:

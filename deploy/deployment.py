@@ -1,25 +1,24 @@
-"""`ppmctl deploy`: build once, then bring each host to the release, one after another."""
+"""`ppmctl deploy`: build once, then bring each host to the release."""
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
 import subprocess
+import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import images, preflight, render, secrets, transaction
+from deploy import images, journal, preflight, recover, render, secrets, transaction
 from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
-from deploy.host import Host
+from deploy.journal import Intent
+from deploy.operation import locked, on_each_host, opened
 from deploy.plan import Plan, decide
 from deploy.recipe import Announce
 from deploy.release import Release, Source, StepTime
-from deploy.stack import look
-from deploy.upgrade import STEPS, compose_file
+from deploy.stack import Stack, look
+from deploy.upgrade import STEPS
 
 if TYPE_CHECKING:
     from deploy.transaction import Watcher
@@ -52,11 +51,6 @@ class Deployment(Model):
     hosts: tuple[HostDeployment, ...]
 
 
-def who() -> str:
-    """Return user@machine, for locks, journals and records."""
-    return f"{getpass.getuser()}@{platform.node()}"
-
-
 def source() -> Source:
     """Return the commit of the checkout, and whether it has changes beyond it."""
 
@@ -75,11 +69,24 @@ def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[
     return render.release(environment, built, versions), values
 
 
-def deploy(environment: Environment, watcher: Watcher, announce: Announce, planned: Planned) -> Deployment:
-    """Bring every host to the release. The first host that fails stops it; those before it are upgraded."""
+def deploy(
+    environment: Environment,
+    watcher: Watcher,
+    announce: Announce,
+    planned: Planned,
+    *,
+    maintenance: bool = False,
+    parallel: int = 1,
+) -> Deployment:
+    """Bring every host to the release, so many hosts at a time. After the first that fails no other begins."""
     began = time.monotonic()
     release, values = wanted(environment, announce)
-    done = [_deploy_host(environment, address, release, values, watcher, planned) for address in environment.hosts]
+
+    def act(address: HostAddress, cancelled: threading.Event) -> HostDeployment:
+        ask = _Asked(release, values, maintenance, cancelled)
+        return _deploy_host(environment, address, ask, watcher, planned)
+
+    done = on_each_host(environment, parallel, act)
     return Deployment(
         environment=environment.name,
         release=release.id,
@@ -93,22 +100,23 @@ def deploy(environment: Environment, watcher: Watcher, announce: Announce, plann
     )
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of every host."""
+
+    release: Release
+    secrets: dict[str, secrets.Secret]
+    maintenance: bool
+    cancelled: threading.Event
+
+
 def _deploy_host(
-    environment: Environment,
-    address: HostAddress,
-    release: Release,
-    values: dict[str, secrets.Secret],
-    watcher: Watcher,
-    planned: Planned,
+    environment: Environment, address: HostAddress, asked: _Asked, watcher: Watcher, planned: Planned
 ) -> HostDeployment:
     began = time.monotonic()
-    owner = {
-        "who": who(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"ppmctl deploy -e {environment.name}",
-        "process": str(os.getpid()),
-    }
-    with Host.connect(environment, address) as host, host.lock(owner):
+    release = asked.release
+    with locked(environment, address, "deploy") as host:
+        recover.clear(host, release, watcher)
         stack = look(host)
         plan = decide(environment, release, stack)
         planned(host.name, plan)
@@ -116,20 +124,10 @@ def _deploy_host(
         steps: tuple[StepTime, ...] = ()
         if plan.needed:
             preflight.check(host, stack)
-            with compose_file(environment, release) as file:
-                job = transaction.Upgrade(
-                    host=host,
-                    release=release,
-                    stack=stack,
-                    plan=plan,
-                    secrets=values,
-                    source=source(),
-                    who=who(),
-                    watcher=watcher,
-                    compose=host.compose(file),
-                )
-                transaction.run(job, STEPS)
-            sent, steps = job.bytes_sent, tuple(job.times)
+            intent = _intent(release, stack, plan, maintenance=asked.maintenance)
+            with opened(host, intent, stack, watcher, secrets=asked.secrets, cancelled=asked.cancelled) as upgrade:
+                transaction.run(upgrade, STEPS)
+            sent, steps = upgrade.bytes_sent, tuple(upgrade.times)
         return HostDeployment(
             name=host.name,
             previous=stack.record.id if stack.record else None,
@@ -138,3 +136,19 @@ def _deploy_host(
             seconds=round(time.monotonic() - began, 3),
             steps=steps,
         )
+
+
+def _intent(release: Release, stack: Stack, plan: Plan, *, maintenance: bool) -> Intent:
+    """Return what the deploy is about, for the journal."""
+    was = stack.record
+    return Intent(
+        operation=journal.new_operation(),
+        kind="deploy",
+        release=release,
+        target=plan.target,
+        live=stack.live,
+        previous=was.id if was else None,
+        back=None if was is None else was.previous if was.id == release.id else was.id,
+        source=source(),
+        maintenance=maintenance,
+    )

@@ -79,8 +79,10 @@ class Found:
     """Why the engine does not answer, in the client's words."""
 
 
-def client(**options: Any) -> DockerClient:
+def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
     """Return a client that runs this machine's docker command. Raises EngineError when there is none.
+
+    No command of it outlives ``deadline`` seconds: python-on-whales itself knows no timeout.
 
     Without this check python-on-whales would download a docker command of its own.
     """
@@ -91,7 +93,9 @@ def client(**options: Any) -> DockerClient:
         raise EngineError(
             "this machine has no docker command", step="engine", next=advice({Part.CLIENT}, _os_release())
         )
-    return DockerClient(client_call=[path], **options)
+    bound = shutil.which("timeout") if deadline is not None else None  # macOS has none: there it waits for ssh's own
+    call = [bound, "--foreground", "--kill-after=5", f"{deadline:.0f}", path] if bound else [path]
+    return DockerClient(client_call=call, **options)
 
 
 def local_docker() -> DockerClient:

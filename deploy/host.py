@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -54,12 +55,16 @@ class Result:
 class Host:
     """A connected host. Make one with :meth:`connect`; every path is a path on the host."""
 
+    TIMED_OUT = 124
+    """The exit status of timeout(1)."""
+
     def __init__(self, environment: Environment, address: HostAddress, sockets: Path) -> None:
         self.environment = environment
         self.name = address.name
         self._sockets = sockets
         self._options = ssh.options(environment, address)
         self._clients: list[httpx.Client] = []
+        self._deadline: float | None = None
         self._destination = f"{environment.ssh.user}@{address.address}"
 
     @classmethod
@@ -133,6 +138,7 @@ class Host:
         HostUnreachable when the connection is lost.
         """
         command = shlex.join(argv)
+        timeout = min(timeout, self._left() or timeout)
         try:
             done = subprocess.run(
                 self._argv(command), input=input or b"", capture_output=True, timeout=timeout, check=False
@@ -245,23 +251,52 @@ class Host:
             next="Wait for it to end; the lock goes with its connection and never needs to be removed",
         )
 
-    @cached_property
+    @property
     def docker(self) -> DockerClient:
         """The host's Docker engine, over the forwarded socket."""
         from deploy.engine import client
 
-        return client(host=f"unix://{self._sockets / 'docker'}")
+        return client(deadline=self._left(), host=f"unix://{self._sockets / 'docker'}")
 
     def compose(self, file: Path) -> DockerClient:
         """A client for the environment's Compose project on the host, as the rendered ``file`` describes it."""
         from deploy.engine import client
 
         return client(
+            deadline=self._left(),
             host=f"unix://{self._sockets / 'docker'}",
             compose_files=[file],
             compose_project_name=self.environment.project,
-            compose_profiles=["blue", "green"],
+            compose_profiles=["blue", "green", "steward"],
         )
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it."""
+        self._deadline = time.monotonic() + seconds
+        try:
+            yield
+        finally:
+            self._deadline = None
+
+    def _left(self) -> float | None:
+        """Return the seconds until the deadline, at least one; None when there is none."""
+        return None if self._deadline is None else max(1.0, self._deadline - time.monotonic())
+
+    def await_docker(self, seconds: float = 30) -> None:
+        """Wait for the engine to answer: it may be restarting. Raises what it said last."""
+        from python_on_whales import DockerException
+
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                self.docker.version()
+            except DockerException:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
 
     @property
     def docker_socket(self) -> Path:

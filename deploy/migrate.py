@@ -1,25 +1,26 @@
-"""The migration gate: what is pending, asked of the new image, and applying it."""
+"""The migration gate: what the database lacks, proof on a copy that it can be had, and applying it.
+
+A migration marked `expand` is believed only after the old image has read and written on the migrated copy.
+"""
 
 from __future__ import annotations
 
-import json
-import re
-import subprocess
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
+from deploy import container
 from deploy.config import Model
 from deploy.errors import UpgradeError
 
 if TYPE_CHECKING:
-    from python_on_whales import DockerClient
+    from deploy.transaction import Upgrade
 
-    from deploy.host import Host
-    from deploy.release import Color
-
-
-_KILLED = 137  # 128 + SIGKILL
-# Compose looks for the files of secrets on this machine; they are on the host.
-_COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
+BESIDE_SECONDS = 2.0
+"""Longer than this no migration runs beside what serves: its writers would wait for SQLite and then give up."""
+Way = Literal["fresh", "beside", "hold"]
+"""`fresh`: nobody uses the database yet. `beside`: while the old release serves. `hold`: while requests wait."""
+_ASK_SECONDS = 60
 
 
 class Revision(Model):
@@ -37,6 +38,12 @@ class Migrations(Model):
     current: str | None
     head: str
     pending: tuple[Revision, ...]
+    known: tuple[str, ...]
+    """The image's own revisions, oldest first."""
+    irreversible: tuple[str, ...]
+    """Those of them that cannot be taken back."""
+    misfit: str | None
+    """Why the image can neither run on the database nor mend that."""
 
     @property
     def breaking(self) -> tuple[Revision, ...]:
@@ -44,43 +51,143 @@ class Migrations(Model):
         return tuple(revision for revision in self.pending if revision.compatibility == "breaking")
 
 
-def pending(host: Host, compose: DockerClient, color: Color) -> Migrations:
-    """Ask the new image what the database on the host lacks."""
-    return Migrations.model_validate(_ask(host, compose, color, "migrations", timeout=60))
+class Change(Model):
+    """What an operation does to the database."""
+
+    way: Way
+    service: str
+    """Of Compose, whose image does it."""
+    of_live: bool = False
+    """It is done by the release that serves now, not by the one that is to."""
+    command: tuple[str, ...]
+    said: str
+    """For people: 0001 → 0002."""
+    proven_by_live: bool = False
+    """The release that serves now goes on using the database."""
 
 
-def apply(host: Host, compose: DockerClient, color: Color, timeout: float) -> None:
-    """Apply what is pending with the new image; each migration is a transaction of its own."""
-    _ask(host, compose, color, "migrate", timeout=timeout)
-
-
-def _ask(host: Host, compose: DockerClient, color: Color, command: str, timeout: float) -> dict[str, Any]:
-    """Run `ppm COMMAND` in a container of the new image that is gone afterwards; return the JSON it prints."""
-    run = [*compose.compose.docker_compose_cmd, "run", "--rm", "--no-deps", "-T", "--quiet-pull"]
-    argv = [str(part) for part in [*run, f"api-{color}", "ppm", command]]
-    try:
-        # Not python-on-whales' own `compose.run`: it has no deadline and loses what went to stderr.
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
-    except subprocess.TimeoutExpired as slow:
-        raise UpgradeError(
-            f"{host.name}: `ppm {command}` did not end within {timeout:g} s",
-            step="migrate",
-            host=host.name,
-            next="Raise upgrade.migrate_timeout, or look at the migration",
-        ) from slow
-    if done.returncode == 0:
-        answer: dict[str, Any] = json.loads(done.stdout)
-        return answer
-    killed = done.returncode == _KILLED
-    raise UpgradeError(
-        f"{host.name}: `ppm {command}` ended with status {done.returncode} in the new image",
-        step="migrate",
-        host=host.name,
-        seen="it was killed, most likely for its memory limit" if killed else _last_words(done),
-        next="Raise services.api.memory" if killed else "Mend the migration, then deploy again",
+def decide(found: Migrations, service: str, *, serves: bool) -> Change | None:
+    """Given what the new image says of the database, return what to do to it; None for nothing."""
+    if not found.pending:
+        return None
+    way: Way = "fresh" if not serves else "hold" if found.breaking else "beside"
+    return Change(
+        way=way,
+        service=service,
+        command=("ppm", "migrate", "--no-snapshot"),
+        said=f"{found.current or 'nothing'} → {found.head}",
+        proven_by_live=way == "beside",
     )
 
 
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    lines = [line for line in (done.stderr or done.stdout).strip().splitlines() if not _COMPOSE_WARNING.match(line)]
-    return "\n".join(lines[-20:])
+def database(upgrade: Upgrade) -> PurePosixPath:
+    """Return the file of SQLite, as the containers see it."""
+    return PurePosixPath(urlsplit(upgrade.environment.app.database_url).path.removeprefix("/"))
+
+
+def find_pending(upgrade: Upgrade) -> str:
+    """Ask the new image what the database lacks. Raises UpgradeError when it cannot run on it at all."""
+    host, service = upgrade.host, f"api-{upgrade.target}"
+    found = Migrations.model_validate(
+        container.ask(host, upgrade.compose, service, ("ppm", "migrations"), timeout=_ASK_SECONDS)
+    )
+    upgrade.note(schema_after=found.head, revisions=" ".join(found.known))
+    if upgrade.fact("schema_before") is None:  # of an operation that goes on it is what was found at first
+        upgrade.note(schema_before=found.current or "")
+    if found.misfit:
+        raise UpgradeError(
+            f"{host.name}: the new release does not know the schema: {found.misfit}",
+            host=host.name,
+            next="Deploy a release that knows it, or go back: ppmctl rollback",
+        )
+    change = decide(found, service, serves=upgrade.intent.live is not None)
+    if change is None:
+        return "none"
+    settle(upgrade, change.model_copy(update={"way": upgrade.fact("way") or change.way}))
+    names = ", ".join(f"{r.revision} ({r.compatibility}: {r.summary})" for r in found.pending)
+    return f"{change.said}: {names}"
+
+
+def settle(upgrade: Upgrade, change: Change) -> None:
+    """Decide what the operation does to the database, beyond this process too."""
+    upgrade.change = change
+    upgrade.note(way=change.way, change=change.said)
+
+
+def snapshot(upgrade: Upgrade) -> str:
+    """Copy the database as it is now, while others write, and check the copy."""
+    if upgrade.was_done("snapshot"):
+        return "is there"
+    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+    command = ("snapshot", str(database(upgrade)), upgrade.snapshot, "--deadline", f"{timeout:g}")
+    done = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=timeout + _ASK_SECONDS)
+    rows = sum(done["rows"].values())
+    return f"{done['bytes'] / (1 << 20):,.1f} MiB, {rows:,} rows, checked"
+
+
+def drop_snapshot(upgrade: Upgrade) -> None:
+    """Remove the copy."""
+    for name in (upgrade.snapshot, f"{upgrade.snapshot}.partial"):
+        container.ask(upgrade.host, upgrade.compose, "steward", ("remove", name), timeout=_ASK_SECONDS)
+
+
+def rehearse(upgrade: Upgrade) -> str:
+    """Change a second copy as the database will be changed; check it, and let the releases read and write on it."""
+    if upgrade.was_done("rehearse"):
+        return "was done"
+    change, host = upgrade.change, upgrade.host
+    assert change is not None, "the step is left out without a change"
+    copy = str(database(upgrade).parent / "rehearsal" / "ppm.db")
+    variables = {"DATABASE_URL": f"sqlite:///{copy}"}
+    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+
+    def steward(*command: str) -> dict[str, float]:
+        found: dict[str, float] = container.ask(host, upgrade.compose, "steward", command, timeout=timeout)
+        return found
+
+    steward("remove", copy)
+    try:
+        if change.service == "steward":
+            steward("freshen", change.command[1], copy)
+            seconds = 0.0
+        else:
+            steward("freshen", upgrade.snapshot, copy)
+            done = container.ask(
+                host, upgrade.doer, change.service, change.command, timeout=timeout, variables=variables
+            )
+            seconds = float(done["seconds"])
+        steward("verify", copy)
+        _prove(upgrade, variables)
+    except UpgradeError as failed:
+        failed.message = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
+        raise
+    finally:
+        steward("remove", copy)
+    upgrade.note(predicted=f"{seconds:.3f}")
+    if change.way == "beside" and seconds > BESIDE_SECONDS:
+        settle(upgrade, change.model_copy(update={"way": "hold"}))
+    return f"{seconds:.1f} s on a copy; checked, read and written"
+
+
+def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
+    """Let each release that will use the changed database use the copy of it."""
+    assert upgrade.change is not None
+    checks = [(upgrade.compose, f"api-{upgrade.target}", "the new release")]
+    if upgrade.change.proven_by_live and upgrade.intent.live:
+        checks.append((upgrade.old_compose, f"api-{upgrade.intent.live}", "the old release"))
+    for compose, service, who in checks:
+        try:
+            container.ask(upgrade.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
+        except UpgradeError as failed:
+            failed.message = f"{who} does not work on the changed schema: {failed.message}"
+            failed.next = failed.next or 'Mend the migration; one that the old release cannot bear is not "expand"'
+            raise
+
+
+def apply(upgrade: Upgrade) -> str:
+    """Apply what is pending while the old release serves, or where nobody does yet."""
+    change = upgrade.change
+    assert change is not None, "the step is left out without a change"
+    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+    container.ask(upgrade.host, upgrade.doer, change.service, change.command, timeout=timeout)
+    return change.said

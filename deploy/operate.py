@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from deploy import journal, recover
 from deploy.errors import UsageError
 from deploy.host import Host
 from deploy.release import Record
@@ -14,6 +15,7 @@ from deploy.stack import Found, Stack, look, records
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
+    from deploy.journal import Past
 
 
 def pick_host(environment: Environment, name: str | None) -> HostAddress:
@@ -29,6 +31,12 @@ def releases(environment: Environment, address: HostAddress) -> tuple[list[Recor
     """Return the records on a host, newest first, and what runs there."""
     with Host.connect(environment, address) as host:
         return records(host), look(host)
+
+
+def history(environment: Environment, address: HostAddress) -> list[Past]:
+    """Return the operations in the host's journal, newest first."""
+    with Host.connect(environment, address) as host:
+        return journal.history(journal.parse(recover.lines(host)))
 
 
 def _containers(stack: Stack, service: str) -> list[Found]:

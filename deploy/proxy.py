@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import httpx
 
     from deploy.host import Host
+    from deploy.render import Servers
     from deploy.stack import Stack
 
 _POLL = 0.1
@@ -37,11 +38,28 @@ def live_color(host: Host) -> Color | None:
     return next((color for color in COLORS if service == f"api-{color}"), None)
 
 
-def route(host: Host, stack: Stack, *, live: Color | None, preview: Color | None) -> None:
-    """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename."""
+def route(
+    host: Host,
+    stack: Stack,
+    *,
+    live: Color | None,
+    preview: Color | None,
+    servers: Servers | None = None,
+    maintenance: bool = False,
+) -> None:
+    """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename.
+
+    ``servers`` are those of the stack, unless others are given.
+    """
     preview = preview or live
-    servers = stack.servers((live, preview))
-    host.write(_path(host), render.routes(host.environment, live=live, preview=preview, servers=servers))
+    text = render.routes(
+        host.environment,
+        live=live,
+        preview=preview,
+        servers=servers or stack.servers((live, preview)),
+        maintenance=maintenance,
+    )
+    host.write(_path(host), text)
 
 
 def confirm_preview(host: Host, release: str, replicas: int, timeout: float) -> str | None:
@@ -99,6 +117,12 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
         )
 
 
+def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: float) -> None:
+    """Wait until Traefik sends the api's users to these servers of a colour. Raises UpgradeError."""
+    if last := _poll(lambda: _in_force(host, "api", color, servers), timeout):
+        raise UpgradeError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
+
+
 def _poll(seen: Callable[[], str | None], timeout: float) -> str | None:
     deadline = time.monotonic() + timeout
     while (last := seen()) and time.monotonic() < deadline:
@@ -120,7 +144,7 @@ def answer(client: httpx.Client, path: str, release: str) -> str | None:
     return f"GET {path}: status {answer.status_code}, {RELEASE_HEADER}: {got}, body: {answer.text[:500].strip()}"
 
 
-def _in_force(host: Host, service: str, color: Color, wanted: list[str] | tuple[str, ...]) -> str | None:
+def _in_force(host: Host, service: str, color: Color, wanted: Collection[str]) -> str | None:
     import httpx
 
     try:
@@ -130,7 +154,7 @@ def _in_force(host: Host, service: str, color: Color, wanted: list[str] | tuple[
         return f"Traefik's API: {type(error).__name__}: {error}"
     if router.status_code != 200 or servers.status_code != 200:
         return f"Traefik's API: {service}-{color} is not known yet (status {servers.status_code})"
-    has = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers", [])}
+    has = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers") or []}
     if router.json().get("service") != f"{service}-{color}" or has != set(wanted):
         return f"Traefik sends {service} to {router.json().get('service')} at {', '.join(sorted(has))}"
     return None

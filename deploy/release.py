@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Literal
 
 from pydantic import AwareDatetime
@@ -69,6 +68,10 @@ class Record(Model):
     when: AwareDatetime
     schema_before: str | None
     schema_after: str | None
+    revisions: tuple[str, ...]
+    """Of the schema, those that the release knows, oldest first."""
+    snapshot: str | None
+    """The copy of the database from before its schema changed for this release; on the volume."""
     bytes_sent: int
     steps: tuple[StepTime, ...]
 
@@ -82,10 +85,3 @@ def identify(content: Mapping[str, str]) -> str:
     """Given what a release renders to with an empty id, return its id: 12 hex digits."""
     text = json.dumps(dict(sorted(content.items())), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def journal_line(when: datetime, who: str, what: str, outcome: str, **more: str | float | None) -> str:
-    """Return one line of ``journal.jsonl``."""
-    return json.dumps(
-        {"time": when.isoformat(timespec="milliseconds"), "who": who, "what": what, "outcome": outcome} | more
-    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cache
@@ -18,6 +19,7 @@ COMPOSE = "compose.yaml"
 ROUTES = "routes.yaml"
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
+_GOING_BACK_SECONDS = 15
 
 
 def _seconds(duration: timedelta) -> int:
@@ -46,10 +48,18 @@ def compose(environment: Environment, release: Release) -> str:
     return _fill("docker-compose.yml.j2", env=environment, release=release, directory=directory, colors=COLORS)
 
 
-def routes(environment: Environment, *, live: Color | None, preview: Color | None, servers: Servers) -> str:
+def routes(
+    environment: Environment,
+    *,
+    live: Color | None,
+    preview: Color | None,
+    servers: Servers,
+    maintenance: bool = False,
+) -> str:
     """Return Traefik's dynamic configuration.
 
-    Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``.
+    Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. With ``maintenance``
+    users get the page that says so, and a 503.
     """
     public, tls = "", ""
     if environment.tls:
@@ -61,9 +71,20 @@ def routes(environment: Environment, *, live: Color | None, preview: Color | Non
         live=live,
         preview=preview,
         servers=servers,
+        maintenance=maintenance,
+        attempts=_attempts(environment),
         public=public,
         tls=tls,
     )
+
+
+def _attempts(environment: Environment) -> int:
+    """Return how often the proxy knocks at what does not listen: for the time of a hold, and of going back from it.
+
+    Traefik waits 250 ms at first and twice that at last, 1.44 times it on average (pkg/middlewares/retry).
+    """
+    seconds = environment.upgrade.hold_limit.total_seconds() + _GOING_BACK_SECONDS
+    return max(40, math.ceil(seconds / (0.25 * 1.44)))
 
 
 def dev(environment: Environment, images: Mapping[str, str]) -> str:

@@ -11,10 +11,13 @@ from rich.table import Table
 if TYPE_CHECKING:
     from deploy.deployment import Deployment
     from deploy.doctor import Check
+    from deploy.journal import Past
     from deploy.journey import Arrival
     from deploy.lab import LabHost
     from deploy.provision import ProvisionReport
+    from deploy.recover import Recovery
     from deploy.release import Record
+    from deploy.rollback import Rollback
     from deploy.stack import Stack
     from deploy.status import HostStatus, Status
 
@@ -68,6 +71,42 @@ def deployment(done: Deployment) -> str:
         return f"nothing to do: release {done.release} serves at {done.url} ({done.seconds:.1f} s)\n"
     was = f", before: {done.previous}" if done.previous else ""
     return f"release {done.release} serves at {done.url} ({done.seconds:.1f} s, {done.bytes_sent:,} bytes sent{was})\n"
+
+
+def recovery(found: Sequence[Recovery]) -> str:
+    """Return what became of operations that were cut short."""
+    lines = []
+    for host in found:
+        if host.kind is None:
+            lines.append(f"{host.host}: nothing was cut short; release {host.serves or 'none'} serves")
+        else:
+            lines.append(
+                f"{host.host}: {host.kind} of {host.release} {host.outcome}; {host.serves or 'nothing'} serves"
+            )
+    return "\n".join(lines) + "\n"
+
+
+def rollback(found: Sequence[Rollback]) -> str:
+    """Return how a rollback went."""
+    return "".join(
+        f"{host.host}: release {host.release} serves again, before: {host.previous}; "
+        f"the data was {'left ' if host.data == 'untouched' else ''}{host.data} ({host.seconds:.1f} s)\n"
+        for host in found
+    )
+
+
+def history(found: Sequence[Past]) -> None:
+    """Print what was done on a host."""
+    table = _table("when", "what", "release", "outcome", "seconds", "who", "error")
+    for past in found:
+        style = {"done": "green", "undone": "yellow"}.get(past.outcome, "red")
+        error = (past.error or "").splitlines()
+        when = past.began.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        outcome = f"[{style}]{past.outcome}[/]"
+        table.add_row(
+            when, past.kind, past.release, outcome, f"{past.seconds:.1f}", past.who, error[0] if error else ""
+        )
+    _console().print(table)
 
 
 def status(found: Status) -> None:

@@ -1,26 +1,32 @@
-"""How a list of steps becomes a transaction on one host: journal, undo, and words for what stopped it."""
+"""How a list of steps becomes a transaction on one host: journal, deadlines, undo, and words for what stopped it."""
 
 from __future__ import annotations
 
 import signal
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol
 
-from deploy import secrets
+from deploy import journal, secrets
 from deploy.errors import PpmctlError, UpgradeError
-from deploy.plan import Plan
 from deploy.redact import redact
-from deploy.release import Color, Release, Source, StepTime, journal_line
+from deploy.release import Color, Record, Release, StepTime
 from deploy.stack import Stack, look
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from python_on_whales import DockerClient
 
     from deploy.config import Environment
     from deploy.host import Host
+    from deploy.journal import Intent, Outcome, Unfinished
+    from deploy.migrate import Change
+
+NEW, OLD = "new.yaml", "old.yaml"
 
 
 class Watcher(Protocol):
@@ -41,21 +47,28 @@ class Watcher(Protocol):
 
 @dataclass
 class Upgrade:
-    """One upgrade of one host: what is wanted, what was found, and what has been done so far."""
+    """One operation on one host: what is wanted, what was found, and what has been done so far."""
 
     host: Host
-    release: Release
+    intent: Intent
     stack: Stack
-    plan: Plan
-    secrets: dict[str, secrets.Secret]
-    source: Source
+    files: Path
+    """A directory on this machine with the Compose files: new.yaml of the release that is to serve, old.yaml."""
     who: str
     watcher: Watcher
-    compose: DockerClient
-    schema_before: str | None = None
-    schema_after: str | None = None
+    secrets: dict[str, secrets.Secret] = field(default_factory=dict)
+    restored: Record | None = None
+    """Of a rollback: the record of the release that is to serve again."""
+    change: Change | None = None
+    """What is done to the database, if anything."""
+    resumed: Unfinished | None = None
+    """How far the operation had come before it was cut short."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """What the steps found out; the journal keeps it."""
     bytes_sent: int = 0
     times: list[StepTime] = field(default_factory=list)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    """Set when Ctrl-C was pressed while several hosts are upgraded at once."""
 
     @property
     def environment(self) -> Environment:
@@ -63,9 +76,51 @@ class Upgrade:
         return self.host.environment
 
     @property
+    def release(self) -> Release:
+        """The release that is to serve."""
+        return self.intent.release
+
+    @property
     def target(self) -> Color:
         """The colour that will serve."""
-        return self.plan.target
+        return self.intent.target
+
+    @property
+    def compose(self) -> DockerClient:
+        """The release that is to serve, as Compose knows it."""
+        return self.host.compose(self.files / NEW)
+
+    @property
+    def old_compose(self) -> DockerClient:
+        """The release that served when the operation began, as Compose knows it."""
+        return self.host.compose(self.files / OLD)
+
+    @property
+    def doer(self) -> DockerClient:
+        """The release whose image changes the database."""
+        return self.old_compose if self.change and self.change.of_live else self.compose
+
+    def note(self, **facts: str) -> None:
+        """Remember what was found out, beyond this process."""
+        self.facts |= facts
+
+    def fact(self, name: str) -> str | None:
+        """Return what was found out, by whoever was here before too."""
+        return self.facts.get(name)
+
+    def go_on(self) -> None:
+        """Raise KeyboardInterrupt if somebody has pressed Ctrl-C: only the main thread hears it."""
+        if self.cancelled.is_set():
+            raise KeyboardInterrupt
+
+    def was_done(self, step: str) -> bool:
+        """Return whether the step was done before the operation was cut short."""
+        return self.resumed is not None and step in self.resumed.done
+
+    @property
+    def snapshot(self) -> str:
+        """Where the copy of the database from before this operation lies on the volume."""
+        return f"/data/snapshots/{self.intent.operation}.db"
 
     def look_again(self) -> Stack:
         """Return what is on the host now."""
@@ -73,64 +128,112 @@ class Upgrade:
         return self.stack
 
 
+def _always(_: Upgrade) -> bool:
+    return True
+
+
+def _minutes(_: Upgrade) -> float:
+    return 300
+
+
 @dataclass(frozen=True)
 class Step:
-    """One step: what it does, how it is undone, and whether users are on the new colour after it."""
+    """One step: what it does, how it is undone, and whether there is a way back after it."""
 
     name: str
     do: Callable[[Upgrade], str]
     """Returns what it did, in a few words."""
     undo: Callable[[Upgrade], None] | None = None
+    when: Callable[[Upgrade], bool] = _always
+    deadline: Callable[[Upgrade], float] = _minutes
+    """Seconds after which the step counts as failed, whatever it waits for."""
     final: bool = False
 
 
 def run(upgrade: Upgrade, steps: Sequence[Step]) -> None:
-    """Take the host through the steps. Raises what stopped it, after undoing what was done."""
-    # An upgrade that is being finished has its users on the target already: there is no way back to undo to.
-    reversible = upgrade.target != upgrade.stack.live
+    """Take the host through the steps. Raises what stopped it, after undoing what was done.
+
+    An operation that was cut short goes on: its steps see for themselves what they need not do again.
+    """
+    if upgrade.resumed is None:
+        write(upgrade, upgrade.intent.kind, "begin", intent=upgrade.intent)
     undos: list[Step] = []
     for step in steps:
-        upgrade.watcher.step(upgrade.host.name, step.name)
-        began = time.monotonic()
-        if step.undo and reversible:
+        if not step.when(upgrade):
+            continue
+        if upgrade.intent.reversible:
             undos.append(step)
-        try:
-            _journal(upgrade, step.name, "begin")
-            said = step.do(upgrade)
-        except (Exception, KeyboardInterrupt) as error:
-            upgrade.watcher.failed(upgrade.host.name, step.name, str(error) or "interrupted")
-            raise _explained(upgrade, step, error, _undo(upgrade, step, error, undos)) from error
-        seconds = round(time.monotonic() - began, 3)
-        upgrade.times.append(StepTime(name=step.name, seconds=seconds, outcome=said))
-        upgrade.watcher.done(upgrade.host.name, step.name, seconds, said)
+        said = _take(upgrade, step, undos)
         if step.final:
             undos.clear()
-    _journal(upgrade, "deploy", "done")
+        upgrade.times.append(said)
+        upgrade.watcher.done(upgrade.host.name, step.name, said.seconds, said.outcome)
+    write(upgrade, upgrade.intent.kind, "done")
 
 
-def _undo(upgrade: Upgrade, failed: Step, error: BaseException, undos: list[Step]) -> str:
-    """Undo in reverse; return in words what serves now. A second Ctrl-C does not stop it."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _take(upgrade: Upgrade, step: Step, undos: Sequence[Step]) -> StepTime:
+    """Take one step; return how it went. Raises what stopped it, after undoing ``undos``."""
+    host, deadline = upgrade.host, step.deadline(upgrade)
+    upgrade.watcher.step(host.name, step.name)
+    began = time.monotonic()
     try:
-        _journal(upgrade, failed.name, "failed", error=str(error) or type(error).__name__)
-        for step in reversed(undos):
-            if step.undo:
+        upgrade.go_on()
+        write(upgrade, step.name, "begin", seconds=deadline)
+        with host.within(deadline):
+            said = step.do(upgrade)
+        seconds = round(time.monotonic() - began, 3)
+        write(upgrade, step.name, "done", seconds=seconds, facts=upgrade.facts or None)
+    except (Exception, KeyboardInterrupt) as error:
+        upgrade.watcher.failed(host.name, step.name, str(error) or "interrupted")
+        raise _explained(upgrade, step, error, _undo(upgrade, step, error, undos)) from error
+    return StepTime(name=step.name, seconds=seconds, outcome=said)
+
+
+def undo(upgrade: Upgrade, steps: Sequence[Step]) -> None:
+    """Undo these steps, the last one first, and note it. Each undo looks for itself what there is to do."""
+    for step in reversed(steps):
+        if step.undo:
+            with upgrade.host.within(step.deadline(upgrade)):
                 step.undo(upgrade)
-                _journal(upgrade, step.name, "undone")
-        live = upgrade.look_again()
+            write(upgrade, step.name, "undone")
+    write(upgrade, upgrade.intent.kind, "undone")
+
+
+def _undo(upgrade: Upgrade, failed: Step, error: BaseException, undos: Sequence[Step]) -> str:
+    """Undo; return in words what serves now."""
+    kind, name = upgrade.intent.kind, upgrade.environment.name
+    try:
+        with _deaf():
+            upgrade.host.await_docker()
+            write(upgrade, failed.name, "failed", error=str(error) or type(error).__name__)
+            if undos or (not upgrade.intent.reversible and upgrade.intent.live is None):
+                undo(upgrade, undos)
+            live = upgrade.look_again()
     except Exception as lost:
-        return f"It could not be undone ({lost}); the next `ppmctl deploy` does"
-    finally:
-        signal.signal(signal.SIGINT, before)
+        return f"It could not be undone ({lost}); the next `ppmctl deploy`, `resume` or `abort` does"
     if live.live is None:
         return "Nothing serves yet: this was the first deployment"
-    return f"Release {live.release(live.live)} serves ({live.live})"
+    serves = f"Release {live.release(live.live)} serves ({live.live})"
+    return serves if undos else f"{serves}, but the {kind} has not ended: `ppmctl resume -e {name}` ends it"
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    """Let no second Ctrl-C stop what is being undone. Signals reach the main thread only."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -> PpmctlError:
     from python_on_whales import DockerException
 
-    again = f"ppmctl deploy -e {upgrade.environment.name}"
+    again = f"ppmctl {upgrade.intent.kind} -e {upgrade.environment.name}"
     if isinstance(error, PpmctlError):
         error.step, error.host = step.name, upgrade.host.name
         error.message = f"{error.message}. {state}"
@@ -141,15 +244,18 @@ def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -
             f"{upgrade.host.name}: interrupted. {state}", step=step.name, host=upgrade.host.name, next=again
         )
     seen = (error.stderr or "").strip() if isinstance(error, DockerException) else f"{type(error).__name__}: {error}"
+    late = isinstance(error, DockerException) and error.return_code == upgrade.host.TIMED_OUT
+    what = f"did not end within {step.deadline(upgrade):g} s" if late else "failed"
     return UpgradeError(
-        f"{upgrade.host.name}: the step {step.name} failed. {state}",
+        f"{upgrade.host.name}: the step {step.name} {what}. {state}",
         step=step.name,
         host=upgrade.host.name,
-        seen=seen,
+        seen=seen or None,
         next=again,
     )
 
 
-def _journal(upgrade: Upgrade, what: str, outcome: str, **more: str) -> None:
-    line = journal_line(datetime.now(UTC), upgrade.who, what, outcome, release=upgrade.release.id, **more)
-    upgrade.host.append(upgrade.environment.directory / "journal.jsonl", redact(line))
+def write(upgrade: Upgrade, what: str, outcome: Outcome, **more: object) -> None:
+    """Write a line of the journal."""
+    line = journal.entry(upgrade.intent, upgrade.who, what, outcome, **more).line()
+    upgrade.host.append(upgrade.environment.directory / journal.FILE, redact(line))

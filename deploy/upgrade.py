@@ -1,33 +1,24 @@
 """The blue/green upgrade of one host. Read STEPS from top to bottom: that is what a deploy does.
 
-Each step is idempotent, journaled and names its undo. Until users are on the new colour, a failure (or
-Ctrl-C) undoes what was done, in reverse; after that the only way is forward, and `ppmctl deploy` run again
-goes on where this one stopped.
+Each step is idempotent, journaled, bounded by a deadline and names its undo. Up to the final one a failure (or
+Ctrl-C) undoes what was done, in reverse; after that the only way is forward. An operation that was cut short (`kill
+-9`, a lost network) is in the journal: `ppmctl deploy`, `resume` or `abort` sees to it.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import diagnosis, images, migrate, proxy, prune, render, secrets
-from deploy.errors import NotReady, UpgradeError
-from deploy.release import Record, Release, other
-from deploy.stack import ROLES
+from deploy import container, diagnosis, hold, images, migrate, proxy, prune, render, secrets
+from deploy.errors import NotReady
+from deploy.release import Record, other
+from deploy.stack import FULL_CPU_SHARES, ROLES
 from deploy.transaction import Step, Upgrade
 
 if TYPE_CHECKING:
-    from deploy.config import Environment
     from deploy.host import Host
-
-
-FULL_CPU_SHARES = 1024
-"""Docker's own default. Until users come, a container has the small share that the Compose file gives it."""
 
 
 def ship(upgrade: Upgrade) -> str:
@@ -42,6 +33,8 @@ def place(upgrade: Upgrade) -> str:
     """Lay the release's files and secrets on the host; both are never edited later."""
     environment, host = upgrade.environment, upgrade.host
     placed = secrets.place(host, upgrade.secrets)
+    if upgrade.resumed:
+        return "is there"
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
     return f"{len(files)} files, {placed} new secret versions"
@@ -56,25 +49,6 @@ def start_proxy(upgrade: Upgrade) -> str:
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
     return "unchanged" if before == after else "started"
-
-
-def apply_migrations(upgrade: Upgrade) -> str:
-    """Apply what the database lacks while the old colour serves; refuse what the old colour cannot bear."""
-    host = upgrade.host
-    found = migrate.pending(host, upgrade.compose, upgrade.target)
-    upgrade.schema_before, upgrade.schema_after = found.current, found.head
-    if not found.pending:
-        return "none pending"
-    if found.breaking and upgrade.stack.live is not None:
-        names = ", ".join(f"{r.revision} ({r.summary})" for r in found.breaking)
-        raise UpgradeError(
-            f"{host.name}: the old release cannot run on these migrations: {names}",
-            host=host.name,
-            next='Split them into "expand" migrations, or mark as "expand" those that the old release can run on',
-        )
-    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
-    migrate.apply(host, upgrade.compose, upgrade.target, timeout)
-    return f"{found.current or 'nothing'} → {found.head}"
 
 
 def start(upgrade: Upgrade) -> str:
@@ -140,22 +114,28 @@ def drain(upgrade: Upgrade) -> str:
 def record(upgrade: Upgrade) -> str:
     """Write release.json, point `current` at it, and remove what is too old to return to."""
     host, release, directory = upgrade.host, upgrade.release, upgrade.environment.directory
-    was = upgrade.stack.record
-    previous = None if was is None else was.previous if was.id == release.id else was.id
+    held = upgrade.fact("way") == "hold"
     entry = Record(
         release=release,
         color=upgrade.target,
-        previous=previous,
-        source=upgrade.source,
+        previous=upgrade.intent.back,
+        source=upgrade.intent.source,
         who=upgrade.who,
         when=datetime.now(UTC),
-        schema_before=upgrade.schema_before,
-        schema_after=upgrade.schema_after,
+        schema_before=upgrade.fact("schema_before"),
+        schema_after=upgrade.fact("schema_after"),
+        revisions=tuple((upgrade.fact("revisions") or "").split()),
+        snapshot=upgrade.snapshot if held else None,
         bytes_sent=upgrade.bytes_sent,
         steps=tuple(upgrade.times),
     )
     host.write(directory / "releases" / release.id / "release.json", entry.model_dump_json())
     host.link(directory / "current", f"releases/{release.id}")
+    if held:
+        hold.clean(upgrade)
+    if upgrade.fact("way"):
+        kept = upgrade.snapshot if held else "none"
+        container.ask(host, upgrade.compose, "steward", ("prune", "/data/snapshots", kept), timeout=60)
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)
     return f"release {release.id}" + (f"; older ones removed: {removed}" if removed else "")
 
@@ -171,6 +151,8 @@ def give_back_worker(upgrade: Upgrade) -> None:
     """Stop the new worker and start the old one again."""
     stack = upgrade.look_again()
     _stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
+    if _held(upgrade):  # the database is not the old one's yet
+        return
     if old := [c.id for c in stack.of("worker", other(upgrade.target))]:
         upgrade.host.docker.container.start(old)
 
@@ -197,21 +179,33 @@ def _stop(host: Host, containers: list[str]) -> None:
         host.docker.container.stop(containers)
 
 
-@contextmanager
-def compose_file(environment: Environment, release: Release) -> Iterator[Path]:
-    """Yield the rendered Compose file on this machine, for as long as it is needed."""
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
-        file = Path(scratch) / render.COMPOSE
-        file.write_text(render.compose(environment, release))
-        yield file
+def _changes_data(upgrade: Upgrade) -> bool:
+    """Whether there is data, and it will change."""
+    return upgrade.change is not None and upgrade.change.way != "fresh"
+
+
+def _beside(upgrade: Upgrade) -> bool:
+    return upgrade.change is not None and upgrade.change.way != "hold"
+
+
+def _held(upgrade: Upgrade) -> bool:
+    return upgrade.fact("way") == "hold"
+
+
+def _migration(upgrade: Upgrade) -> float:
+    return 2 * upgrade.environment.upgrade.migrate_timeout.total_seconds() + 120
 
 
 STEPS: tuple[Step, ...] = (
     Step("ship", ship),
     Step("place", place),
     Step("proxy", start_proxy),
-    Step("migrate", apply_migrations),
+    Step("schema", migrate.find_pending),
+    Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),
+    Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),
+    Step("migrate", migrate.apply, when=_beside, deadline=_migration),
     Step("start", start, undo=stop_target),
+    Step("hold", hold.hold, undo=hold.reopen, when=_held, deadline=_migration),
     Step("ready", await_ready),
     Step("worker", hand_over_worker, undo=give_back_worker),
     Step("switch", switch, undo=switch_back, final=True),

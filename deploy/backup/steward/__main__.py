@@ -13,9 +13,10 @@ from typing import Any
 import apsw
 
 from .errors import StewardError
-from .files import remove
-from .pages import freshen
+from .files import remove, stamp_of
+from .pages import freshen, quiet
 from .restore import restore
+from .schema import schema
 from .since import since
 from .snapshot import snapshot, verify
 
@@ -38,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     command(restore, "put a copy in the place of the database", "copy", "target")
     command(since, "count the rows that were written since a copy", "copy", "database")
     command(_remove, "remove a copy", "copy")
+    command(_stamp, "tell whether somebody has written: it is another one then", "database")
+    command(schema, "tell the revision of the database, and the oldest whose release may run on it", "database")
+    command(_prune, "remove the copies in a directory, but one", "directory", "kept")
     return parser
 
 
@@ -48,6 +52,18 @@ def _verify(copy: Path) -> dict[str, Any]:
 def _remove(copy: Path) -> dict[str, Any]:
     remove(copy)
     return {}
+
+
+def _stamp(database: Path) -> dict[str, Any]:
+    quiet(database).close()
+    return {"stamp": stamp_of(database)}
+
+
+def _prune(directory: Path, kept: Path) -> dict[str, Any]:
+    old = [path for path in directory.glob("*.db*") if not path.name.startswith(kept.name)]
+    for path in old:
+        path.unlink()
+    return {"removed": len(old)}
 
 
 def main() -> int:

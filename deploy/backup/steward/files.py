@@ -46,6 +46,12 @@ def remove(database: Path) -> None:
             database.with_name(f"{database.name}{suffix}").unlink()
 
 
+def stamp_of(database: Path) -> str:
+    """Return what changes whenever SQLite writes to the file."""
+    found = database.stat()
+    return f"{found.st_mtime_ns}:{found.st_size}"
+
+
 def need_room(directory: Path, wanted: int) -> None:
     """Raise StewardError unless so many bytes, and a reserve, are free where the directory is."""
     free = shutil.disk_usage(directory).free

@@ -27,6 +27,7 @@ def freshen(source: Path, copy: Path) -> dict[str, Any]:
     partial = copy.with_name(f"{copy.name}.partial")
     if copy.exists():
         copy.replace(partial)
+    copy.parent.mkdir(parents=True, exist_ok=True)
     # Closed after SQLite's own connection: to close it earlier would drop the locks of this process (fcntl(2)).
     with source.open("rb") as here, closing(quiet(source)):
         need_room(partial.parent, max(0, source.stat().st_size - (partial.stat().st_size if partial.exists() else 0)))

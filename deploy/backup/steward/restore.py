@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from .files import need_room, published, remove, sync
+from .files import need_room, published, stamp_of, sync
 from .pages import quiet
 from .snapshot import verify
 
 
 def restore(copy: Path, target: Path) -> dict[str, Any]:
-    """Put ``copy`` in the place of ``target``; return {bytes, seconds, rows}. The copy stays.
+    """Put ``copy`` in the place of ``target``; return {bytes, seconds, rows, stamp}. The copy stays.
 
     Nobody may write meanwhile. All that was committed is first folded into the old file: a -wal that stays behind
-    would be played into the new one, and undo the restore without a word. Then one rename decides. The old
-    file stays as ``<name>.replaced``. Who waits to open the database looks at it under the lock that is held here.
+    would be played into the new one, and undo the restore without a word. Then one rename decides. Who waits to
+    open the database looks at it under the lock that is held here.
     """
     began = time.monotonic()
     rows = verify(copy)
@@ -35,10 +34,8 @@ def restore(copy: Path, target: Path) -> dict[str, Any]:
         incoming = target.with_name(f"{target.name}.incoming")
         with published(incoming) as partial:
             shutil.copyfile(copy, partial)
-        replaced = target.with_name(f"{target.name}.replaced")
-        remove(replaced)
-        with suppress(FileNotFoundError):
-            os.link(target, replaced)
         incoming.replace(target)
         sync(target.parent)
-    return {"bytes": target.stat().st_size, "seconds": round(time.monotonic() - began, 3), "rows": rows}
+        marked = stamp_of(target)
+    seconds = round(time.monotonic() - began, 3)
+    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows, "stamp": marked}

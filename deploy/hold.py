@@ -1,0 +1,237 @@
+"""The hold: the database changes while requests wait in the proxy instead of failing.
+
+New requests are sent to the idle colour, whose containers run but do not listen yet: a connection that is refused
+has sent nothing, so the proxy tries again. Then the old colour drains, and a script on the host (hold.sh) does the
+rest. It runs there and not here, because whoever is between two releases must not depend on this machine.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from deploy import container, proxy, render
+from deploy.errors import UpgradeError
+from deploy.migrate import database
+from deploy.release import Color
+from deploy.stack import FULL_CPU_SHARES, PORTS
+
+if TYPE_CHECKING:
+    from deploy.transaction import Upgrade
+
+_SCRIPT = Path(__file__).with_suffix(".sh")
+_POLL = 0.2
+_WAITING_SECONDS = 60.0
+_UNDO_SECONDS = 60.0
+_TASKS = ("copy", "change", "restore")
+
+
+def refuse_if_too_long(upgrade: Upgrade) -> None:
+    """Raise UpgradeError when users would wait longer than they may, as the rehearsal has it."""
+    environment = upgrade.environment
+    predicted = float(upgrade.fact("predicted") or 0)
+    limit = environment.upgrade.hold_limit.total_seconds()
+    if upgrade.intent.maintenance or predicted <= limit:
+        return
+    raise UpgradeError(
+        f"{upgrade.host.name}: requests would wait for {predicted:.1f} s and more, {limit:g} s are allowed",
+        host=upgrade.host.name,
+        next=f"Raise upgrade.hold_limit, or show a maintenance page meanwhile: "
+        f"ppmctl deploy -e {environment.name} --maintenance",
+    )
+
+
+def hold(upgrade: Upgrade) -> str:
+    """Change the database while requests wait; the target colour serves at the end."""
+    if _outcome(upgrade) is None and not _runs(upgrade):
+        refuse_if_too_long(upgrade)
+        _prepare(upgrade)
+        _send_users_to_wait(upgrade)
+        directory = str(_directory(upgrade))
+        upgrade.host.run(["sh", "-c", 'setsid nohup sh "$1/hold.sh" > "$1/log" 2>&1 < /dev/null &', "sh", directory])
+    began = time.monotonic()
+    outcome = _await_outcome(upgrade)
+    if outcome != "done":
+        raise UpgradeError(
+            f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
+            host=upgrade.host.name,
+            seen=str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=20)).strip() or None,
+            next="The rehearsal went well, so look at what differs: the log of the step is in "
+            f"{_directory(upgrade)}/log",
+        )
+    upgrade.look_again()
+    return f"{upgrade.fact('change')}; requests waited at most {time.monotonic() - began:.1f} s"
+
+
+def reopen(upgrade: Upgrade) -> None:
+    """Let the release of before serve again, on the database as it was. Raises when rows would be lost by that."""
+    host, live = upgrade.host, upgrade.intent.live
+    assert live is not None, "nobody is held when nobody served"
+    if _runs(upgrade):
+        _await_outcome(upgrade)
+    if _outcome(upgrade) == "done":
+        _take_back(upgrade)
+    stack = upgrade.look_again()
+    if stopped := [c.id for role in ("api", "frontend", "worker") for c in stack.of(role, live) if not c.active]:
+        host.docker.container.start(stopped)
+    proxy.route(host, upgrade.look_again(), live=live, preview=None)
+    clean(upgrade)
+
+
+def clean(upgrade: Upgrade) -> None:
+    """Remove what the hold has left on the host."""
+    container.remove(upgrade.host, *(_name(upgrade, task) for task in _TASKS))
+    upgrade.host.run(["rm", "-rf", str(_directory(upgrade))])
+
+
+def _prepare(upgrade: Upgrade) -> None:
+    """Start what will work under the hold, so that it has loaded everything by then; write down the plan."""
+    host, change, timeout = upgrade.host, upgrade.change, _WAITING_SECONDS
+    assert change is not None, "the step is left out without a change"
+    file, names = str(database(upgrade)), {task: _name(upgrade, task) for task in _TASKS}
+    steward = ("--on-signal",)
+    container.start_waiting(
+        host, upgrade.compose, "steward", names["copy"], (*steward, "freshen", file, upgrade.snapshot)
+    )
+    container.start_waiting(
+        host, upgrade.compose, "steward", names["restore"], (*steward, "restore", upgrade.snapshot, file)
+    )
+    command = (*steward, *change.command) if change.service == "steward" else (*change.command, "--on-signal")
+    container.start_waiting(host, upgrade.doer, change.service, names["change"], command)
+    deadline = time.monotonic() + timeout
+    while not all(container.waits(host, name) for name in names.values()):
+        if time.monotonic() > deadline:
+            raise UpgradeError(f"{host.name}: what changes the database did not start within {timeout:g} s")
+        time.sleep(_POLL)
+    stack = upgrade.look_again()
+    urgent = [*names.values(), *(c.id for c in stack.active("api", upgrade.target))]
+    host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)
+    for new, alias in zip(stack.active("api", upgrade.target), _aliases(upgrade), strict=True):
+        _answer_to(upgrade, new.id, alias)
+    _write_plan(upgrade, names)
+
+
+def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
+    host, environment, live = upgrade.host, upgrade.environment, upgrade.intent.live
+    assert live is not None, "nobody is held when nobody served"
+    stack = upgrade.stack
+    olds, news = stack.active("api", live), stack.active("api", upgrade.target)
+    limits = environment.upgrade
+    limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
+    values = {
+        "limit": f"{limit.total_seconds():.0f}",
+        "drained": " ".join(c.id for c in olds),
+        "old": " ".join(c.id for c in olds),
+        "new": " ".join(c.id for c in news),
+        "pairs": " ".join(f"{alias}={olds[n % len(olds)].id}" for n, alias in enumerate(_aliases(upgrade))),
+        "network": _network(upgrade),
+        "routes": str(environment.directory / "traefik" / "dynamic"),
+        **names,
+    }
+    directory = _directory(upgrade)
+    host.run(["rm", "-rf", str(directory)])
+    servers = stack.servers((live, upgrade.target))
+    routes: dict[str, Color] = {"before": live, "after": upgrade.target}
+    for name, color in routes.items():
+        text = render.routes(environment, live=color, preview=color, servers=servers)
+        host.write(directory / f"routes.{name}", text)
+    host.write(directory / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
+    host.write(directory / "hold.sh", _SCRIPT.read_text())
+
+
+def _send_users_to_wait(upgrade: Upgrade) -> None:
+    """Stop the old worker, which may take its time, and send new requests to the target."""
+    host, live = upgrade.host, upgrade.intent.live
+    assert live is not None, "nobody is held when nobody served"
+    stack = upgrade.look_again()
+    if workers := [c.id for c in stack.active("worker", live)]:
+        host.docker.container.stop(workers)
+    target, maintenance = upgrade.target, upgrade.intent.maintenance
+    waiting = [] if maintenance else [f"http://{alias}:{PORTS['api']}" for alias in _aliases(upgrade)]
+    servers = {target: {**stack.servers((target,))[target], "api": waiting}}
+    proxy.route(host, stack, live=target, preview=None, servers=servers, maintenance=maintenance)
+    proxy.confirm_route(host, target, waiting, upgrade.environment.upgrade.switch_timeout.total_seconds())
+
+
+def _await_outcome(upgrade: Upgrade) -> str:
+    """Wait until the script on the host has ended; return what it says."""
+    limits = upgrade.environment.upgrade
+    limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
+    deadline = time.monotonic() + limit.total_seconds() + _UNDO_SECONDS
+    while (outcome := _outcome(upgrade)) is None:
+        if time.monotonic() > deadline:
+            raise UpgradeError(
+                f"{upgrade.host.name}: the hold has not ended",
+                host=upgrade.host.name,
+                seen=upgrade.host.read(_directory(upgrade) / "log"),
+                next=f"ppmctl abort -e {upgrade.environment.name}",
+            )
+        time.sleep(_POLL)
+    return outcome
+
+
+def _take_back(upgrade: Upgrade) -> None:
+    """Put the database back as it was before the hold, unless somebody has written to it since."""
+    host, stack = upgrade.host, upgrade.look_again()
+    new = [c.id for c in stack.active("api", upgrade.target)]
+    if new:
+        host.docker.container.stop(new)
+    file = str(database(upgrade))
+    stamp = container.ask(host, upgrade.compose, "steward", ("stamp", file), timeout=60)["stamp"]
+    if stamp != _stamp_of_change(upgrade):
+        if new:
+            host.docker.container.start(new)
+        raise UpgradeError(
+            f"{host.name}: the new release has written to the changed database; it stays, so that no row is lost",
+            host=host.name,
+            next=f"ppmctl resume -e {upgrade.environment.name}, or ppmctl rollback, which says what is lost by it",
+        )
+    container.ask(host, upgrade.compose, "steward", ("restore", upgrade.snapshot, file), timeout=600)
+    olds = stack.of("api", upgrade.intent.live)
+    for number, alias in enumerate(_aliases(upgrade)):
+        _answer_to(upgrade, olds[number % len(olds)].id, alias)
+
+
+def _aliases(upgrade: Upgrade) -> list[str]:
+    """Return the names that requests wait under: whoever serves in the end answers to them."""
+    count = len(upgrade.stack.of("api", upgrade.target))
+    return [f"held-{upgrade.intent.operation.lower()}-{number + 1}" for number in range(count)]
+
+
+def _answer_to(upgrade: Upgrade, container_id: str, alias: str) -> None:
+    """Give a container that nobody talks to a further name in the proxy's network."""
+    network, networks = _network(upgrade), upgrade.host.docker.network
+    networks.disconnect(network, container_id, force=True)
+    networks.connect(network, container_id, alias=alias)
+
+
+def _network(upgrade: Upgrade) -> str:
+    return f"{upgrade.environment.project}_edge"
+
+
+def _stamp_of_change(upgrade: Upgrade) -> str | None:
+    """Return what the database's file was when the change was through."""
+    import json
+
+    logs = str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=5))
+    documents = [line for line in logs.splitlines() if line.startswith("{")]
+    return str(json.loads(documents[-1]).get("stamp")) if documents else None
+
+
+def _runs(upgrade: Upgrade) -> bool:
+    script = 'test -e "$1/lock" && ! flock -n "$1/lock" true'
+    return upgrade.host.run(["sh", "-c", script, "sh", str(_directory(upgrade))], check=False).status == 0
+
+
+def _outcome(upgrade: Upgrade) -> str | None:
+    text = upgrade.host.read(_directory(upgrade) / "outcome")
+    return None if text is None else text.strip()
+
+
+def _directory(upgrade: Upgrade) -> PurePosixPath:
+    return upgrade.environment.directory / "holds" / upgrade.intent.operation
+
+
+def _name(upgrade: Upgrade, task: str) -> str:
+    return f"{upgrade.environment.project}-{task}-{upgrade.intent.operation.lower()}"

@@ -1,0 +1,54 @@
+#!/bin/sh
+# The hold: the database changes while requests wait in the proxy. It runs on the host and needs nobody: whatever
+# becomes of the machine that started it, it ends with a release that serves. Values: `plan`, beside this file.
+# It ends by writing `outcome`: "done", or "undone: why".
+set -u
+cd "$(dirname "$0")" || exit 1
+. ./plan
+exec 9> lock
+flock -n 9 || exit 0
+test -e outcome && exit 0
+
+end=$(($(date +%s) + limit))
+left() { echo $((end - $(date +%s) > 1 ? end - $(date +%s) : 1)); }
+say() { echo "$(date -u +%FT%T.%3NZ) $*"; }
+finish() { # outcome, routes
+    cp "$2" "$routes/.new.held" && sync "$routes/.new.held" && mv -f "$routes/.new.held" "$routes/routes.yaml"
+    echo "$1" > outcome.new && sync outcome.new && mv outcome.new outcome
+    say "$1"
+    exit 0
+}
+# The release of before answers under the names of the new one too: a request that waits knocks where it began to.
+back() {
+    say "going back: $1"
+    until docker version > /dev/null 2>&1; do sleep 0.2; done
+    docker kill $new > /dev/null 2>&1
+    for pair in $pairs; do
+        docker network disconnect --force "$network" "${pair#*=}"
+        docker network connect --alias "${pair%%=*}" "$network" "${pair#*=}"
+    done
+    docker start $old
+    finish "undone: $1" routes.before
+}
+# Tell a waiting container to go, and return how it ended: 124 for too late.
+go() {
+    docker kill --signal USR1 "$1" > /dev/null || return 1
+    status=$(timeout "$(left)" docker wait "$1") || { docker kill "$1" > /dev/null; docker wait "$1" > /dev/null; return 124; }
+    return "$status"
+}
+
+say "draining"
+timeout "$(left)" docker stop $drained > /dev/null || back "the old release could not be stopped in time"
+say "bringing the copy up to date"
+go "$copy" || back "the database could not be copied"
+say "changing the database"
+go "$change"
+case $? in
+    0) finish done routes.after ;;
+    124)
+        # It may have been through just then. The copy says what was before, for certain.
+        end=$(($(date +%s) + 600))
+        go "$restore" || say "the database could not be put back"
+        back "the database was not changed within $limit s" ;;
+    *) back "the change of the database failed" ;;
+esac

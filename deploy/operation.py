@@ -1,0 +1,139 @@
+"""What deploy, rollback, resume and abort have in common: who runs them, on which hosts, from which files."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import platform
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from deploy import render
+from deploy.errors import PpmctlError, UpgradeError
+from deploy.host import Host
+from deploy.transaction import NEW, OLD, Upgrade
+
+if TYPE_CHECKING:
+    from deploy.config import Environment, HostAddress
+    from deploy.journal import Intent
+    from deploy.stack import Stack
+    from deploy.transaction import Watcher
+
+Done = TypeVar("Done")
+
+
+def who() -> str:
+    """Return user@machine, for locks, journals and records."""
+    return f"{getpass.getuser()}@{platform.node()}"
+
+
+@contextmanager
+def locked(environment: Environment, address: HostAddress, command: str) -> Iterator[Host]:
+    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked."""
+    owner = {
+        "who": who(),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": f"ppmctl {command} -e {environment.name}",
+        "process": str(os.getpid()),
+    }
+    with Host.connect(environment, address) as host, host.lock(owner):
+        yield host
+
+
+@contextmanager
+def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: Any) -> Iterator[Upgrade]:
+    """Yield an operation on the host, with the Compose files of the release to come and of the one that serves.
+
+    A release that is not on the host yet is rendered; else what lies there counts, as it ran.
+    """
+    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+        files = Path(scratch)
+        text = compose_text(host, intent.release.id) or render.compose(host.environment, intent.release)
+        (files / NEW).write_text(text)
+        if intent.previous:
+            (files / OLD).write_text(compose_text(host, intent.previous) or text)
+        yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), watcher=watcher, **more)
+
+
+def compose_text(host: Host, release: str) -> str | None:
+    """Return the Compose file of a release as it lies on the host, or None when it does not."""
+    return host.read(host.environment.directory / "releases" / release / render.COMPOSE)
+
+
+def on_each_host(
+    environment: Environment, parallel: int, act: Callable[[HostAddress, threading.Event], Done]
+) -> list[Done]:
+    """Act on every host, so many at a time; return what came of it, in their order.
+
+    After the first failure no further host begins. Its error is raised, and says how the others are. Ctrl-C sets
+    the event, waits until those that have begun are undone, and goes on as KeyboardInterrupt.
+    """
+    if parallel == 1 or len(environment.hosts) == 1:
+        return _one_after_another(environment, act)
+    cancelled = threading.Event()
+    stopped = threading.Event()
+
+    def begin(address: HostAddress) -> Done | None:
+        if stopped.is_set():
+            return None
+        try:
+            return act(address, cancelled)
+        except BaseException:
+            stopped.set()
+            raise
+
+    with ThreadPoolExecutor(max_workers=parallel) as pool:
+        jobs = [pool.submit(begin, address) for address in environment.hosts]
+        try:
+            wait(jobs)
+        except KeyboardInterrupt:
+            stopped.set()
+            cancelled.set()
+            wait(jobs)
+            raise
+    _raise_first(environment, jobs)
+    return [done for job in jobs if (done := job.result()) is not None]
+
+
+def _one_after_another(environment: Environment, act: Callable[[HostAddress, threading.Event], Done]) -> list[Done]:
+    """As on_each_host, in this thread: so that Ctrl-C stops what is being waited for, too."""
+    done: list[Done] = []
+    for address in environment.hosts:
+        try:
+            done.append(act(address, threading.Event()))
+        except PpmctlError as error:
+            began = [host.name for host in environment.hosts[: len(done)]]
+            waiting = [host.name for host in environment.hosts[len(done) + 1 :]]
+            _name_others(error, began, waiting)
+            raise
+    return done
+
+
+def _raise_first(environment: Environment, jobs: list[Future[Done | None]]) -> None:
+    errors = [error for job in jobs if (error := job.exception()) is not None]
+    if not errors:
+        return
+    pairs = list(zip(environment.hosts, jobs, strict=True))
+    finished = [host.name for host, job in pairs if job.exception() is None and job.result() is not None]
+    waiting = [host.name for host, job in pairs if job.exception() is None and job.result() is None]
+    first = errors[0]
+    if not isinstance(first, PpmctlError):
+        raise first
+    also = [str(error) for error in errors[1:]]
+    if also:
+        first = UpgradeError(f"{first.message}. Failed too: {'; '.join(also)}", host=first.host, seen=first.seen)
+    _name_others(first, finished, waiting)
+    raise first
+
+
+def _name_others(error: PpmctlError, finished: list[str], waiting: list[str]) -> None:
+    if finished:
+        error.message += f". Done before: {', '.join(finished)}"
+    if waiting:
+        error.message += f". Not begun: {', '.join(waiting)}"

@@ -1,0 +1,135 @@
+"""`ppmctl resume` and `abort`: what becomes of an operation that was cut short. The host's journal knows of it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from deploy import journal, transaction
+from deploy.config import Environment, HostAddress, Model
+from deploy.errors import UsageError
+from deploy.operation import compose_text, locked, on_each_host, opened
+from deploy.rollback import ROLLBACK_STEPS
+from deploy.stack import look
+from deploy.upgrade import STEPS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from deploy.host import Host
+    from deploy.journal import Unfinished
+    from deploy.release import Release
+    from deploy.transaction import Step, Watcher
+
+_LINES = 1000
+"""Of the journal, from its end: many operations."""
+
+
+class Recovery(Model):
+    """What became of it on one host; what `resume --json` and `abort --json` print of each."""
+
+    host: str
+    kind: str | None
+    """deploy, rollback; None when nothing was cut short."""
+    release: str | None
+    outcome: str
+    """finished, undone, or nothing."""
+    serves: str | None
+    seconds: float
+
+
+def resume(environment: Environment, watcher: Watcher) -> list[Recovery]:
+    """Finish what was cut short, on every host. Raises what stops it, after undoing."""
+    return on_each_host(environment, 1, lambda address, _: _recover(environment, address, watcher, finish=True))
+
+
+def abort(environment: Environment, watcher: Watcher) -> list[Recovery]:
+    """Undo what was cut short, on every host. Raises UsageError where there is no way back."""
+    return on_each_host(environment, 1, lambda address, _: _recover(environment, address, watcher, finish=False))
+
+
+def _recover(environment: Environment, address: HostAddress, watcher: Watcher, *, finish: bool) -> Recovery:
+    began = time.monotonic()
+    with locked(environment, address, "resume" if finish else "abort") as host:
+        found = unfinished(host)
+        if found and finish:
+            go_on(host, found, watcher)
+        elif found:
+            take_back(host, found, watcher)
+        stack = look(host)
+        return Recovery(
+            host=host.name,
+            kind=found.intent.kind if found else None,
+            release=found.intent.release.id if found else None,
+            outcome="nothing" if not found else "finished" if finish else "undone",
+            serves=stack.release(stack.live) if stack.live else None,
+            seconds=round(time.monotonic() - began, 1),
+        )
+
+
+def unfinished(host: Host) -> Unfinished | None:
+    """Return the operation on the host that was cut short, if there is one."""
+    return journal.unfinished(journal.parse(lines(host)))
+
+
+def lines(host: Host) -> list[str]:
+    """Return the last lines of the host's journal."""
+    path = str(host.environment.directory / journal.FILE)
+    script = 'test -e "$1" || exit 0; tail -n "$2" "$1"'
+    return host.run(["sh", "-c", script, "sh", path, str(_LINES)]).stdout.splitlines()
+
+
+def clear(host: Host, wanted: Release | None, watcher: Watcher) -> None:
+    """Leave nothing half done on the host: go on with an operation for the wanted release, undo any other.
+
+    One that is past its last way back is ended in any case.
+    """
+    found = unfinished(host)
+    if found is None:
+        return
+    same = wanted is not None and found.intent.release.id == wanted.id and _placed(host, found)
+    if same or not _reversible(found):
+        go_on(host, found, watcher)
+    else:
+        take_back(host, found, watcher)
+
+
+def go_on(host: Host, found: Unfinished, watcher: Watcher) -> None:
+    """Take the host through what is left of the operation. Raises UsageError when its files never arrived."""
+    if not _placed(host, found):
+        raise UsageError(
+            f"{host.name}: release {found.intent.release.id} had not arrived when the {found.intent.kind} stopped",
+            next=f"ppmctl deploy -e {host.environment.name}, or ppmctl abort",
+        )
+    steps = _steps(found)
+    with opened(host, found.intent, look(host), watcher, resumed=found, facts=dict(found.facts)) as upgrade:
+        transaction.run(upgrade, steps)
+
+
+def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
+    """Undo what the operation did. Raises UsageError when it is past its last way back."""
+    if not _reversible(found):
+        raise UsageError(
+            f"{host.name}: users are on release {found.intent.release.id} already",
+            next=f"ppmctl resume -e {host.environment.name} ends the {found.intent.kind}; then ppmctl rollback",
+        )
+    begun = [step for step in _steps(found) if step.name in found.begun]
+    with opened(host, found.intent, look(host), watcher, resumed=found, facts=dict(found.facts)) as upgrade:
+        watcher.step(host.name, "undoing")
+        began = time.monotonic()
+        transaction.undo(upgrade, begun if found.intent.reversible else [])
+        watcher.done(host.name, "undo", time.monotonic() - began, f"{found.intent.kind} of {found.since:%F %T}")
+
+
+def _steps(found: Unfinished) -> Sequence[Step]:
+    return ROLLBACK_STEPS if found.intent.kind == "rollback" else STEPS
+
+
+def _reversible(found: Unfinished) -> bool:
+    """Whether the final step has not been done, or nobody served before anyway."""
+    final = next(step.name for step in _steps(found) if step.final)
+    return final not in found.done and found.intent.live != found.intent.target
+
+
+def _placed(host: Host, found: Unfinished) -> bool:
+    return compose_text(host, found.intent.release.id) is not None

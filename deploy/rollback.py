@@ -1,0 +1,208 @@
+"""`ppmctl rollback`: the release of before, with its own config, secrets and images; and what becomes of the data.
+
+Untouched, when the release of before can run on the schema as it is. Else downgraded, after a rehearsal on a copy.
+Else, if asked for, restored from the snapshot of before the migration, which loses what was written since.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deploy import container, journal, migrate, transaction
+from deploy.config import Environment, HostAddress, Model
+from deploy.errors import UpgradeError, UsageError
+from deploy.journal import Intent
+from deploy.migrate import Change
+from deploy.operation import compose_text, locked, on_each_host, opened
+from deploy.release import Images, Record, other
+from deploy.stack import Stack, look, records
+from deploy.transaction import Step, Upgrade
+from deploy.upgrade import STEPS
+
+if TYPE_CHECKING:
+    from deploy.host import Host
+    from deploy.transaction import Watcher
+
+Confirm = Callable[[str], None]
+"""Asks a question; raises when the answer is no."""
+
+
+class Schema(Model):
+    """What a database says of itself."""
+
+    revision: str | None
+    floor: str | None
+
+
+class Rollback(Model):
+    """How it went on one host; what `rollback --json` prints of each."""
+
+    host: str
+    release: str
+    previous: str
+    data: str
+    """untouched, downgraded or restored."""
+    seconds: float
+
+
+def rollback(
+    environment: Environment, watcher: Watcher, confirm: Confirm, *, release: str | None = None, restore: bool = False
+) -> list[Rollback]:
+    """Bring back a release (the one before, unless named) on every host, one after another."""
+    return on_each_host(
+        environment, 1, lambda address, _: _on_host(environment, address, watcher, confirm, release, restore)
+    )
+
+
+def _on_host(
+    environment: Environment,
+    address: HostAddress,
+    watcher: Watcher,
+    confirm: Confirm,
+    release: str | None,
+    restore: bool,
+) -> Rollback:
+    from deploy import recover
+
+    began = time.monotonic()
+    with locked(environment, address, "rollback") as host:
+        recover.clear(host, None, watcher)
+        stack = look(host)
+        now, wanted = _choose(host, stack, release)
+        assert stack.live is not None, "_choose has seen to that"
+        intent = Intent(
+            operation=journal.new_operation(),
+            kind="rollback",
+            release=wanted.release,
+            target=other(stack.live),
+            live=stack.live,
+            previous=now.id,
+            back=wanted.previous,
+            source=wanted.source,
+        )
+        with opened(host, intent, stack, watcher) as upgrade:
+            change = plan(host, upgrade, now, wanted, restore=restore)
+            if change is not None and change.service == "steward":
+                confirm(_loss(upgrade, change))
+            upgrade.intent = intent.model_copy(update={"change": change})
+            _note(upgrade, wanted, change)
+            transaction.run(upgrade, ROLLBACK_STEPS)
+    data = "untouched" if change is None else "restored" if change.service == "steward" else "downgraded"
+    seconds = round(time.monotonic() - began, 3)
+    return Rollback(host=address.name, release=wanted.id, previous=now.id, data=data, seconds=seconds)
+
+
+def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Record]:
+    """Return the records of what serves and of what is to serve again. Raises UsageError when there is none."""
+    environment = host.environment.name
+    if stack.record is None or stack.live is None:
+        raise UsageError(f"{host.name}: nothing is deployed", next=f"ppmctl deploy -e {environment}")
+    name = release or stack.record.previous
+    if name is None:
+        raise UsageError(f"{host.name}: there is no release before {stack.record.id}", next="ppmctl releases")
+    if name == stack.record.id:
+        raise UsageError(f"{host.name}: release {name} serves already", next="ppmctl releases")
+    known = {record.id: record for record in records(host)}
+    images = known[name].release.images if name in known else None
+    if images is None or compose_text(host, name) is None or not _there(host, images):
+        raise UsageError(
+            f"{host.name}: release {name} is not there: it never was, or it was pruned",
+            next=f"See which are: ppmctl releases -e {environment}",
+        )
+    return stack.record, known[name]
+
+
+def _there(host: Host, images: Images) -> bool:
+    return all(host.docker.image.exists(reference) for reference in images.by_name().values())
+
+
+def plan(host: Host, upgrade: Upgrade, now: Record, wanted: Record, *, restore: bool) -> Change | None:
+    """Return what the rollback does to the database, or None. Raises UpgradeError when there is no way back."""
+    command = ("schema", str(migrate.database(upgrade)))
+    found = Schema.model_validate(container.ask(host, upgrade.compose, "steward", command, timeout=60))
+    if fits(found, wanted.revisions):
+        return None
+    irreversible: Sequence[str] = ()
+    if not restore:
+        service = f"api-{upgrade.intent.live}"
+        answer = container.ask(host, upgrade.old_compose, service, ("ppm", "migrations"), timeout=60)
+        irreversible = migrate.Migrations.model_validate(answer).irreversible
+    return decide(found, now, wanted, irreversible, live=str(upgrade.intent.live), restore=restore)
+
+
+def fits(found: Schema, revisions: Sequence[str]) -> bool:
+    """Return whether a release that knows these revisions, oldest first, can run on the database as it is."""
+    if found.revision in revisions:
+        return found.revision == revisions[-1]
+    return found.floor in revisions
+
+
+def decide(
+    found: Schema, now: Record, wanted: Record, irreversible: Sequence[str], *, live: str, restore: bool
+) -> Change:
+    """Return how the database gets back to what the wanted release can run on. Raises UpgradeError when it cannot."""
+    goal = wanted.revisions[-1]
+    between = now.revisions[now.revisions.index(goal) + 1 :] if goal in now.revisions else ()
+    fixed = [revision for revision in between if revision in irreversible]
+    if between and not fixed and not restore:
+        return Change(
+            way="hold",
+            service=f"api-{live}",
+            of_live=True,
+            command=("ppm", "downgrade", goal),
+            said=f"{found.revision} → {goal}",
+        )
+    if restore and now.snapshot and now.schema_before == goal:
+        return Change(way="hold", service="steward", command=("restore", now.snapshot), said=f"snapshot of {goal}")
+    why = f"there is no downgrade from {', '.join(fixed)}" if fixed else f"{now.id} knows no way back to {goal}"
+    raise UpgradeError(
+        f"release {wanted.id} cannot run on the database, and {why}. Nothing was changed",
+        next="ppmctl rollback --restore brings back the snapshot from before the migration, and says what is lost"
+        if now.snapshot and not restore
+        else "Deploy a release that can: ppmctl deploy",
+    )
+
+
+def _note(upgrade: Upgrade, wanted: Record, change: Change | None) -> None:
+    upgrade.note(schema_after=wanted.revisions[-1], revisions=" ".join(wanted.revisions))
+    if change is not None:
+        migrate.settle(upgrade, change)
+
+
+def _loss(upgrade: Upgrade, change: Change) -> str:
+    """Return the question whether what was written since the snapshot may go."""
+    command = ("since", change.command[1], str(migrate.database(upgrade)))
+    counts: dict[str, int] = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=600)
+    total = sum(counts.values())
+    tables = ", ".join(f"{table} {count:,}" for table, count in counts.items())
+    return (
+        f"{upgrade.host.name}: {total:,} rows were written since the snapshot and go with it"
+        f"{f' ({tables})' if tables else ''}. A copy of the database as it is stays on the host. Go on?"
+    )
+
+
+def find_change(upgrade: Upgrade) -> str:
+    """Say what becomes of the database, as it was decided when the rollback began."""
+    change = upgrade.change or upgrade.intent.change
+    if change is None:
+        return "the data stays untouched"
+    migrate.settle(upgrade, change)
+    return f"the database is changed: {change.said}"
+
+
+_REUSED = {step.name: step for step in STEPS}
+ROLLBACK_STEPS: tuple[Step, ...] = (
+    Step("schema", find_change),
+    _REUSED["snapshot"],
+    _REUSED["rehearse"],
+    _REUSED["start"],
+    _REUSED["hold"],
+    _REUSED["ready"],
+    _REUSED["worker"],
+    replace(_REUSED["switch"], final=True),
+    _REUSED["drain"],
+    _REUSED["record"],
+)
