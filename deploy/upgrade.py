@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import diagnosis, images, migrate, proxy, prune, render, secrets
+from deploy import assets, diagnosis, images, migrate, proxy, prune, render, secrets
 from deploy.errors import NotReady, UpgradeError
 from deploy.release import Record, Release, other
 from deploy.stack import ROLES
@@ -157,7 +157,12 @@ def record(upgrade: Upgrade) -> str:
     host.write(directory / "releases" / release.id / "release.json", entry.model_dump_json())
     host.link(directory / "current", f"releases/{release.id}")
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)
-    return f"release {release.id}" + (f"; older ones removed: {removed}" if removed else "")
+    said = [f"release {release.id}"]
+    if removed:
+        said.append(f"older ones removed: {removed}")
+    if problem := assets.prune(host):
+        said.append(f"their assets were not removed: {problem}")
+    return "; ".join(said)
 
 
 def stop_target(upgrade: Upgrade) -> None:
