@@ -213,7 +213,8 @@ class Upgrade(Model):
     migrate_timeout: Duration = timedelta(minutes=10)
     """How long migrations may take."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
-    """How many releases stay on the host, with their images; the rollback target is always one of them."""
+    """How many releases stay on the host, with their images and with what their pages load when they are still open
+    in a browser; the rollback target is always one of them."""
 
 
 class Provision(Model):

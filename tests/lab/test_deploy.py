@@ -12,6 +12,7 @@ import pytest
 
 from bench.ledger import load, lost
 from deploy.upgrade import STEPS
+from tests.page import assets
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -138,6 +139,33 @@ def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: 
     record = live.json("releases")[0]
     assert record["previous"] == before
     assert record["bytes_sent"] < 2_000_000, "only the layer with the code is sent"
+
+
+@pytest.mark.timeout(240)
+def test_an_open_page_gets_its_assets_until_its_release_is_gone_from_the_host(live: Site, checkout: Path) -> None:
+    def statuses(paths: set[str]) -> set[int]:
+        return {httpx.get(f"{live.url}{path}").status_code for path in paths}
+
+    first = set(assets(httpx.get(live.url).text))
+    code = checkout / "app" / "ui" / "src" / "main.tsx"
+    code.write_text(f"{code.read_text()}\nconsole.info({time.time_ns()});\n")
+    live.ppmctl("deploy", checkout=checkout)
+    second = set(assets(httpx.get(live.url).text))
+    assert first - second
+    assert statuses(first) == {200}, "after an upgrade"
+
+    live.ppmctl("deploy")
+    assert set(assets(httpx.get(live.url).text)) == first
+    assert statuses(second) == {200}, "after the way back"
+
+    live.configure(app={"log_level": "debug"}, upgrade={"keep_releases": 2})
+    live.ppmctl("deploy")
+    live.configure()
+    assert len(live.json("releases")) == 2
+    assert statuses(first) == {200}
+    assert statuses(second - first) == {404}
+    assert live.json("releases")[0]["steps"][-1]["name"] == "drain"
+    assert "not removed" not in live.root(f"cat {live.directory}/journal.jsonl")
 
 
 def test_down_leaves_the_data_and_a_deploy_brings_it_back(live: Site) -> None:
