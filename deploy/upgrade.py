@@ -161,7 +161,7 @@ def record(upgrade: Upgrade) -> str:
     if removed:
         said.append(f"older ones removed: {removed}")
     if problem := assets.prune(host):
-        said.append(f"their assets were not removed: {problem}")
+        said.append(f"assets of old pages: {problem}")
     return "; ".join(said)
 
 
