@@ -27,4 +27,4 @@ def prune(host: Host) -> str:
         done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
         return f"keep-assets did not end within {_TIMEOUT_SECONDS} s"
-    return "" if done.returncode == 0 else done.stderr.strip()
+    return "" if done.returncode == 0 else done.stderr.strip() or f"keep-assets ended with status {done.returncode}"
