@@ -218,7 +218,8 @@ class Upgrade(Model):
     """How long requests may wait while the database changes in a way that the old release cannot bear. When it is
     over, the upgrade is undone."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
-    """How many releases stay on the host, with their images; the rollback target is always one of them."""
+    """How many releases stay on the host, with their images and with what their pages load when they are still open
+    in a browser; the rollback target is always one of them."""
 
 
 class Provision(Model):

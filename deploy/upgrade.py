@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deploy import container, diagnosis, hold, images, migrate, proxy, prune, render, secrets
+from deploy import assets, container, diagnosis, hold, images, migrate, proxy, prune, render, secrets
 from deploy.errors import NotReady
 from deploy.release import Record, other
 from deploy.stack import FULL_CPU_SHARES, ROLES
@@ -137,7 +137,12 @@ def record(upgrade: Upgrade) -> str:
         kept = upgrade.snapshot if held else "none"
         container.ask(host, upgrade.compose, "steward", ("prune", "/data/snapshots", kept), timeout=60)
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)
-    return f"release {release.id}" + (f"; older ones removed: {removed}" if removed else "")
+    said = [f"release {release.id}"]
+    if removed:
+        said.append(f"older ones removed: {removed}")
+        if problem := assets.prune(host):
+            said.append(f"assets of old pages: {problem}")
+    return "; ".join(said)
 
 
 def stop_target(upgrade: Upgrade) -> None:

@@ -8,4 +8,6 @@ case ${PPM_RELEASE:-} in
         ;;
 esac
 sed "s/@RELEASE@/$PPM_RELEASE/" /etc/ppm/nginx.conf > /tmp/nginx.conf
+# Without it this release serves as well: only pages that are open when the next one comes may miss a part.
+keep-assets || echo "start: the assets of $PPM_RELEASE are not kept for open pages" >&2
 exec nginx -e stderr -c /tmp/nginx.conf

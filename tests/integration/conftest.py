@@ -1,4 +1,4 @@
-"""The image of api and worker, how a host runs it, and clients that notice what it loses."""
+"""The images, how a host runs them, and clients that notice what is lost."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from deploy.recipe import run_build
 from tests.waiting import eventually
 
 APP = Path(__file__).parents[2] / "app"
+UI = APP / "ui"
 RELEASE = "0a1b2c3d4e5f"
 DRAIN_SECONDS = 15
 HARDENED = {
@@ -33,6 +34,7 @@ HARDENED = {
     "cpus": 1,
     "pids_limit": 256,
 }
+HARDENED_FRONTEND = HARDENED | {"memory": "64m", "pids_limit": 64}
 Run = Callable[..., Container]
 
 
@@ -40,6 +42,14 @@ def build_api(docker: DockerClient, tag: str, context: Path) -> str:
     """Build the image of api and worker from a folder; return its id."""
     base = ensure_bases(Images(bases="local"), docker, print)["python"]
     run_build(docker, tag, context, context / "Dockerfile", {"PYTHON_IMAGE": base}, remedy="")
+    return str(docker.image.inspect(tag).id)
+
+
+def build_frontend(docker: DockerClient, tag: str, context: Path, **arguments: str) -> str:
+    """Build the frontend from a folder; return the image's id."""
+    bases = ensure_bases(Images(bases="local"), docker, print)
+    arguments |= {"NODE_IMAGE": bases["node"], "NGINX_IMAGE": bases["nginx"]}
+    run_build(docker, tag, context, context / "Dockerfile", arguments, remedy="")
     return str(docker.image.inspect(tag).id)
 
 
@@ -70,6 +80,14 @@ def ready(container: Container) -> Container:
     container.reload()
     until(answers, container)
     return container
+
+
+def healthy(frontend: Container) -> bool:
+    """Return whether a frontend answers."""
+    try:
+        return httpx.get(f"http://{address(frontend)}:8080/healthz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
 
 
 def ended(container: Container) -> tuple[int, str]:
@@ -147,6 +165,12 @@ def docker() -> DockerClient:
 def api_image(docker: DockerClient) -> str:
     """The id of the image that api and worker run."""
     return build_api(docker, "ppm-test/api:test", APP)
+
+
+@pytest.fixture(scope="session")
+def frontend_image(docker: DockerClient) -> str:
+    """The id of the image that serves the page."""
+    return build_frontend(docker, "ppm-test/frontend:test", UI)
 
 
 @pytest.fixture(scope="session")

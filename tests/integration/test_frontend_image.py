@@ -13,35 +13,11 @@ import httpx
 import pytest
 from python_on_whales import Container, DockerClient, DockerException
 
-from deploy.bases import ensure_bases
-from deploy.config import Images
-from deploy.engine import local_docker
-from deploy.recipe import run_build
-from tests.integration.conftest import HARDENED, address, until
+from tests.integration.conftest import HARDENED_FRONTEND, RELEASE, UI, address, build_frontend, healthy, until
+from tests.page import assets
 
-UI = Path(__file__).parents[2] / "app" / "ui"
-RELEASE = "0a1b2c3d4e5f"
-LIMITS = {"memory": "64m", "pids_limit": 64}
 BIG = 64 << 20
 Run = Callable[..., Container]
-
-
-def built(docker: DockerClient, tag: str, context: Path, **arguments: str) -> str:
-    """Build the frontend from a folder; return the image's id."""
-    bases = ensure_bases(Images(bases="local"), docker, print)
-    arguments |= {"NODE_IMAGE": bases["node"], "NGINX_IMAGE": bases["nginx"]}
-    run_build(docker, tag, context, context / "Dockerfile", arguments, remedy="")
-    return str(docker.image.inspect(tag).id)
-
-
-@pytest.fixture(scope="session")
-def frontend_image() -> str:
-    return built(local_docker(), "ppm-test/frontend:test", UI)
-
-
-@pytest.fixture(scope="module")
-def docker() -> DockerClient:
-    return local_docker()
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +26,9 @@ def run(docker: DockerClient, frontend_image: str) -> Iterator[Run]:
     started = []
 
     def start(image: str = frontend_image, **options: object) -> Container:
-        container = docker.run(image, detach=True, envs={"PPM_RELEASE": RELEASE}, **(HARDENED | LIMITS), **options)
+        container = docker.run(image, detach=True, envs={"PPM_RELEASE": RELEASE}, **HARDENED_FRONTEND, **options)
         started.append(container)
-        until(lambda: answers(container), container)
+        until(lambda: healthy(container), container)
         return container
 
     yield start
@@ -68,17 +44,6 @@ def container(run: Run) -> Container:
 def http(container: Container) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"http://{address(container)}:8080", trust_env=False) as client:
         yield client
-
-
-def answers(container: Container) -> bool:
-    try:
-        return httpx.get(f"http://{address(container)}:8080/healthz", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
-
-
-def assets(http: httpx.Client) -> list[str]:
-    return re.findall(r'(?:src|href)="(/assets/[^"]+)"', http.get("/").text)
 
 
 def test_it_runs_as_nobody_in_particular_even_when_not_told_to(docker: DockerClient, frontend_image: str) -> None:
@@ -147,7 +112,7 @@ def test_the_page_may_load_and_call_its_own_origin_only(http: httpx.Client) -> N
 
 
 def test_assets_have_their_content_in_their_name_and_are_kept_for_ever(http: httpx.Client) -> None:
-    found = assets(http)
+    found = assets(http.get("/").text)
     assert {Path(path).suffix for path in found} == {".js", ".css"}
 
     for path in found:
@@ -174,11 +139,11 @@ def test_a_change_that_does_not_reach_the_page_gives_the_same_image(
     with (copy / "src" / "main.tsx").open("a") as source:
         source.write("// It is built anew, and comes to the same.\n")
 
-    assert built(docker, "ppm-test/frontend:again", copy) == frontend_image
+    assert build_frontend(docker, "ppm-test/frontend:again", copy) == frontend_image
 
 
 def test_an_api_elsewhere_is_an_origin_that_the_page_may_call(docker: DockerClient, run: Run) -> None:
-    image = built(docker, "ppm-test/frontend:elsewhere", UI, VITE_API_BASE_URL="https://api.ppm.test:8443/api")
+    image = build_frontend(docker, "ppm-test/frontend:elsewhere", UI, VITE_API_BASE_URL="https://api.ppm.test:8443/api")
     page = httpx.get(f"http://{address(run(image=image))}:8080/", trust_env=False)
 
     assert "connect-src 'self' https://api.ppm.test:8443;" in page.headers["Content-Security-Policy"]
@@ -189,7 +154,7 @@ def test_a_release_that_is_not_a_plain_word_is_refused(
     docker: DockerClient, frontend_image: str, release: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(DockerException) as refused:
-        docker.run(frontend_image, envs={"PPM_RELEASE": release}, remove=True, **(HARDENED | LIMITS))
+        docker.run(frontend_image, envs={"PPM_RELEASE": release}, remove=True, **HARDENED_FRONTEND)
 
     assert refused.value.return_code == 64
     assert "PPM_RELEASE is not a release's id" in capfd.readouterr().err
@@ -206,7 +171,7 @@ def test_a_download_in_flight_outlives_docker_stop(run: Run, tmp_path: Path) -> 
         assert b" 200 OK\r\n" in head
 
         stopping = pool.submit(serving.stop, time=60)
-        until(lambda: not answers(serving), serving)
+        until(lambda: not healthy(serving), serving)
         assert serving.state.running
 
         received = len(head)

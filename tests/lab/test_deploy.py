@@ -12,6 +12,7 @@ import pytest
 
 from bench.ledger import load, lost
 from deploy.upgrade import STEPS
+from tests.page import assets
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -138,6 +139,52 @@ def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: 
     record = live.json("releases")[0]
     assert record["previous"] == before
     assert record["bytes_sent"] < 2_000_000, "only the layer with the code is sent"
+
+
+@pytest.mark.timeout(240)
+def test_an_open_page_gets_its_assets_until_its_release_is_gone_from_the_host(live: Site, checkout: Path) -> None:
+    def served() -> set[str]:
+        return set(assets(httpx.get(live.url).text))
+
+    def statuses(paths: set[str]) -> set[int]:
+        return {httpx.get(f"{live.url}{path}").status_code for path in paths}
+
+    first = served()
+    code = checkout / "app" / "ui" / "src" / "main.tsx"
+    code.write_text(f"{code.read_text()}\nconsole.info({time.time_ns()});\n")
+    live.ppmctl("deploy", checkout=checkout)
+    second = served()
+    assert first - second
+    assert statuses(first) == {200}, "after an upgrade"
+
+    live.ppmctl("deploy")
+    assert served() == first
+    assert statuses(second) == {200}, "after the way back"
+
+    live.configure(app={"log_level": "debug"}, upgrade={"keep_releases": 2})
+    done = live.json("deploy")
+    live.configure()
+    assert "older ones removed" in done["steps"][-1]["outcome"]
+    assert "assets" not in done["steps"][-1]["outcome"]
+    assert statuses(first) == {200}
+    assert statuses(second - first) == {404}
+
+
+def test_a_volume_for_old_assets_that_cannot_be_written_to_stops_no_deploy(live: Site) -> None:
+    volume = live.root(f"docker volume inspect ppm-{live.name}_assets --format '{{{{.Mountpoint}}}}'")
+    owner = live.root(f"stat -c %u {volume}")
+    live.root(f"chown root {volume}")
+    live.configure(app={"log_level": "warning"})
+    try:
+        done = live.json("deploy")
+    finally:
+        live.configure()
+        live.root(f"chown {owner} {volume}")
+
+    assert live.serving() == done["release"]
+    assert "assets of old pages: " in done["steps"][-1]["outcome"]
+    assert "Permission denied" in done["steps"][-1]["outcome"]
+    assert "are not kept for open pages" in live.ppmctl("logs frontend").stdout
 
 
 def test_down_leaves_the_data_and_a_deploy_brings_it_back(live: Site) -> None:

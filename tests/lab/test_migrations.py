@@ -34,6 +34,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.ppmctl("deploy")
     yield site
     site.ppmctl("down", "--purge", "--yes")
+    assert site.root("docker volume ls -q --filter name=migrating") == ""
 
 
 def test_an_expanding_migration_is_applied_and_the_release_before_it_still_runs(site: Site, checkout: Path) -> None:

@@ -113,6 +113,17 @@ def test_every_service_is_closed(environment: Environment, images: Images) -> No
         assert "/var/run/docker.sock" not in json.dumps(service), name
 
 
+def test_the_frontends_of_both_colours_and_nobody_else_share_the_assets_of_open_pages(
+    environment: Environment, images: Images
+) -> None:
+    stack = compose_of(environment, images)
+    having = {
+        name: volume for name, s in stack["services"].items() for volume in s.get("volumes", []) if "kept" in volume
+    }
+    assert having == dict.fromkeys(("frontend-blue", "frontend-green"), "assets:/srv/kept")
+    assert "assets" in stack["volumes"]
+
+
 def test_only_the_proxy_publishes_ports_and_its_api_only_on_loopback(environment: Environment, images: Images) -> None:
     services = compose_of(environment, images)["services"]
     assert [name for name, service in services.items() if "ports" in service] == ["reverse-proxy"]
