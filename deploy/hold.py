@@ -56,9 +56,8 @@ def hold(upgrade: Upgrade) -> str:
         raise UpgradeError(
             f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
             host=upgrade.host.name,
-            seen=str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=20)).strip() or None,
-            next="The rehearsal went well, so look at what differs: the log of the step is in "
-            f"{_directory(upgrade)}/log",
+            seen=f"{upgrade.host.read(_directory(upgrade) / 'log')}\n{_last_words(upgrade)}",
+            next="The rehearsal went well: mend what differs from it, then deploy again",
         )
     upgrade.look_again()
     return f"{upgrade.fact('change')}; requests waited at most {time.monotonic() - began:.1f} s"
@@ -208,6 +207,10 @@ def _answer_to(upgrade: Upgrade, container_id: str, alias: str) -> None:
 
 def _network(upgrade: Upgrade) -> str:
     return f"{upgrade.environment.project}_edge"
+
+
+def _last_words(upgrade: Upgrade) -> str:
+    return str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=20)).strip()
 
 
 def _stamp_of_change(upgrade: Upgrade) -> str | None:

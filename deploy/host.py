@@ -232,6 +232,12 @@ class Host:
             holder.stdout.close()
             holder.stderr.close()
 
+    def is_locked(self) -> bool:
+        """Return whether somebody holds the lock."""
+        script = 'test -e "$1" && ! flock -n "$1" true'
+        path = str(self.environment.directory / "lock")
+        return self.run(["sh", "-c", script, "sh", path], check=False).status == 0
+
     def _why_no_lock(self, status: int, said: str, errors: str) -> HostError:
         if status != _LOCKED:
             return CommandFailed(

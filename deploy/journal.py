@@ -18,8 +18,7 @@ from deploy.release import Color, Release, Source
 
 FILE = "journal.jsonl"
 Kind = Literal["deploy", "rollback"]
-Outcome = Literal["begin", "done", "failed", "undone", "left"]
-"""`left`: it failed and could not be undone; the next command that takes the lock sees to it."""
+Outcome = Literal["begin", "done", "failed", "undone"]
 
 
 class Intent(Model):
@@ -69,7 +68,7 @@ class Entry(Model):
 
     def line(self) -> str:
         """Return the entry as the journal holds it."""
-        return self.model_dump_json(exclude_none=True)
+        return self.model_dump_json(exclude_defaults=True)
 
 
 class Unfinished(Model):
@@ -104,71 +103,75 @@ def new_operation() -> str:
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
 
 
-def parse(lines: Iterable[str]) -> list[Entry]:
-    """Return the entries; a line that is none (torn by a crash, or of another version) is passed over."""
-    entries = []
+def _documents(lines: Iterable[str]) -> list[dict[str, Any]]:
+    """Return the lines that are JSON: the last one may be torn by a crash."""
+    found = []
     for line in lines:
         try:
-            entries.append(Entry.model_validate(json.loads(line)))
-        except (ValueError, ValidationError):
+            document = json.loads(line)
+        except ValueError:
             continue
-    return entries
+        if isinstance(document, dict):
+            found.append(document)
+    return found
 
 
-def unfinished(entries: Iterable[Entry]) -> Unfinished | None:
-    """Return the last operation if it neither ended nor was undone."""
-    last = _grouped(entries)
-    if not last:
+def unfinished(lines: Iterable[str]) -> Unfinished | None:
+    """Return the last operation if it neither ended nor was undone.
+
+    Raises ValueError when it is of a version of ppmctl that this one does not understand.
+    """
+    documents = _documents(lines)
+    last = next((d for d in reversed(documents) if "intent" in d), None)
+    if last is None:
         return None
-    first, *rest = last[-1]
-    if first.intent is None or any(e.what == first.what and e.outcome in ("done", "undone") for e in rest):
+    mine = [d for d in documents if d.get("operation") == last.get("operation")]
+    if any(d.get("what") == last.get("what") and d.get("outcome") in ("done", "undone") for d in mine):
         return None
-    begun = dict.fromkeys(e.what for e in rest if e.outcome == "begin")
+    first, *rest = (Entry.model_validate(document) for document in mine)
+    assert first.intent is not None, "it was found by that"
+    begun = dict.fromkeys(entry.what for entry in rest if entry.outcome == "begin")
     for entry in rest:
         if entry.outcome == "undone":
             begun.pop(entry.what, None)
-    done = {e.what for e in rest if e.outcome == "done"}
+    done = {entry.what for entry in rest if entry.outcome == "done"}
     return Unfinished(
         intent=first.intent,
         who=first.who,
         since=first.time,
         begun=tuple(begun),
         done=tuple(name for name in begun if name in done),
-        facts={key: value for e in rest for key, value in (e.facts or {}).items()},
+        facts={key: value for entry in rest for key, value in (entry.facts or {}).items()},
     )
 
 
-def history(entries: Iterable[Entry]) -> list[Past]:
-    """Return the operations, newest first."""
-    found = []
-    for first, *rest in _grouped(entries):
-        end = next((e for e in reversed(rest) if e.what == first.what), None)
-        last = rest[-1] if rest else first
-        found.append(
-            Past(
-                operation=first.operation,
-                kind=first.what,
-                who=first.who,
-                began=first.time,
-                release=first.release,
-                outcome=end.outcome if end else "unfinished",
-                seconds=round((last.time - first.time).total_seconds(), 1),
-                steps=tuple(e.what for e in rest if e.outcome == "done" and e.what != first.what),
-                error=next((e.error for e in rest if e.error), None),
-            )
-        )
-    return found[::-1]
-
-
-def _grouped(entries: Iterable[Entry]) -> list[list[Entry]]:
-    """Return the entries of each operation, the one that says what it is about first."""
+def history(lines: Iterable[str]) -> list[Past]:
+    """Return the operations, newest first; those of a version that this one does not understand are left out."""
     groups: dict[str, list[Entry]] = {}
-    for entry in entries:
-        if entry.intent is not None and entry.operation not in groups:
-            groups[entry.operation] = [entry]
-        elif entry.operation in groups:
-            groups[entry.operation].append(entry)
-    return list(groups.values())
+    for document in _documents(lines):
+        try:
+            entry = Entry.model_validate(document)
+        except ValidationError:
+            continue
+        if entry.intent is not None or entry.operation in groups:
+            groups.setdefault(entry.operation, []).append(entry)
+    return [_past(*entries) for entries in reversed(groups.values())]
+
+
+def _past(first: Entry, *rest: Entry) -> Past:
+    end = next((entry for entry in reversed(rest) if entry.what == first.what), None)
+    last = rest[-1] if rest else first
+    return Past(
+        operation=first.operation,
+        kind=first.what,
+        who=first.who,
+        began=first.time,
+        release=first.release,
+        outcome=end.outcome if end else "unfinished",
+        seconds=round((last.time - first.time).total_seconds(), 1),
+        steps=tuple(entry.what for entry in rest if entry.outcome == "done" and entry.what != first.what),
+        error=next((entry.error for entry in rest if entry.error), None),
+    )
 
 
 def entry(about: Intent, who: str, what: str, outcome: Outcome, **more: Any) -> Entry:

@@ -36,7 +36,7 @@ def releases(environment: Environment, address: HostAddress) -> tuple[list[Recor
 def history(environment: Environment, address: HostAddress) -> list[Past]:
     """Return the operations in the host's journal, newest first."""
     with Host.connect(environment, address) as host:
-        return journal.history(journal.parse(recover.lines(host)))
+        return journal.history(recover.lines(host))
 
 
 def _containers(stack: Stack, service: str) -> list[Found]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from deploy import journal, transaction
 from deploy.config import Environment, HostAddress, Model
-from deploy.errors import UsageError
+from deploy.errors import HostError, UsageError
 from deploy.operation import compose_text, locked, on_each_host, opened
 from deploy.rollback import ROLLBACK_STEPS
 from deploy.stack import look
@@ -68,8 +68,16 @@ def _recover(environment: Environment, address: HostAddress, watcher: Watcher, *
 
 
 def unfinished(host: Host) -> Unfinished | None:
-    """Return the operation on the host that was cut short, if there is one."""
-    return journal.unfinished(journal.parse(lines(host)))
+    """Return the operation on the host that was cut short, if there is one. Raises HostError for one not understood."""
+    try:
+        return journal.unfinished(lines(host))
+    except ValueError as strange:
+        raise HostError(
+            f"{host.name}: the last operation has not ended, and another version of ppmctl began it",
+            host=host.name,
+            seen=str(strange),
+            next=f"Use the version that began it: ppmctl resume -e {host.environment.name}",
+        ) from strange
 
 
 def lines(host: Host) -> list[str]:

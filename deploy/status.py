@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from deploy import recover
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import PpmctlError
 from deploy.host import Host
@@ -76,7 +78,7 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
     try:
         with Host.connect(environment, address) as host:
             stack = look(host)
-            checks = [*verdict(environment, stack)]
+            checks = [*verdict(environment, stack), *_unfinished(host)]
             if stack.live is not None:
                 release = stack.release(stack.live)
                 checks += [_answers("ready", host.internal, "/readyz", release)]
@@ -93,6 +95,14 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
         services=services(environment, stack),
         checks=tuple(checks),
     )
+
+
+def _unfinished(host: Host) -> Iterator[Check]:
+    """Yield what is wrong about an operation that has not ended, unless somebody is at it."""
+    found = recover.unfinished(host)
+    if found is not None and not host.is_locked():
+        what = f"the {found.intent.kind} of {found.intent.release.id} by {found.who} did not end"
+        yield Check(name="operation", ok=False, seen=f"{what}; run: ppmctl resume, or ppmctl abort")
 
 
 def _unknown(name: str, check: Check) -> HostStatus:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,7 +25,14 @@ from tests.site import Site
 if TYPE_CHECKING:
     from pytest_docker.plugin import Services
 
-NAME, HOSTS, OFFSET = "test", 2, 100
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="the whole fault matrix (tests/lab/test_matrix.py)")
+
+
+OFFSET = int(os.environ.get("PPM_TEST_OFFSET", "100"))
+"""Added to every port of the lab: with another one, two checkouts can be tested on one machine at once."""
+NAME, HOSTS = "test" if OFFSET == 100 else f"test-{OFFSET}", 2
 
 
 @pytest.fixture(scope="session")

@@ -133,12 +133,16 @@ class Site:
         return done
 
     @contextmanager
-    def start(self, command: str, *argv: str) -> Iterator[Running]:
+    def start(self, command: str, *argv: str, checkout: Path = ROOT) -> Iterator[Running]:
         """Yield ppmctl as it runs, in a process group of its own, as under a shell; it is waited for at the end."""
         log = self.folder / "running.log"
         with log.open("w") as out:
             process = subprocess.Popen(
-                self.argv(command, *argv), env=self.variables, stdout=out, stderr=out, start_new_session=True
+                self.argv(command, *argv, checkout=checkout),
+                env=self.variables,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
             )
             try:
                 yield Running(process, log)

@@ -1,33 +1,59 @@
-"""Migrations on a real host: an expanding one comes before the switch, and the release before it still runs after."""
+"""Migrations on a real host, under load: beside what serves, while requests wait, taken back, and refused."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
+from bench.ledger import Report, load, lost
 from deploy.lab import Lab
 from tests.site import Site
+from tests.waiting import eventually
 
-EXPAND = '''"""Remember who added a project."""
+REVISION = '''"""{summary}"""
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "9998"
-down_revision = "0001"
-compatibility = "expand"
+revision = "{number}"
+down_revision = "{before}"
+compatibility = "{compatibility}"
 
 
 def upgrade() -> None:
-    op.add_column("projects", sa.Column("added_by", sa.String(200)))
+{upgrade}
 '''
+ADD = '    op.add_column("projects", sa.Column("added_by", sa.String(200)))'
+DROP = '    op.drop_column("projects", "added_by")'
+LIVE_ONLY = '    if "rehearsal" not in str(op.get_bind().engine.url):\n'
+BREAKS_THE_OLD = '    op.execute("ALTER TABLE projects RENAME COLUMN scan_error TO trouble")'
 
 
-@pytest.fixture
+def revise(
+    checkout: Path,
+    number: str,
+    upgrade: str,
+    *,
+    before: str = "0001",
+    compatibility: str = "expand",
+    summary: str = "Remember who added a project.",
+    downgrade: str | None = None,
+) -> None:
+    """Add a revision to the application of a checkout."""
+    values = {"number": number, "before": before, "compatibility": compatibility, "summary": summary}
+    text = REVISION.format(upgrade=upgrade, **values)
+    if downgrade:
+        text += f"\n\ndef downgrade() -> None:\n{downgrade}\n"
+    (checkout / f"app/migrations/versions/{number}_test.py").write_text(text)
+
+
+@pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site("migrating", lab, 2, tmp_path_factory.mktemp("migrating"))
     site.provision()
@@ -37,22 +63,212 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     assert site.root("docker volume ls -q --filter name=migrating") == ""
 
 
-def test_an_expanding_migration_is_applied_and_the_release_before_it_still_runs(site: Site, checkout: Path) -> None:
-    before, token = site.serving(), site.token("migrator")
-    headers = {"Authorization": f"Bearer {token}"}
-    project = {"name": "old", "url": "https://git.example.org/old.git"}
-    assert httpx.post(f"{site.url}/api/projects", json=project, headers=headers).status_code == 201
-    (checkout / "app/migrations/versions/9998_added_by.py").write_text(EXPAND)
+@pytest.fixture
+def head(checkout: Path) -> str:
+    """The newest revision of the application."""
+    return sorted(path.name for path in (checkout / "app/migrations/versions").glob("0*.py"))[-1][:4]
 
-    done = json.loads(site.ppmctl("deploy", "--json", checkout=checkout).stdout)
 
-    assert {step["name"]: step["outcome"] for step in done["steps"]}["migrate"] == "0001 → 9998"
-    record = site.json("releases")[0]
-    assert (record["schema_before"], record["schema_after"]) == ("0001", "9998")
-    assert httpx.get(f"{site.url}/api/system").json()["database"]["revision"] == "9998"
+@contextmanager
+def losing_nothing(site: Site, rate: float = 40) -> Iterator[Report]:
+    """Load the site for as long as the block lasts; not one request may fail, no acknowledged write be gone."""
+    site.counter = getattr(site, "counter", 0) + 1  # type: ignore[attr-defined]
+    token = site.token(f"ledger-{site.counter}")  # type: ignore[attr-defined]
+    report = Report()
+    with load(site.url, token, rate=rate, connections=6) as running:
+        yield report
+        report.__dict__.update(running.stop().__dict__)
+    assert report.failures == []
+    assert report.requests > 50
+    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
 
-    site.ppmctl("deploy")  # this checkout does not know the new column
 
+def revision(site: Site) -> str:
+    found: str = httpx.get(f"{site.url}/api/system").json()["database"]["revision"]
+    return found
+
+
+def steps(done: str) -> dict[str, str]:
+    return {step["name"]: step["outcome"] for step in json.loads(done)["steps"]}
+
+
+def test_an_expanding_migration_runs_beside_the_old_release_which_a_rollback_brings_back_on_it(
+    site: Site, checkout: Path, head: str
+) -> None:
+    before = site.serving()
+    revise(checkout, "9998", ADD, before=head, downgrade=DROP)
+
+    with losing_nothing(site):
+        done = steps(site.ppmctl("deploy", "--json", checkout=checkout).stdout)
+        assert revision(site) == "9998"
+        back = site.json("rollback")
+
+    assert done["migrate"] == f"{head} → 9998"
+    assert "hold" not in done
+    assert "read and written" in done["rehearse"]
+    assert [(host["release"], host["data"]) for host in back] == [(before, "untouched")]
     assert site.serving() == before
-    found = httpx.get(f"{site.url}/api/projects", headers=headers).json()
-    assert [item["name"] for item in found["items"]] == ["old"]
+    assert revision(site) == "9998"
+
+
+def test_a_breaking_migration_runs_while_requests_wait_and_a_rollback_takes_it_back(
+    site: Site, checkout: Path, head: str
+) -> None:
+    before = site.serving()
+    revise(checkout, "9998", ADD, before=head, downgrade=DROP)
+    revise(checkout, "9999", DROP, before="9998", compatibility="breaking", downgrade=ADD)
+
+    with losing_nothing(site):
+        done = steps(site.ppmctl("deploy", "--json", checkout=checkout).stdout)
+        assert revision(site) == "9999"
+        back = site.json("rollback")
+
+    assert "9998 → 9999" in done["hold"]
+    assert [(host["release"], host["data"]) for host in back] == [(before, "downgraded")]
+    assert site.serving() == before
+    assert revision(site) == head
+    assert [item["kind"] for item in site.json("history")[:2]] == ["rollback", "deploy"]
+
+
+def test_a_migration_without_a_way_back_needs_the_snapshot_and_a_yes_for_the_rows_that_go(
+    site: Site, checkout: Path, head: str
+) -> None:
+    before = site.serving()
+    revise(checkout, "9999", BREAKS_THE_OLD, before=head, compatibility="breaking")
+    (checkout / "app/models.py").write_text(
+        (checkout / "app/models.py")
+        .read_text()
+        .replace(
+            "scan_error: Mapped[str | None] = mapped_column(String(500))",
+            'scan_error: Mapped[str | None] = mapped_column("trouble", String(500))',
+        )
+    )
+    kept, new = {"url": "https://git.example.org/kept"}, {"url": "https://git.example.org/new"}
+    headers = {"Authorization": f"Bearer {site.token('restorer')}"}
+    with httpx.Client(base_url=site.url, headers=headers) as client:
+        assert client.post("/api/projects", json=kept).status_code == 201
+        site.ppmctl("deploy", checkout=checkout)
+        assert client.post("/api/projects", json=new).status_code == 201
+
+        refused = site.ppmctl("rollback", status=1)
+        assert "there is no downgrade from 9999" in refused.stderr
+        assert "ppmctl rollback --restore" in refused.stderr
+        asked = site.ppmctl("rollback", "--restore", status=1)
+        assert "rows were written since the snapshot" in asked.stderr
+        assert "projects 1" in asked.stderr
+        assert revision(site) == "9999"
+        done = site.json("rollback", "--restore", "--yes")
+
+        assert [(host["release"], host["data"]) for host in done] == [(before, "restored")]
+        assert site.serving() == before
+        assert revision(site) == head
+        names = {item["url"] for item in client.get("/api/projects", params={"limit": 200}).json()["items"]}
+    assert kept["url"] in names
+    assert new["url"] not in names
+
+
+def test_a_migration_that_says_expand_and_breaks_the_old_release_is_caught_on_a_copy(
+    site: Site, checkout: Path, head: str
+) -> None:
+    before = site.serving()
+    revise(checkout, "9999", BREAKS_THE_OLD, before=head)
+    (checkout / "app/models.py").write_text(
+        (checkout / "app/models.py")
+        .read_text()
+        .replace(
+            "scan_error: Mapped[str | None] = mapped_column(String(500))",
+            'scan_error: Mapped[str | None] = mapped_column("trouble", String(500))',
+        )
+    )
+
+    with losing_nothing(site):
+        failed = site.ppmctl("deploy", status=1, checkout=checkout)
+
+    assert "the old release does not work on the changed schema" in failed.stderr
+    assert "the database was not touched" in failed.stderr
+    assert f"Release {before} serves" in failed.stderr
+    assert revision(site) == head
+    assert "snapshots" not in site.root(
+        "cd $(docker volume inspect -f '{{.Mountpoint}}' ppm-migrating_ppm_data); ls -d */*.db || true"
+    )
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ('        raise RuntimeError("only here")', "the change of the database failed"),
+        ('        __import__("time").sleep(60)', "the database was not changed within 6 s"),
+    ],
+)
+def test_a_hold_that_does_not_go_as_rehearsed_is_undone_without_a_request_lost(
+    site: Site, checkout: Path, head: str, trouble: str, words: str
+) -> None:
+    before = site.serving()
+    revise(checkout, "9999", f"{ADD}\n{LIVE_ONLY}{trouble}", before=head, compatibility="breaking")
+    site.configure(upgrade={"hold_limit": "6s"})
+
+    with losing_nothing(site):
+        failed = site.ppmctl("deploy", status=1, checkout=checkout)
+
+    site.configure()
+    assert words in failed.stderr
+    assert f"Release {before} serves" in failed.stderr
+    assert site.serving() == before
+    assert revision(site) == head
+    assert site.root("docker ps -aq --filter label=com.docker.compose.oneoff=True; ls /srv/ppm/migrating/holds") == ""
+
+
+def test_a_hold_that_would_last_too_long_is_refused_and_a_maintenance_page_accepted(
+    site: Site, checkout: Path, head: str
+) -> None:
+    before = site.serving()
+    slow = f'{ADD}\n    __import__("time").sleep(4)'
+    revise(checkout, "9999", slow, before=head, compatibility="breaking", downgrade=DROP)
+    site.configure(upgrade={"hold_limit": "3s"})
+
+    refused = site.ppmctl("deploy", status=1, checkout=checkout)
+    assert "requests would wait for 4." in refused.stderr
+    assert "--maintenance" in refused.stderr
+    assert site.serving() == before
+
+    with site.start("deploy", "--maintenance", checkout=checkout) as deploy:
+        assert eventually(lambda: httpx.get(f"{site.url}/api/system").status_code == 503, 60), deploy.said
+        closed = httpx.get(f"{site.url}/api/projects")
+        page = httpx.get(site.url)
+        assert deploy.process.wait(60) == 0, deploy.said
+    assert (closed.status_code, closed.headers["Retry-After"]) == (503, "30")
+    assert page.status_code == 503
+    assert "Back in a moment" in page.text
+    assert revision(site) == "9999"
+    site.ppmctl("rollback")
+    site.configure()
+    assert revision(site) == head
+
+
+def test_a_revision_that_the_release_does_not_know_is_refused(site: Site) -> None:
+    before = site.serving()
+    change = "UPDATE alembic_version SET version_num = '{}'; UPDATE schema_floor SET revision = '{}'"
+    script = "import apsw; apsw.Connection('/data/ppm.db').execute(\"{}\")"
+    known = site.root("docker exec $(docker ps -qf label=ppm.role=api | head -1) ppm migrations")
+    now = json.loads(known)["current"]
+    volume = "-v ppm-migrating_ppm_data:/data --entrypoint python"
+    image = "$(docker images -q ppm/steward | head -1)"
+    run = f"docker run --rm {volume} {image} -c '{{}}'"
+    site.root(run.format(script.format(change.format("7777", "7777").replace("'", "'\\''"))))
+    site.configure(app={"scan_interval_minutes": 77})
+
+    refused = site.ppmctl("deploy", status=1)
+
+    site.root(run.format(script.format(change.format(now, "0001").replace("'", "'\\''"))))
+    site.configure()
+    assert "does not know the schema" in refused.stderr
+    assert "7777" in refused.stderr
+    assert site.serving() == before
+
+
+def test_a_release_that_is_unknown_or_gone_is_no_goal_of_a_rollback(site: Site) -> None:
+    before = site.serving()
+
+    assert "is not there: it never was, or it was pruned" in site.ppmctl("rollback 0123456789ab", status=2).stderr
+    assert "serves already" in site.ppmctl("rollback", before, status=2).stderr
+    assert site.serving() == before

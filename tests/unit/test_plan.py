@@ -30,6 +30,8 @@ def record_of(release: Release, previous: str | None = None, minute: int = 0) ->
         when=datetime(2026, 1, 1, 0, minute, tzinfo=UTC),
         schema_before=None,
         schema_after=None,
+        revisions=(),
+        snapshot=None,
         bytes_sent=0,
         steps=(),
     )

@@ -19,6 +19,7 @@ from deploy.backup.steward import files, restore, since, snapshot
 from deploy.backup.steward.errors import StewardError
 from deploy.backup.steward.pages import freshen
 from deploy.configfile import ROOT
+from tests.waiting import eventually
 
 WRITER = """
 import apsw, sys
@@ -154,6 +155,7 @@ def test_a_restore_is_not_undone_by_a_wal_that_a_killed_process_left(database: P
     snapshot.snapshot(database, copy, 30)
     # A process that was killed leaves a -wal behind, with commits that are in no other file.
     with writer(database) as process:
+        assert eventually(lambda: database.with_name("ppm.db-wal").stat().st_size > 100_000)
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert database.with_name("ppm.db-wal").stat().st_size > 0

@@ -1,0 +1,207 @@
+"""The fault matrix: whatever becomes of ppmctl or of its host in the middle of an upgrade, users do not notice, no
+acknowledged row is lost, and the next command ends it.
+
+`make test` runs a part of it; `make faults` all: every step, every fault, every way to go on, twenty random moments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bench.ledger import load, lost
+from deploy.engine import local_docker
+from deploy.lab import Lab
+from deploy.lab.login import settle
+from deploy.upgrade import STEPS
+from tests.lab.test_migrations import ADD, DROP, revise
+from tests.site import Running, Site
+from tests.waiting import eventually
+
+RELEASES = ["resume", "abort", "deploy"]
+"""The ways to go on."""
+
+
+def kill(site: Site, deploy: Running) -> None:  # noqa: ARG001
+    """`kill -9` of ppmctl."""
+    deploy.process.kill()
+
+
+def cut(site: Site, deploy: Running) -> None:  # noqa: ARG001
+    """The network between here and the host goes away."""
+    site.root("pkill -9 -u deploy -f '^sshd' || true")
+
+
+def restart_docker(site: Site, deploy: Running) -> None:  # noqa: ARG001
+    """The host's Docker daemon is restarted."""
+    site.root("systemctl restart docker")
+
+
+def reboot(site: Site, deploy: Running) -> None:  # noqa: ARG001
+    """The host is restarted."""
+    subprocess.run(["docker", "restart", site.host.container], check=True, capture_output=True)
+    settle(local_docker(), site.lab)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row."""
+
+    fault: Callable[[Site, Running], None]
+    behind: str
+    """The step after which it happens; or seconds after the first step."""
+    then: str
+    """The command that goes on."""
+
+    def __str__(self) -> str:
+        return f"{self.fault.__name__}-{self.behind}-{self.then}"
+
+
+NAMES = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold", "canary")]
+SOME = [
+    Case(kill, "place", "abort"),
+    Case(kill, "start", "resume"),
+    Case(kill, "ready", "abort"),
+    Case(kill, "worker", "deploy"),
+    Case(kill, "switch", "abort"),
+    Case(kill, "drain", "resume"),
+    Case(cut, "start", "abort"),
+    Case(cut, "switch", "resume"),
+    Case(restart_docker, "start", "deploy"),
+]
+HELD = [Case(kill, "start", "abort"), Case(kill, "hold", "resume"), Case(cut, "hold", "abort")]
+REBOOTS = [Case(reboot, "start", "resume"), Case(reboot, "switch", "resume")]
+
+
+def _all() -> list[Case]:
+    faults = (kill, cut, restart_docker)
+    cases = [Case(fault, step, then) for fault in faults for step in NAMES[:-1] for then in RELEASES]
+    dice = random.Random(4)  # noqa: S311
+    return cases + [Case(kill, f"{dice.uniform(0, 9):.2f}", dice.choice(RELEASES)) for _ in range(20)]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    full = metafunc.config.getoption("--full")
+    cases = {
+        "case": _all() if full else SOME,
+        "held": [
+            Case(fault, at, then)
+            for fault in (kill, cut)
+            for at in ("rehearse", "start", "hold", "ready")
+            for then in RELEASES
+        ]
+        if full
+        else HELD,
+        "rebooted": REBOOTS,
+    }
+    for name, rows in cases.items():
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, rows, ids=str)
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site("matrix", lab, 2, tmp_path_factory.mktemp("matrix"))
+    site.provision()
+    site.ppmctl("deploy")
+    yield site
+    site.ppmctl("down", "--purge", "--yes")
+
+
+@pytest.fixture(scope="module")
+def token(site: Site) -> str:
+    return site.token("matrix")
+
+
+def strike(site: Site, case: Case, deploy: Running) -> None:
+    """Let the fault happen when it is due, and wait for ppmctl's end."""
+    if case.behind == "hold":
+        log = "cat /srv/ppm/matrix/holds/*/log 2>/dev/null || true"
+        assert eventually(lambda: "changing" in site.root(log) or deploy.process.poll() is not None, 60), deploy.said
+    elif case.behind[0].isdigit():
+        deploy.await_words("✓ ship")
+        until = time.monotonic() + float(case.behind)
+        eventually(lambda: time.monotonic() > until or deploy.process.poll() is not None, 20)
+    else:
+        deploy.await_words(f"✓ {case.behind}")
+    case.fault(site, deploy)
+    deploy.process.wait(120)
+    assert "Traceback" not in deploy.said
+
+
+def go_on(site: Site, then: str, checkout: Path | None = None) -> None:
+    """End what was cut short: undone if that can be, else finished."""
+    command = site.argv(then) if checkout is None else site.argv(then, checkout=checkout)
+    done = subprocess.run(command, env=site.variables, capture_output=True, text=True, check=False, timeout=240)
+    if then == "abort" and done.returncode == 2:
+        assert "users are on release" in done.stderr, done.stderr
+        return go_on(site, "resume")
+    if then == "resume" and done.returncode == 2:
+        assert "had not arrived" in done.stderr, done.stderr
+        return go_on(site, "abort")
+    assert done.returncode == 0, f"{then}: {done.stdout}\n{done.stderr}"
+    assert site.serving()
+    assert "nothing was cut short" in site.ppmctl("resume").stdout
+    return None
+
+
+_number = iter(range(100, 10_000))
+
+
+def test_an_upgrade_that_is_hit_costs_users_nothing_and_is_ended_by_the_next_command(
+    site: Site, token: str, case: Case
+) -> None:
+    site.configure(app={"scan_interval_minutes": next(_number)})
+    with load(site.url, token, rate=30, connections=4) as running:
+        with site.start("deploy") as deploy:
+            strike(site, case, deploy)
+        go_on(site, case.then)
+        report = running.stop()
+
+    assert report.failures == []
+    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
+    site.ppmctl("deploy")
+
+
+@pytest.mark.timeout(400)
+def test_a_breaking_upgrade_that_is_hit_costs_users_nothing_either(
+    site: Site, token: str, held: Case, checkout: Path
+) -> None:
+    head = sorted(path.name for path in (checkout / "app/migrations/versions").glob("0*.py"))[-1][:4]
+    revise(checkout, "9999", ADD, before=head, compatibility="breaking", downgrade=DROP)
+    site.configure(app={"scan_interval_minutes": next(_number)})
+    before = site.serving()
+    with load(site.url, token, rate=30, connections=4) as running:
+        with site.start("deploy", checkout=checkout) as deploy:
+            strike(site, held, deploy)
+        go_on(site, held.then, checkout)
+        if site.serving() != before:
+            site.ppmctl("rollback")
+        report = running.stop()
+
+    assert report.failures == []
+    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
+    assert site.serving() == before
+
+
+def test_a_host_that_reboots_comes_back_serving_and_has_every_acknowledged_row(
+    site: Site, token: str, rebooted: Case
+) -> None:
+    """Requests fail while it is down, and until its containers are up again: nothing can answer them."""
+    site.configure(app={"scan_interval_minutes": next(_number)})
+    with load(site.url, token, rate=30, connections=4) as running:
+        with site.start("deploy") as deploy:
+            strike(site, rebooted, deploy)
+        go_on(site, rebooted.then)
+        report = running.stop()
+
+    assert report.failed > 0
+    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
+    site.ppmctl("deploy")
