@@ -125,12 +125,12 @@ def plan(host: Host, upgrade: Upgrade, now: Record, wanted: Record, *, restore: 
     found = Schema.model_validate(container.ask(host, upgrade.compose, "steward", command, timeout=60))
     if fits(found, wanted.revisions):
         return None
-    irreversible: Sequence[str] = ()
-    if not restore:
-        service = f"api-{upgrade.intent.live}"
-        answer = container.ask(host, upgrade.old_compose, service, ("ppm", "migrations"), timeout=60)
-        irreversible = migrate.Migrations.model_validate(answer).irreversible
-    return decide(found, now, wanted, irreversible, live=str(upgrade.intent.live), restore=restore)
+    if restore:
+        return bring_back(now, wanted, str(migrate.database(upgrade)))
+    service = f"api-{upgrade.intent.live}"
+    answer = container.ask(host, upgrade.old_compose, service, ("ppm", "migrations"), timeout=60)
+    irreversible = migrate.Migrations.model_validate(answer).irreversible
+    return take_back(found, now, wanted, irreversible, service)
 
 
 def fits(found: Schema, revisions: Sequence[str]) -> bool:
@@ -140,30 +140,41 @@ def fits(found: Schema, revisions: Sequence[str]) -> bool:
     return found.floor in revisions
 
 
-def decide(
-    found: Schema, now: Record, wanted: Record, irreversible: Sequence[str], *, live: str, restore: bool
-) -> Change:
-    """Return how the database gets back to what the wanted release can run on. Raises UpgradeError when it cannot."""
+def take_back(found: Schema, now: Record, wanted: Record, irreversible: Sequence[str], service: str) -> Change:
+    """Return how the release that serves takes the schema back, by its service. Raises UpgradeError when it cannot."""
     goal = wanted.revisions[-1]
     between = now.revisions[now.revisions.index(goal) + 1 :] if goal in now.revisions else ()
     fixed = [revision for revision in between if revision in irreversible]
-    if between and not fixed and not restore:
+    if between and not fixed:
         return Change(
             way="hold",
-            service=f"api-{live}",
+            service=service,
             of_live=True,
             command=("ppm", "downgrade", goal),
             said=f"{found.revision} → {goal}",
         )
-    if restore and now.snapshot and now.schema_before == goal:
-        return Change(way="hold", service="steward", command=("restore", now.snapshot), said=f"snapshot of {goal}")
     why = f"there is no downgrade from {', '.join(fixed)}" if fixed else f"{now.id} knows no way back to {goal}"
     raise UpgradeError(
         f"release {wanted.id} cannot run on the database, and {why}. Nothing was changed",
         next="ppmctl rollback --restore brings back the snapshot from before the migration, and says what is lost"
-        if now.snapshot and not restore
+        if _has_snapshot(now, wanted)
         else "Deploy a release that can: ppmctl deploy",
     )
+
+
+def bring_back(now: Record, wanted: Record, database: str) -> Change:
+    """Return how the snapshot from before the migration comes back. Raises UpgradeError when there is none."""
+    if now.snapshot is None or not _has_snapshot(now, wanted):
+        raise UpgradeError(
+            f"there is no snapshot that release {wanted.id} could run on. Nothing was changed",
+            next="ppmctl rollback tries without one; or deploy a release that can run on the database",
+        )
+    command = ("restore", now.snapshot, database)
+    return Change(way="hold", service="steward", command=command, said=f"the snapshot of {wanted.revisions[-1]}")
+
+
+def _has_snapshot(now: Record, wanted: Record) -> bool:
+    return now.snapshot is not None and now.schema_before == wanted.revisions[-1]
 
 
 def _note(upgrade: Upgrade, wanted: Record, change: Change | None) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.errors import UpgradeError
 from deploy.release import Images, Record, Release, Source
-from deploy.rollback import Schema, decide, fits
+from deploy.rollback import Schema, bring_back, fits, take_back
 
 IMAGES = Images(api="a", frontend="f", steward="s", traefik="t")
 
@@ -47,38 +47,31 @@ def test_a_release_fits_the_schema_it_knows_or_one_that_only_expanded(
 
 
 def test_a_schema_goes_back_by_the_release_that_knows_the_way() -> None:
-    change = decide(
-        Schema(revision="3", floor="3"),
-        record("new", "1", "2", "3"),
-        record("old", "1"),
-        (),
-        live="green",
-        restore=False,
-    )
+    found = Schema(revision="3", floor="3")
+
+    change = take_back(found, record("new", "1", "2", "3"), record("old", "1"), (), "api-green")
 
     assert (change.service, change.of_live, change.command) == ("api-green", True, ("ppm", "downgrade", "1"))
     assert change.said == "3 → 1"
 
 
-def test_the_snapshot_is_brought_back_only_when_asked_for() -> None:
-    now, wanted = record("new", "1", "2", snapshot="/data/snapshots/1.db"), record("old", "1")
-    found = Schema(revision="2", floor="2")
+@pytest.mark.parametrize(
+    ("snapshot", "words"), [("/data/snapshots/1.db", "ppmctl rollback --restore"), (None, "ppmctl deploy")]
+)
+def test_without_a_downgrade_the_next_step_is_the_snapshot_if_there_is_one(snapshot: str | None, words: str) -> None:
+    now = record("new", "1", "2", snapshot=snapshot)
 
-    assert decide(found, now, wanted, (), live="blue", restore=True).command == ("restore", "/data/snapshots/1.db")
     with pytest.raises(UpgradeError, match="no downgrade from 2") as refused:
-        decide(found, now, wanted, ("2",), live="blue", restore=False)
-    assert "ppmctl rollback --restore" in str(refused.value.next)
+        take_back(Schema(revision="2", floor="2"), now, record("old", "1"), ("2",), "api-blue")
+
+    assert words in str(refused.value.next)
 
 
-def test_without_a_downgrade_and_a_snapshot_there_is_no_way_back() -> None:
-    with pytest.raises(UpgradeError, match="no downgrade from 2") as refused:
-        decide(
-            Schema(revision="2", floor="2"),
-            record("new", "1", "2"),
-            record("old", "1"),
-            ("2",),
-            live="blue",
-            restore=False,
-        )
+def test_the_snapshot_comes_back_if_the_release_can_run_on_it() -> None:
+    now = record("new", "1", "2", "3", snapshot="/data/snapshots/1.db")
 
-    assert "ppmctl deploy" in str(refused.value.next)
+    change = bring_back(now, record("old", "1", "2"), "/data/ppm.db")
+
+    assert change.command == ("restore", "/data/snapshots/1.db", "/data/ppm.db")
+    with pytest.raises(UpgradeError, match="no snapshot that release older could run on"):
+        bring_back(now, record("older", "1"), "/data/ppm.db")
