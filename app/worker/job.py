@@ -97,6 +97,7 @@ class Runner:
         self.idle.set()
         self._leaving = threading.Lock()
         self._last: datetime | None = None
+        """The interval that is done; None when that is not known, since another worker did the job before."""
 
     def tick(self) -> None:
         """Do the job, if it is time and this worker may. Called by one thread at a time."""
@@ -127,14 +128,13 @@ class Runner:
         if slot == self._last:
             return None
         if not self.leases.holds(self.job.name):
+            self._last = None
             if not self.leases.take(self.job.name):
                 return None
             log.info("%s: this worker does it from now on", self.job.name)
-            if self._is_recorded(slot):
-                self._last = slot
-                return None
+        done = self._last is None and self._is_recorded(slot)
         self._last = slot
-        return Run(self.job, slot, time, self.leases, self.release, self.stopping)
+        return None if done else Run(self.job, slot, time, self.leases, self.release, self.stopping)
 
     def _is_recorded(self, slot: datetime) -> bool:
         """Return whether the worker before this one has done the job in this interval."""
