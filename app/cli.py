@@ -72,10 +72,12 @@ def serve() -> None:
 
 @app.command()
 def worker() -> None:
-    """Scan repositories on a schedule."""
+    """Do what is due on a schedule, or wait on standby while another worker does it."""
+    from app.worker.jobs import jobs
     from app.worker.run import run
 
-    run(*_start())
+    settings, database = _start()
+    run(settings, database, jobs(settings, database))
 
 
 @app.command()
@@ -156,9 +158,11 @@ def token_revoke(name: Name) -> None:
 @app.command()
 def heartbeat() -> None:
     """Look for the sign of life of the worker in this container; exit 1 when there is none or it is old."""
-    from app.worker.heartbeat import STALE_SECONDS, Heartbeat
+    import socket
 
-    seconds = Heartbeat(_database()).age()
+    from app.worker.heartbeat import STALE_SECONDS, age
+
+    seconds = age(_database(), socket.gethostname())
     print("no heartbeat yet" if seconds is None else f"last heartbeat {seconds:.0f} s ago")
     raise typer.Exit(seconds is None or seconds >= STALE_SECONDS)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import threading
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -126,22 +126,22 @@ def lock_file(database: Database) -> Path | None:
     return Path(f"{database.file}.migrating") if database.file else None
 
 
-def await_fit(database: Database, stop: threading.Event) -> bool:
+def await_fit(database: Database, told: Callable[[float], bool]) -> bool:
     """Wait until this release can run on the database; return False when told to stop before.
+
+    ``told`` waits for so many seconds and returns whether it was.
 
     A release that starts while another migrates waits here, before it listens: whoever is sent to it meanwhile
     is refused, which has cost nothing, and may knock again.
     """
     said = None
-    while not stop.is_set():
-        reason = _why_not(database)
-        if reason is None:
-            return True
+    while reason := _why_not(database):
         if reason != said:
             log.warning("waiting: %s", reason)
         said = reason
-        stop.wait(_WAIT_SECONDS)
-    return False
+        if told(_WAIT_SECONDS):
+            return False
+    return True
 
 
 def _why_not(database: Database) -> str | None:

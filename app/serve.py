@@ -10,7 +10,6 @@ import asyncio
 import logging
 import signal
 import socket
-import threading
 from types import FrameType
 
 import uvicorn
@@ -22,6 +21,7 @@ from app.api.state import State
 from app.database import Database
 from app.listener import let_in_the_last, listen
 from app.settings import Settings
+from app.signals import Signals
 
 HOST, PORT = "0.0.0.0", 8000  # noqa: S104 - a container's own network
 LEAVE_SECONDS = 1.0
@@ -80,10 +80,8 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, database: Database) -> None:
     """Serve the API until SIGTERM or SIGINT. It listens as soon as this release can run on the database."""
-    stop = threading.Event()
-    for sort in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sort, lambda *_: stop.set())
-    if not schema.await_fit(database, stop):
+    signals = Signals()
+    if not schema.await_fit(database, signals.told):
         return
     app = create_app(settings, database)
     config = uvicorn.Config(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -80,18 +81,23 @@ def confirm_preview(host: Host, release: str, replicas: int, timeout: float) -> 
     return _poll(seen, timeout)
 
 
-def confirm_worker(host: Host, release: str, timeout: float) -> str | None:
-    """Wait until the api tells of a worker of this release that lives; return None, or what was seen last."""
+def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *, working: bool) -> str | None:
+    """Wait until the api tells of a worker of this release that began since then and lives; return None, or what
+    was seen last. With ``working`` it must have taken over too: it has a lease, so it is not on standby.
+    """
     import httpx
 
     def seen() -> str | None:
         try:
-            worker = host.internal.get("/api/system").json().get("worker") or {}
-        except (httpx.HTTPError, ValueError) as error:
+            workers = host.internal.get("/api/system").json()["workers"]
+        except (httpx.HTTPError, ValueError, KeyError) as error:
             return f"GET /api/system: {type(error).__name__}: {error}"
-        if worker.get("alive") and worker.get("release") == release:
-            return None
-        return f"GET /api/system: the last worker was of release {worker.get('release')}"
+        for worker in workers:
+            ours = worker["release"] == release and datetime.fromisoformat(worker["since"]) >= since
+            if ours and not (working and worker["standby"]):
+                return None
+        living = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
+        return f"GET /api/system: the living workers are: {', '.join(living) or 'none'}"
 
     return _poll(seen, timeout)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from deploy import assets, container, diagnosis, hold, images, migrate, proxy, prune, render, secrets
 from deploy.errors import NotReady
-from deploy.release import Record, other
+from deploy.release import Color, Record, other
 from deploy.stack import FULL_CPU_SHARES, ROLES
 from deploy.transaction import Step, Upgrade
 
@@ -76,21 +76,12 @@ def await_ready(upgrade: Upgrade) -> str:
 
 
 def hand_over_worker(upgrade: Upgrade) -> str:
-    """Drain the old worker, then start the new one: never two at once."""
-    host, environment = upgrade.host, upgrade.environment
-    old = upgrade.stack.active("worker", other(upgrade.target))
-    _stop(host, [c.id for c in old])
+    """Start the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
     _up(upgrade, f"worker-{upgrade.target}")
-    timeout = environment.upgrade.ready_timeout.total_seconds()
-    last = proxy.confirm_worker(host, upgrade.release.id, timeout)
-    workers = upgrade.look_again().running("worker", upgrade.target)
-    if last is not None or not workers:
-        raise NotReady(
-            f"{host.name}: the new worker did not begin to work",
-            host=host.name,
-            seen=diagnosis.of(host, upgrade.stack, upgrade.target, last or "its container does not run"),
-        )
-    return workers[0].name
+    _confirm_worker(upgrade, working=False)
+    _stop(upgrade.host, [c.id for c in upgrade.stack.active("worker", other(upgrade.target))])
+    _confirm_worker(upgrade, working=True)
+    return ", ".join(c.name for c in upgrade.stack.running("worker", upgrade.target))
 
 
 def switch(upgrade: Upgrade) -> str:
@@ -153,13 +144,15 @@ def stop_target(upgrade: Upgrade) -> None:
 
 
 def give_back_worker(upgrade: Upgrade) -> None:
-    """Stop the new worker and start the old one again."""
+    """Let the old worker work again: on standby first, if it is gone; then stop the new one."""
     stack = upgrade.look_again()
+    old = other(upgrade.target)
+    # After a hold the database is not the old one's yet: who ends that starts its worker too.
+    gone = [] if _held(upgrade) else [c.id for c in stack.of("worker", old) if not c.active]
+    if gone:
+        upgrade.host.docker.container.start(gone)
+        _see_worker(upgrade, old, working=False)  # whatever is seen, the new one must go
     _stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
-    if _held(upgrade):  # the database is not the old one's yet
-        return
-    if old := [c.id for c in stack.of("worker", other(upgrade.target))]:
-        upgrade.host.docker.container.start(old)
 
 
 def switch_back(upgrade: Upgrade) -> None:
@@ -172,6 +165,26 @@ def switch_back(upgrade: Upgrade) -> None:
     timeout = upgrade.environment.upgrade.switch_timeout.total_seconds()
     if (release := stack.release(old)) is not None:
         proxy.confirm_live(upgrade.host, stack, old, release, timeout)
+
+
+def _confirm_worker(upgrade: Upgrade, *, working: bool) -> None:
+    """Wait until the target's worker lives, and works. Raises NotReady."""
+    host = upgrade.host
+    if last := _see_worker(upgrade, upgrade.target, working=working):
+        raise NotReady(
+            f"{host.name}: the new worker did not {'take over' if working else 'start'}",
+            host=host.name,
+            seen=diagnosis.of(host, upgrade.look_again(), upgrade.target, last),
+        )
+
+
+def _see_worker(upgrade: Upgrade, color: Color, *, working: bool) -> str | None:
+    """Wait until the api tells that a colour's worker lives, and works; return None, or what was seen last."""
+    timeout = upgrade.environment.upgrade.ready_timeout.total_seconds()
+    for found in upgrade.look_again().running("worker", color):
+        if found.release and found.started:
+            return proxy.confirm_worker(upgrade.host, found.release, found.started, timeout, working=working)
+    return "its container does not run"
 
 
 def _up(upgrade: Upgrade, *services: str) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 from sqlalchemy import func, select
+from sqlalchemy.orm import Session
 
 from app import schema
 from app.api.state import Given, State
-from app.models import JobRun, Project, now
+from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT, STALE_SECONDS
 
 router = APIRouter(prefix="/api/system", tags=["system"])
@@ -26,13 +28,15 @@ class DatabaseOut(BaseModel):
 
 
 class WorkerOut(BaseModel):
-    """The worker that gave the last sign of life."""
+    """A worker, by its last sign of life."""
 
     name: str
     release: str
     since: datetime
     heartbeat: datetime
     alive: bool
+    standby: bool
+    """Whether it waits: it may do no job, since it has no lease."""
 
 
 class RunOut(BaseModel):
@@ -57,6 +61,9 @@ class SystemOut(BaseModel):
     database: DatabaseOut
     projects: int
     worker: WorkerOut | None
+    """The one that works; if none does, the one that gave the last sign of life."""
+    workers: list[WorkerOut]
+    """All that live: two, while one takes over from the other."""
     runs: list[RunOut]
 
 
@@ -71,9 +78,7 @@ def look(state: State) -> SystemOut:
     with state.database.read() as session:
         revision = schema.current(session.connection())
         projects = session.scalar(select(func.count()).select_from(Project)) or 0
-        beat = session.scalar(
-            select(JobRun).where(JobRun.job == HEARTBEAT).order_by(JobRun.finished_at.desc()).limit(1)
-        )
+        workers = list(_workers(session))
         # By id, which is the order they ended in: no index is needed, and none has to be kept.
         last = select(JobRun).where(JobRun.job != HEARTBEAT).order_by(JobRun.id.desc()).limit(LAST_RUNS)
         return SystemOut(
@@ -81,16 +86,24 @@ def look(state: State) -> SystemOut:
             since=state.since,
             database=DatabaseOut(revision=revision, head=schema.head()),
             projects=projects,
-            worker=_worker(beat) if beat else None,
+            worker=min(workers, key=lambda worker: worker.standby, default=None),
+            workers=[worker for worker in workers if worker.alive],
             runs=[RunOut.model_validate(run) for run in session.scalars(last)],
         )
 
 
-def _worker(beat: JobRun) -> WorkerOut:
-    return WorkerOut(
-        name=beat.worker,
-        release=beat.release,
-        since=beat.started_at,
-        heartbeat=beat.finished_at,
-        alive=(now() - beat.finished_at).total_seconds() < STALE_SECONDS,
-    )
+def _workers(session: Session) -> Iterable[WorkerOut]:
+    """Yield the workers that live, or else the last that did; the last sign of life first."""
+    beats = select(JobRun).where(JobRun.job == HEARTBEAT).order_by(JobRun.finished_at.desc())
+    working = set(session.scalars(select(Lease.worker)))
+    oldest = now() - timedelta(seconds=STALE_SECONDS)
+    living = session.scalars(beats.where(JobRun.finished_at > oldest)).all()
+    for beat in living or session.scalars(beats.limit(1)):
+        yield WorkerOut(
+            name=beat.worker,
+            release=beat.release,
+            since=beat.started_at,
+            heartbeat=beat.finished_at,
+            alive=beat.finished_at > oldest,
+            standby=beat.worker not in working,
+        )

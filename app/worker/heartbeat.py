@@ -1,73 +1,58 @@
-"""A sign of life: one row of job_runs for each worker, and the lease on a job that only one worker may do."""
+"""A sign of life: one row of job_runs for each worker, whether it works or is on standby."""
 
 from __future__ import annotations
 
+import secrets
 import socket
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from sqlalchemy import Select, delete, select
-from sqlalchemy.orm import Session
+from sqlalchemy import delete, select
 
 from app.database import Database
-from app.models import JobRun, Lease, now
+from app.models import JobRun, now
+from app.worker.lease import Leases
 
 HEARTBEAT = "heartbeat"
 HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 3 * HEARTBEAT_SECONDS
-LEASE = timedelta(seconds=STALE_SECONDS)
 FORGET = timedelta(days=1)
 
 
-@dataclass(frozen=True)
+def worker_name() -> str:
+    """Return a name for this process: its host's, which of a container is its id, and what no other process has."""
+    return f"{socket.gethostname()}-{secrets.token_hex(4)}"
+
+
 class Heartbeat:
-    """Of one worker. Its name is its host's, which of a container is its id."""
+    """Of one worker."""
 
-    database: Database
-    worker: str = field(default_factory=socket.gethostname)
-    since: datetime = field(default_factory=now)
+    def __init__(self, leases: Leases, release: str) -> None:
+        self.leases, self.release = leases, release
+        self.database, self.worker = leases.database, leases.worker
+        self.since = now()
 
-    def beat(self, release: str) -> None:
+    def beat(self) -> None:
         """Record that this worker lives, and which release it is; keep its leases if it has any."""
         with self.database.write() as session:
             time = now()
-            row = session.scalar(self._mine())
+            row = session.scalar(select(JobRun).where(JobRun.job == HEARTBEAT, JobRun.worker == self.worker))
             if row is None:
                 row = JobRun(job=HEARTBEAT, worker=self.worker)
                 session.add(row)
-            row.release, row.started_at, row.finished_at, row.outcome = release, self.since, time, "ok"
-            for lease in session.scalars(select(Lease).where(Lease.worker == self.worker)):
-                lease.expires_at = time + LEASE
+            row.release, row.started_at, row.finished_at, row.outcome = self.release, self.since, time, "ok"
+            self.leases.renew(session)
             session.execute(delete(JobRun).where(JobRun.job == HEARTBEAT, JobRun.finished_at < time - FORGET))
 
-    def age(self) -> float | None:
-        """Return how many seconds ago this worker gave its last sign of life; None if it never did."""
-        with self.database.read() as session:
-            last = session.scalar(self._mine())
-        return None if last is None else (now() - last.finished_at).total_seconds()
-
-    def take_lease(self, job: str) -> bool:
-        """Return whether this worker may do the job: nobody else holds its lease, or let it run out."""
-        with self.database.write() as session:
-            lease = session.get(Lease, job)
-            if lease is None:
-                lease = Lease(job=job)
-                session.add(lease)
-            elif lease.worker != self.worker and lease.expires_at > now():
-                return False
-            lease.worker, lease.expires_at = self.worker, now() + LEASE
-        return True
-
-    def holds_lease(self, session: Session, job: str) -> bool:
-        """Return whether this worker still may write what it found; asked in the transaction that writes it."""
-        lease = session.get(Lease, job)
-        return lease is not None and lease.worker == self.worker and lease.expires_at > now()
-
     def leave(self) -> None:
-        """Give the leases back and take the heartbeat away: the next worker need not wait, and none is missed."""
+        """Take the heartbeat away, so that nobody misses it."""
         with self.database.write() as session:
-            session.execute(delete(Lease).where(Lease.worker == self.worker))
             session.execute(delete(JobRun).where(JobRun.job == HEARTBEAT, JobRun.worker == self.worker))
 
-    def _mine(self) -> Select[JobRun]:
-        return select(JobRun).where(JobRun.job == HEARTBEAT, JobRun.worker == self.worker).limit(1)
+
+def age(database: Database, host: str) -> float | None:
+    """Return how many seconds ago the worker on a host gave its last sign of life; None if it never did."""
+    chosen = select(JobRun.finished_at).where(JobRun.job == HEARTBEAT)
+    chosen = chosen.where(JobRun.worker.startswith(f"{host}-", autoescape=True))
+    with database.read() as session:
+        last = session.scalar(chosen.order_by(JobRun.finished_at.desc()).limit(1))
+    return None if last is None else (now() - last).total_seconds()

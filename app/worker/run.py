@@ -1,71 +1,83 @@
-"""The worker's process: a scheduler that stops when told to, and lets the scan in flight end."""
+"""The worker's process: a scheduler that asks for each job's lease, and hands the leases back when told to end.
+
+One that starts while another works is on standby: it lives and asks, and does nothing without a lease.
+"""
 
 from __future__ import annotations
 
 import logging
-import signal
-import tempfile
-import threading
-from datetime import UTC, timedelta
-from pathlib import Path
+import time
+from collections.abc import Sequence
+from datetime import UTC
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.interval import IntervalTrigger
 
 from app import schema
 from app.database import Database
 from app.models import now
 from app.settings import Settings
-from app.worker.git import Git
-from app.worker.heartbeat import HEARTBEAT_SECONDS, Heartbeat
-from app.worker.scans import PASS_SECONDS, Scanner
+from app.signals import Signals
+from app.worker.heartbeat import HEARTBEAT_SECONDS, Heartbeat, worker_name
+from app.worker.job import EPOCH, Job, Runner
+from app.worker.lease import Leases
 
-SCAN_DEADLINE_SECONDS = 300.0
 SPARE_SECONDS = 5
-"""Of the time to drain: for cutting a scan short, giving the lease back and closing the database."""
+"""Of the time to drain: for cutting a run short, giving its lease back and closing the database."""
+STEP_SECONDS = 1.0
+"""How far the clock must be set back to be noticed."""
 log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, database: Database) -> None:
-    """Work until SIGTERM or SIGINT."""
-    stop = threading.Event()
-    for sort in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(sort, lambda *_: stop.set())
-    if not schema.await_fit(database, stop):
+def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
+    """Do the jobs, or wait to, until SIGTERM or SIGINT."""
+    signals = Signals()
+    if not schema.await_fit(database, signals.told):
         return
-    heartbeat, git = Heartbeat(database), Git(mirrors(database), SCAN_DEADLINE_SECONDS)
-    scanner = Scanner(heartbeat, git, settings.ppm_release, timedelta(minutes=settings.scan_interval_minutes))
-    scheduler = _schedule(heartbeat, scanner)
-    log.info("working")
-    stop.wait()
-    _drain(scheduler, scanner, max(1, settings.drain_seconds - SPARE_SECONDS))
+    leases = Leases(database, worker_name())
+    heartbeat = Heartbeat(leases, settings.ppm_release)
+    runners = [Runner(job, leases, settings.ppm_release) for job in jobs]
+    scheduler = schedule(heartbeat, runners)
+    log.info("%s asks for its jobs", leases.worker)
+    ahead = time.time() - time.monotonic()
+    while not signals.told(1):
+        before, ahead = ahead, time.time() - time.monotonic()
+        if ahead < before - STEP_SECONDS:
+            log.warning("the clock was set back by %.0f s", before - ahead)
+            reschedule(scheduler)
+    _drain(scheduler, runners, max(1, settings.drain_seconds - SPARE_SECONDS))
     heartbeat.leave()
     database.close()
     log.info("done")
 
 
-def mirrors(database: Database) -> Path:
-    """Return where mirrors lie: beside the SQLite file, on the volume; without one, in the temporary directory."""
-    return (database.file.parent if database.file else Path(tempfile.gettempdir())) / "mirrors"
-
-
-def _schedule(heartbeat: Heartbeat, scanner: Scanner) -> BackgroundScheduler:
+def schedule(heartbeat: Heartbeat, runners: Sequence[Runner]) -> BackgroundScheduler:
+    """Return a scheduler that beats, and asks for each job at times that are the same in every worker."""
     scheduler = BackgroundScheduler(timezone=UTC)
-    # A run that is late is still made, once; the default would skip it after a second.
-    every: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": 3600, "next_run_time": now()}
-    scheduler.add_job(
-        heartbeat.beat, "interval", (scanner.release,), seconds=HEARTBEAT_SECONDS, id="heartbeat", **every
-    )
-    scheduler.add_job(scanner.run_pass, "interval", seconds=PASS_SECONDS, id="scan", **every)
-    scheduler.add_job(scanner.clean, "interval", hours=1, id="clean", **every)
+    # What is late is still done, once; the default would skip it after a second.
+    once: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
+    scheduler.add_job(heartbeat.beat, "interval", seconds=HEARTBEAT_SECONDS, next_run_time=now(), **once)
+    for runner in runners:
+        seconds = runner.job.poll.total_seconds()
+        scheduler.add_job(runner.tick, IntervalTrigger(seconds=seconds, start_date=EPOCH), **once)
     scheduler.start()
     return scheduler
 
 
-def _drain(scheduler: BackgroundScheduler, scanner: Scanner, seconds: float) -> None:
-    """Let the scan in flight end, the heartbeat going on; cut it short when the time is over."""
-    log.info("leaving: the scan in flight ends")
-    scanner.stopping.set()
-    if not scanner.idle.wait(seconds):
-        scanner.git.cancel()
+def reschedule(scheduler: BackgroundScheduler) -> None:
+    """Begin every schedule anew: after the clock was set back, the next run would be that much later."""
+    for job in scheduler.get_jobs():
+        job.reschedule(job.trigger)
+
+
+def _drain(scheduler: BackgroundScheduler, runners: Sequence[Runner], seconds: float) -> None:
+    """Give back what is idle, let what is in flight end, the heartbeat going on; cut it short when the time is over."""
+    log.info("leaving: what is in flight ends")
+    until = time.monotonic() + seconds
+    for runner in runners:
+        runner.stop()
+    for runner in runners:
+        if not runner.idle.wait(max(0, until - time.monotonic())) and runner.job.cut_short:
+            runner.job.cut_short()
     scheduler.shutdown(wait=True)

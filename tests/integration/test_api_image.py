@@ -201,7 +201,7 @@ def test_without_its_secret_it_does_not_start_and_says_what_to_mount(
 
 def test_a_worker_is_healthy_until_its_heartbeat_is_old(run: Run) -> None:
     worker = run("ppm", "worker", hostname="worker-1")
-    until(lambda: "working" in worker.logs(), worker)
+    until(lambda: "asks for its jobs" in worker.logs(), worker)
     until(lambda: ended(run("ppm", "heartbeat", hostname="worker-1"))[0] == 0, worker)
     worker.kill()
 
@@ -234,7 +234,7 @@ def test_the_scan_in_flight_is_finished_before_the_worker_ends(
         until(lambda: scans(worker), worker)
 
         stopping = pool.submit(worker.stop, time=60)
-        until(lambda: "leaving: the scan in flight ends" in worker.logs(), worker)
+        until(lambda: "leaving: what is in flight ends" in worker.logs(), worker)
         server.resume()
         stopping.result()
 

@@ -1,6 +1,6 @@
 import { act, cleanup, fireEvent, render, screen, within } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Project, System } from "./api";
+import type { Project, System, Worker } from "./api";
 import { App } from "./App";
 
 const PROJECT: Project = {
@@ -16,12 +16,22 @@ const PROJECT: Project = {
   contributors: 5,
 };
 
+const WORKER: Worker = {
+  name: "w",
+  release: "r1",
+  since: "2026-01-01T00:00:00Z",
+  heartbeat: new Date().toISOString(),
+  alive: true,
+  standby: false,
+};
+
 const SYSTEM: System = {
   release: "r1",
   since: "2026-01-01T00:00:00Z",
   database: { revision: "0001", head: "0001" },
   projects: 1,
-  worker: { name: "w", release: "r1", since: "2026-01-01T00:00:00Z", heartbeat: new Date().toISOString(), alive: true },
+  worker: WORKER,
+  workers: [WORKER],
   runs: [],
 };
 
@@ -224,6 +234,24 @@ test("the system panel follows the stream of events", () => {
   const system = within(screen.getByRole("region", { name: "System" }));
   expect(system.getByText("alive")).toBeTruthy();
   expect(system.getByText("0001")).toBeTruthy();
+});
+
+test("while a worker takes over from another, both are shown", () => {
+  open({ token: "" });
+
+  Stream.last.send({ ...SYSTEM, workers: [WORKER, { ...WORKER, name: "next", release: "r2", standby: true }] });
+
+  expect(screen.getAllByText("alive")).toHaveLength(2);
+  expect(screen.getByText(/on standby/).textContent).toContain("r2");
+});
+
+test("a release that names no workers but one is shown too", () => {
+  const { workers: _, ...before } = SYSTEM;
+  open({ token: "" });
+
+  Stream.last.send(before);
+
+  expect(screen.getByText("alive")).toBeTruthy();
 });
 
 test("where the stream does not get through, the page asks", async () => {

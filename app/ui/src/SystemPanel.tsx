@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import type { Run, System } from "./api";
+import type { Run, System, Worker } from "./api";
 import type { Connection } from "./live";
 import { Ago } from "./time";
 
@@ -22,7 +22,7 @@ export function SystemPanel({ system, connection }: { system: System | null; con
 }
 
 function Facts({ system }: { system: System }) {
-  const { database, worker } = system;
+  const { database, worker, workers = [] } = system;
   return (
     <dl>
       <Fact name="Release">
@@ -34,16 +34,26 @@ function Facts({ system }: { system: System }) {
       </Fact>
       <Fact name="Projects">{system.projects.toLocaleString()}</Fact>
       <Fact name="Worker">
-        {worker ? (
-          <>
-            <strong className={worker.alive ? "good" : "error"}>{worker.alive ? "alive" : "silent"}</strong>, heartbeat{" "}
-            <Ago at={worker.heartbeat} />, release <code>{worker.release}</code>
-          </>
-        ) : (
-          "no sign of life yet"
-        )}
+        {worker ? <WorkerState worker={worker} /> : "no sign of life yet"}
+        {workers
+          .filter((other) => other.name !== worker?.name)
+          .map((other) => (
+            <p key={other.name}>
+              <WorkerState worker={other} />
+            </p>
+          ))}
       </Fact>
     </dl>
+  );
+}
+
+function WorkerState({ worker }: { worker: Worker }) {
+  return (
+    <>
+      <strong className={worker.alive ? "good" : "error"}>{worker.alive ? "alive" : "silent"}</strong>
+      {worker.alive && worker.standby && " on standby"}, heartbeat <Ago at={worker.heartbeat} />, release{" "}
+      <code>{worker.release}</code>
+    </>
   );
 }
 

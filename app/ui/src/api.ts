@@ -31,12 +31,24 @@ export interface Run {
   outcome: string;
 }
 
+export interface Worker {
+  name: string;
+  release: string;
+  since: string;
+  heartbeat: string;
+  alive: boolean;
+  standby: boolean;
+}
+
 export interface System {
   release: string;
   since: string;
   database: { revision: string | null; head: string };
   projects: number;
-  worker: { name: string; release: string; since: string; heartbeat: string; alive: boolean } | null;
+  /** The one that works; if none does, the one that gave the last sign of life. */
+  worker: Worker | null;
+  /** All that live: two, while one takes over from the other. A release that is rolled back to may not name them. */
+  workers?: Worker[];
   runs: Run[];
 }
 

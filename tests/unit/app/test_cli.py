@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,8 @@ from app import migrate
 from app.database import Database
 from app.models import Project
 from app.worker.git import Git
-from app.worker.heartbeat import Heartbeat
-from app.worker.run import mirrors
+from app.worker.heartbeat import age
+from app.worker.jobs import mirrors
 from tests.unit.app.conftest import until
 from tests.unit.app.gitserver import git_server
 
@@ -49,7 +50,7 @@ def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
 
 
 def test_help_and_version_need_neither_settings_nor_a_database() -> None:
-    assert "Scan repositories on a schedule." in ppm("--help", APP_ENV="production").stdout
+    assert "Do what is due on a schedule" in ppm("--help", APP_ENV="production").stdout
 
     found = json.loads(ppm("version", APP_ENV="production").stdout)
     assert found["release"] == "0a1b2c3d4e5f"
@@ -92,11 +93,11 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
                 return session.get_one(Project, 1).commits == 1
 
         until(scanned)
-        assert Heartbeat(empty).age() is not None
+        assert ppm("heartbeat", DATABASE_URL=str(empty.url)).returncode == 0
         worker.terminate()
         assert worker.wait(10) == 0
 
-    assert Heartbeat(empty).age() is None
+    assert age(empty, socket.gethostname()) is None
     assert Git(mirrors(empty), 1).mirror(url).is_dir()
     assert log.read_text().splitlines()[-1].endswith("done")
 

@@ -14,6 +14,7 @@ from app.api.events import Hub
 from app.database import Database
 from app.models import Project
 from app.worker.heartbeat import Heartbeat
+from app.worker.lease import Leases
 from tests.unit.app.conftest import RELEASE, until
 
 
@@ -50,7 +51,7 @@ def test_the_stream_says_what_has_changed(application: FastAPI, portal: Blocking
 
     with database.write() as session:
         session.add(Project(name="new", url="https://git.example.org/new"))
-    Heartbeat(database, "worker-1").beat("the worker's release")
+    Heartbeat(Leases(database, "worker-1"), "the worker's release").beat()
 
     event = system(following())
     assert event["projects"] == 1

@@ -1,4 +1,4 @@
-"""A worker's sign of life, and the lease."""
+"""A worker's sign of life."""
 
 from __future__ import annotations
 
@@ -8,92 +8,75 @@ from sqlalchemy import select, update
 
 from app.database import Database
 from app.models import JobRun, Lease, now
-from app.worker.heartbeat import FORGET, STALE_SECONDS, Heartbeat
-
-JOB = "scan"
-
-
-def holds(heartbeat: Heartbeat) -> bool:
-    with heartbeat.database.read() as session:
-        return heartbeat.holds_lease(session, JOB)
+from app.worker.heartbeat import FORGET, STALE_SECONDS, Heartbeat, age, worker_name
+from app.worker.lease import Leases
 
 
-def let_the_lease_run_out(database: Database) -> None:
-    with database.write() as session:
-        session.execute(update(Lease).values(expires_at=now() - timedelta(seconds=1)))
+def beat(database: Database, worker: str, release: str = "r1") -> Heartbeat:
+    heartbeat = Heartbeat(Leases(database, worker), release)
+    heartbeat.beat()
+    return heartbeat
 
 
-def test_a_worker_that_never_beat_has_no_age(database: Database) -> None:
-    Heartbeat(database, "another").beat("r1")
+def test_no_two_processes_have_the_same_name() -> None:
+    assert worker_name() != worker_name()
 
-    assert Heartbeat(database, "w1").age() is None
+
+def test_a_host_whose_worker_never_beat_has_no_age(database: Database) -> None:
+    beat(database, "another-1")
+
+    assert age(database, "host") is None
 
 
 def test_a_beat_is_young_and_a_worker_has_one_row(database: Database) -> None:
-    heartbeat = Heartbeat(database, "w1")
-    for release in ("r1", "r1", "r2"):
-        heartbeat.beat(release)
+    heartbeat = beat(database, "host-1")
+    heartbeat.beat()
 
-    age = heartbeat.age()
+    seconds = age(database, "host")
 
-    assert age is not None
-    assert 0 <= age < STALE_SECONDS
+    assert seconds is not None
+    assert 0 <= seconds < STALE_SECONDS
     with database.read() as session:
         [row] = session.scalars(select(JobRun))
-        assert (row.worker, row.release, row.started_at) == ("w1", "r2", heartbeat.since)
+        assert (row.worker, row.release, row.started_at) == ("host-1", "r1", heartbeat.since)
 
 
-def test_two_workers_never_hold_the_lease_at_once(database: Database) -> None:
-    first, second = Heartbeat(database, "w1"), Heartbeat(database, "w2")
+def test_a_worker_that_was_started_again_is_the_one_that_counts(database: Database) -> None:
+    beat(database, "host-1")
+    with database.write() as session:
+        session.execute(update(JobRun).values(finished_at=now() - timedelta(seconds=100)))
+    beat(database, "host-2")
 
-    assert first.take_lease(JOB)
-    assert not second.take_lease(JOB)
-    assert first.take_lease(JOB)
-    assert (holds(first), holds(second)) == (True, False)
-
-
-def test_a_lease_that_ran_out_can_be_taken_and_its_holder_knows(database: Database) -> None:
-    first, second = Heartbeat(database, "w1"), Heartbeat(database, "w2")
-    first.take_lease(JOB)
-
-    let_the_lease_run_out(database)
-
-    assert not holds(first)
-    assert second.take_lease(JOB)
-    assert not first.take_lease(JOB)
+    assert (age(database, "host") or 100) < STALE_SECONDS
 
 
-def test_a_beat_keeps_the_lease(database: Database) -> None:
-    first, second = Heartbeat(database, "w1"), Heartbeat(database, "w2")
-    first.take_lease(JOB)
-    let_the_lease_run_out(database)
+def test_a_beat_renews_the_leases_of_its_worker(database: Database) -> None:
+    heartbeat = beat(database, "host-1")
+    heartbeat.leases.take("scan")
+    with database.write() as session:
+        session.execute(update(Lease).values(expires_at=now()))
 
-    second.beat("r1")
-    assert not holds(first)
+    beat(database, "host-2")
+    with database.read() as session:
+        assert session.scalars(select(Lease.expires_at)).one() <= now()
 
-    first.beat("r1")
-    assert holds(first)
-    assert not second.take_lease(JOB)
+    heartbeat.beat()
+    with database.read() as session:
+        assert session.scalars(select(Lease.expires_at)).one() > now()
 
 
-def test_who_leaves_leaves_nothing_behind(database: Database) -> None:
-    first, second = Heartbeat(database, "w1"), Heartbeat(database, "w2")
-    first.beat("r1")
-    first.take_lease(JOB)
+def test_who_leaves_is_not_missed(database: Database) -> None:
+    beat(database, "host-1").leave()
 
-    first.leave()
-
-    assert first.age() is None
-    assert second.take_lease(JOB)
+    assert age(database, "host") is None
 
 
 def test_workers_that_are_long_gone_are_forgotten(database: Database) -> None:
-    gone, alive = Heartbeat(database, "gone"), Heartbeat(database, "alive")
-    gone.beat("r1")
+    beat(database, "gone-1")
     with database.write() as session:
         session.execute(update(JobRun).values(finished_at=now() - FORGET - timedelta(seconds=1)))
 
-    alive.beat("r1")
+    beat(database, "alive-1")
 
-    assert gone.age() is None
-    assert alive.age() is not None
+    assert age(database, "gone") is None
+    assert age(database, "alive") is not None

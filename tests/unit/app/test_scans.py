@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -14,11 +16,24 @@ from sqlalchemy import select, update
 from app.database import Database
 from app.models import JobRun, Lease, Project, now
 from app.worker.git import Git
-from app.worker.heartbeat import Heartbeat
+from app.worker.job import Job, Run
+from app.worker.lease import LeaseLost, Leases
 from app.worker.scans import KEEP_RUNS, SCAN, Scanner
 from tests.unit.app.gitserver import GitServer, git_server
 
-MakeScanner = Callable[[str], Scanner]
+
+@dataclass(frozen=True)
+class Scanning:
+    """A scanner, and a run of its job by a worker that has the lease."""
+
+    scanner: Scanner
+    run: Run
+
+    def scan(self) -> None:
+        self.scanner.scan_due(self.run)
+
+
+MakeScanner = Callable[[str], Scanning]
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +48,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 def scanner_of(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeScanner:
     monkeypatch.setattr("app.worker.scans.PAUSE_SECONDS", 0)
 
-    def make(worker: str) -> Scanner:
-        git = Git(tmp_path / "mirrors", deadline_seconds=20)
-        return Scanner(Heartbeat(database, worker), git, "r1", timedelta(hours=1))
+    def make(worker: str) -> Scanning:
+        leases = Leases(database, worker)
+        leases.take(SCAN)
+        scanner = Scanner(Git(tmp_path / "mirrors", deadline_seconds=20), timedelta(hours=1))
+        job = Job(SCAN, timedelta(seconds=5), scanner.scan_due)
+        return Scanning(scanner, Run(job, now(), now(), leases, "r1", threading.Event()))
 
     return make
 
@@ -59,10 +77,10 @@ def test_a_pass_scans_what_is_due_and_not_again_before_its_time(
     database: Database, server: GitServer, scanner_of: MakeScanner
 ) -> None:
     add(database, server.url("one.git"), server.url("two.git"))
-    scanner = scanner_of("w1")
+    scanning = scanner_of("w1")
 
-    scanner.run_pass()
-    scanner.run_pass()
+    scanning.scan()
+    scanning.scan()
 
     assert [(p.commits, p.contributors, p.scan_error) for p in projects(database)] == [(1, 1, None), (2, 2, None)]
     assert [p.last_commit for p in projects(database)] == [server.tip("one.git"), server.tip("two.git")]
@@ -74,12 +92,12 @@ def test_an_unreachable_repository_keeps_what_was_known_and_says_why(
     database: Database, server: GitServer, scanner_of: MakeScanner
 ) -> None:
     add(database, server.url("one.git"))
-    scanner = scanner_of("w1")
-    scanner.run_pass()
+    scanning = scanner_of("w1")
+    scanning.scan()
     with database.write() as session:
         session.execute(update(Project).values(url=server.url("gone.git"), scan_due_at=now()))
 
-    scanner.run_pass()
+    scanning.scan()
 
     [project] = projects(database)
     assert project.commits == 1
@@ -92,7 +110,7 @@ def test_a_repository_that_fails_does_not_hold_up_the_others(
 ) -> None:
     add(database, server.url("missing.git"), server.url("one.git"))
 
-    scanner_of("w1").run_pass()
+    scanner_of("w1").scan()
 
     assert [(p.commits, p.scan_error is None) for p in projects(database)] == [(None, False), (1, True)]
 
@@ -103,7 +121,7 @@ def test_two_workers_never_scan_at_once(database: Database, server: GitServer, s
     add(database, *(server.url(f"both-{number}.git") for number in range(4)))
 
     with ThreadPoolExecutor() as pool:
-        for scan in [pool.submit(scanner_of(name).run_pass) for name in ("w1", "w2")]:
+        for scan in [pool.submit(scanner_of(name).scan) for name in ("w1", "w2")]:
             scan.result(20)
 
     done = runs(database)
@@ -116,13 +134,13 @@ def test_a_result_is_dropped_when_another_worker_has_taken_over(
     database: Database, server: GitServer, scanner_of: MakeScanner
 ) -> None:
     add(database, server.url("one.git"))
-    paused, other = scanner_of("w1"), Heartbeat(database, "w2")
-    paused.heartbeat.take_lease(SCAN)
+    paused, other = scanner_of("w1"), Leases(database, "w2")
     with database.write() as session:
         session.execute(update(Lease).values(expires_at=now() - timedelta(seconds=1)))
-    other.take_lease(SCAN)
+    other.take(SCAN)
 
-    paused._scan(1, server.url("one.git"))
+    with pytest.raises(LeaseLost):
+        paused.scanner._scan(paused.run, 1, server.url("one.git"))
 
     assert projects(database)[0].scanned_at is None
     assert runs(database) == []
@@ -131,20 +149,19 @@ def test_a_result_is_dropped_when_another_worker_has_taken_over(
 def test_a_project_that_is_deleted_while_it_is_scanned_leaves_no_trace(
     database: Database, server: GitServer, scanner_of: MakeScanner
 ) -> None:
-    scanner = scanner_of("w1")
-    scanner.heartbeat.take_lease(SCAN)
+    scanning = scanner_of("w1")
 
-    scanner._scan(7, server.url("one.git"))
+    scanning.scanner._scan(scanning.run, 7, server.url("one.git"))
 
     assert runs(database) == []
 
 
 def test_a_scan_that_was_cut_short_is_due_still(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
     add(database, server.url("one.git"))
-    scanner = scanner_of("w1")
-    scanner.git.cancel()
+    scanning = scanner_of("w1")
+    scanning.scanner.git.cancel()
 
-    scanner.run_pass()
+    scanning.scan()
 
     [project] = projects(database)
     assert project.scan_due_at <= now()
@@ -153,28 +170,27 @@ def test_a_scan_that_was_cut_short_is_due_still(database: Database, server: GitS
 
 def test_a_scanner_that_stops_begins_nothing(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
     add(database, server.url("one.git"))
-    scanner = scanner_of("w1")
-    scanner.stopping.set()
+    scanning = scanner_of("w1")
+    scanning.run.stopping.set()
 
-    scanner.run_pass()
+    scanning.scan()
 
     assert runs(database) == []
-    assert scanner.idle.is_set()
 
 
 def test_cleaning_forgets_old_runs_and_the_mirrors_of_deleted_projects(
     database: Database, server: GitServer, scanner_of: MakeScanner
 ) -> None:
     add(database, server.url("one.git"), server.url("two.git"))
-    scanner = scanner_of("w1")
-    scanner.run_pass()
+    scanning = scanner_of("w1")
+    scanning.scan()
     with database.write() as session:
         session.execute(
             update(JobRun).where(JobRun.project_id == 1).values(finished_at=now() - KEEP_RUNS - timedelta(seconds=1))
         )
         session.delete(session.get_one(Project, 2))
 
-    scanner.clean()
+    assert scanning.scanner.clean(scanning.run) == "ok"
 
     assert runs(database) == []
-    assert list(scanner.git.mirrors.iterdir()) == [scanner.git.mirror(server.url("one.git"))]
+    assert list(scanning.scanner.git.mirrors.iterdir()) == [scanning.scanner.git.mirror(server.url("one.git"))]

@@ -38,7 +38,7 @@ def test_a_release_waits_until_the_database_is_at_its_revision(database: Databas
     fits, stop = threading.Event(), threading.Event()
 
     def wait() -> None:
-        if schema.await_fit(database, stop):
+        if schema.await_fit(database, stop.wait):
             fits.set()
 
     waiting = threading.Thread(target=wait)
@@ -54,7 +54,7 @@ def test_a_release_does_not_look_at_a_database_that_somebody_changes(database: D
     path = schema.lock_file(database)
     assert path is not None
     fits, stop = threading.Event(), threading.Event()
-    waiting = threading.Thread(target=lambda: schema.await_fit(database, stop) and fits.set())
+    waiting = threading.Thread(target=lambda: schema.await_fit(database, stop.wait) and fits.set())
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         waiting.start()
@@ -70,7 +70,7 @@ def test_a_release_that_is_told_to_stop_waits_no_longer(database: Database) -> N
         session.execute(text("UPDATE schema_floor SET revision = 'elsewhere'"))
     stop = threading.Event()
     found: list[bool] = []
-    waiting = threading.Thread(target=lambda: found.append(schema.await_fit(database, stop)))
+    waiting = threading.Thread(target=lambda: found.append(schema.await_fit(database, stop.wait)))
     waiting.start()
 
     stop.set()

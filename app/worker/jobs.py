@@ -1,0 +1,33 @@
+"""What the worker does, and how often. A new job is a line here: its name, its interval, its function.
+
+That only one worker does it, that an upgrade neither repeats nor skips it, and that it is recorded, comes by itself.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from app.database import Database
+from app.settings import Settings
+from app.worker.git import Git
+from app.worker.job import Job
+from app.worker.scans import SCAN, Scanner
+
+SCAN_DEADLINE_SECONDS = 300.0
+
+
+def jobs(settings: Settings, database: Database) -> tuple[Job, ...]:
+    """Return the worker's jobs."""
+    git = Git(mirrors(database), SCAN_DEADLINE_SECONDS)
+    scanner = Scanner(git, timedelta(minutes=settings.scan_interval_minutes))
+    return (
+        Job(SCAN, timedelta(seconds=5), scanner.scan_due, cut_short=git.cancel),
+        Job("clean", timedelta(hours=1), scanner.clean),
+    )
+
+
+def mirrors(database: Database) -> Path:
+    """Return where mirrors lie: beside the SQLite file, on the volume; without one, in the temporary directory."""
+    return (database.file.parent if database.file else Path(tempfile.gettempdir())) / "mirrors"

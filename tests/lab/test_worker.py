@@ -1,0 +1,57 @@
+"""The worker through upgrades on a real host: a job of each second is neither repeated nor skipped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from deploy.lab import Lab
+from tests.site import Site
+
+UPGRADES = 10
+EVERY = timedelta(seconds=1)
+LIST = "    return (\n"
+TICK = '        Job("tick", timedelta(seconds=1), lambda run: run.slot.isoformat()),\n'
+RUNS = """
+import json
+from pysqlite3 import dbapi2
+runs = dbapi2.connect("/data/ppm.db").execute("SELECT outcome, worker, release FROM job_runs WHERE job = 'tick'")
+print(json.dumps(runs.fetchall()))
+"""
+
+
+@pytest.fixture
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    site = Site("ticking", lab, 2, tmp_path_factory.mktemp("ticking"))
+    site.provision()
+    yield site
+    site.ppmctl("down", "--purge", "--yes")
+
+
+def runs(site: Site, checkout: Path) -> list[tuple[datetime, str, str]]:
+    """Return the interval of each run of the job, its worker and its release, in the order they were recorded in."""
+    said = site.ppmctl("exec api", "--", "python", "-c", RUNS, checkout=checkout).stdout
+    return [(datetime.fromisoformat(slot), worker, release) for slot, worker, release in json.loads(said)]
+
+
+@pytest.mark.timeout(400)
+def test_a_job_of_each_second_goes_through_ten_upgrades(site: Site, checkout: Path) -> None:
+    jobs = checkout / "app/worker/jobs.py"
+    jobs.write_text(jobs.read_text().replace(LIST, LIST + TICK))
+    site.ppmctl("deploy", checkout=checkout)
+    for number in range(UPGRADES):
+        site.configure(app={"scan_interval_minutes": 100 + number})
+        site.ppmctl("deploy", checkout=checkout)
+
+    found = runs(site, checkout)
+    slots = [slot for slot, _, _ in found]
+    gaps = [after - before for before, after in pairwise(slots)]
+
+    assert len({release for _, _, release in found}) == len({worker for _, worker, _ in found}) == UPGRADES + 1
+    assert len(slots) == len(set(slots)), "a run happened twice"
+    assert timedelta(0) < min(gaps) <= max(gaps) <= 2 * EVERY, f"the longest gap: {max(gaps)}"
