@@ -116,12 +116,21 @@ def engine() -> None:
 
 
 @app.command()
-def deploy(env: Env = "lab", as_json: Json = False) -> None:
+def deploy(
+    env: Env = "lab",
+    canary: Annotated[
+        str | None,
+        typer.Option("--canary", metavar="SHARES", help="Users in steps, in per cent: 5,25,100. Default: all at once."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Bring every host to what this checkout and its config say."""
     from deploy import deployment, show
+    from deploy.canary import shares
 
+    steps = shares(canary) if canary is not None else ()
     with _console(quiet=as_json) as console:
-        done = deployment.deploy(_load_hosts(env), console, console.announce, console.planned)
+        done = deployment.deploy(_load_hosts(env), console, console.announce, console.planned, steps)
     if as_json:
         _print(done.model_dump(mode="json"))
     else:

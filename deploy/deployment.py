@@ -75,11 +75,22 @@ def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[
     return render.release(environment, built, versions), values
 
 
-def deploy(environment: Environment, watcher: Watcher, announce: Announce, planned: Planned) -> Deployment:
-    """Bring every host to the release. The first host that fails stops it; those before it are upgraded."""
+def deploy(
+    environment: Environment,
+    watcher: Watcher,
+    announce: Announce,
+    planned: Planned,
+    canary: tuple[int, ...] = (),
+) -> Deployment:
+    """Bring every host to the release, users by ``canary``'s shares in per cent (empty: all at once).
+
+    The first host that fails stops it; those before it are upgraded.
+    """
     began = time.monotonic()
     release, values = wanted(environment, announce)
-    done = [_deploy_host(environment, address, release, values, watcher, planned) for address in environment.hosts]
+    done = [
+        _deploy_host(environment, address, release, values, watcher, planned, canary) for address in environment.hosts
+    ]
     return Deployment(
         environment=environment.name,
         release=release.id,
@@ -100,6 +111,7 @@ def _deploy_host(
     values: dict[str, secrets.Secret],
     watcher: Watcher,
     planned: Planned,
+    canary: tuple[int, ...],
 ) -> HostDeployment:
     began = time.monotonic()
     owner = {
@@ -127,6 +139,7 @@ def _deploy_host(
                     who=who(),
                     watcher=watcher,
                     compose=host.compose(file),
+                    canary=canary,
                 )
                 transaction.run(job, STEPS)
             sent, steps = job.bytes_sent, tuple(job.times)

@@ -46,10 +46,13 @@ def compose(environment: Environment, release: Release) -> str:
     return _fill("docker-compose.yml.j2", env=environment, release=release, directory=directory, colors=COLORS)
 
 
-def routes(environment: Environment, *, live: Color | None, preview: Color | None, servers: Servers) -> str:
+def routes(
+    environment: Environment, *, live: Color | None, preview: Color | None, servers: Servers, canary: int = 0
+) -> str:
     """Return Traefik's dynamic configuration.
 
-    Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``.
+    Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. Of users' requests
+    to the api, ``canary`` per cent go to ``preview``.
     """
     public, tls = "", ""
     if environment.tls:
@@ -60,6 +63,7 @@ def routes(environment: Environment, *, live: Color | None, preview: Color | Non
         env=environment,
         live=live,
         preview=preview,
+        canary=canary,
         servers=servers,
         public=public,
         tls=tls,

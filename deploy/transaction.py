@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploy import secrets
 from deploy.errors import PpmctlError, UpgradeError
+from deploy.metrics import Tally
 from deploy.plan import Plan
 from deploy.redact import redact
 from deploy.release import Color, Release, Source, StepTime, journal_line
@@ -52,6 +53,10 @@ class Upgrade:
     who: str
     watcher: Watcher
     compose: DockerClient
+    canary: tuple[int, ...] = ()
+    """Shares of users in per cent, ascending; empty: all at once."""
+    tally: Tally = field(default_factory=Tally)
+    """What the proxy counted until the switch."""
     schema_before: str | None = None
     schema_after: str | None = None
     bytes_sent: int = 0
@@ -75,7 +80,7 @@ class Upgrade:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it does, how it is undone, and whether users are on the new colour after it."""
+    """One step: what it does, how it is undone, and whether there is no way back after it."""
 
     name: str
     do: Callable[[Upgrade], str]

@@ -1,8 +1,8 @@
 """The blue/green upgrade of one host. Read STEPS from top to bottom: that is what a deploy does.
 
-Each step is idempotent, journaled and names its undo. Until users are on the new colour, a failure (or
-Ctrl-C) undoes what was done, in reverse; after that the only way is forward, and `ppmctl deploy` run again
-goes on where this one stopped.
+Each step is idempotent, journaled and names its undo. Until users are on the new colour and it has
+baked, a failure (or Ctrl-C) undoes what was done, in reverse; after that the only way is forward, and `ppmctl
+deploy` run again goes on where this one stopped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import diagnosis, images, migrate, proxy, prune, render, secrets
+from deploy import diagnosis, images, metrics, migrate, proxy, prune, render, secrets
+from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady, UpgradeError
 from deploy.release import Record, Release, other
 from deploy.stack import ROLES
@@ -24,10 +25,6 @@ from deploy.transaction import Step, Upgrade
 if TYPE_CHECKING:
     from deploy.config import Environment
     from deploy.host import Host
-
-
-FULL_CPU_SHARES = 1024
-"""Docker's own default. Until users come, a container has the small share that the Compose file gives it."""
 
 
 def ship(upgrade: Upgrade) -> str:
@@ -55,6 +52,7 @@ def start_proxy(upgrade: Upgrade) -> str:
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
+    upgrade.tally.add(metrics.read(upgrade.host))
     return "unchanged" if before == after else "started"
 
 
@@ -121,10 +119,8 @@ def hand_over_worker(upgrade: Upgrade) -> str:
 
 def switch(upgrade: Upgrade) -> str:
     """Send users to the target colour, and see that they are."""
-    stack = upgrade.look_again()
-    serving = [c.id for role in ("api", "frontend") for c in stack.running(role, upgrade.target)]
-    upgrade.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
-    proxy.route(upgrade.host, stack, live=upgrade.target, preview=None)
+    full_share(upgrade)
+    proxy.route(upgrade.host, upgrade.stack, live=upgrade.target, preview=None)
     timeout = upgrade.environment.upgrade.switch_timeout.total_seconds()
     proxy.confirm_live(upgrade.host, upgrade.stack, upgrade.target, upgrade.release.id, timeout)
     return f"users are on {upgrade.target}"
@@ -163,6 +159,8 @@ def record(upgrade: Upgrade) -> str:
 def stop_target(upgrade: Upgrade) -> None:
     """Take the preview away and stop the new containers; they stay for a look."""
     stack = upgrade.look_again()
+    if stack.live == upgrade.target:  # there was no colour to go back to
+        return
     proxy.route(upgrade.host, stack, live=stack.live, preview=None)
     _stop(upgrade.host, [c.id for role in ("api", "frontend") for c in stack.active(role, upgrade.target)])
 
@@ -170,13 +168,15 @@ def stop_target(upgrade: Upgrade) -> None:
 def give_back_worker(upgrade: Upgrade) -> None:
     """Stop the new worker and start the old one again."""
     stack = upgrade.look_again()
+    if stack.live == upgrade.target:
+        return
     _stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
     if old := [c.id for c in stack.of("worker", other(upgrade.target))]:
         upgrade.host.docker.container.start(old)
 
 
 def switch_back(upgrade: Upgrade) -> None:
-    """Send users to the old colour again."""
+    """Send users to the old colour again, all of them; where none runs, they stay where they are."""
     old = other(upgrade.target)
     stack = upgrade.look_again()
     if not stack.running("api", old):
@@ -213,8 +213,11 @@ STEPS: tuple[Step, ...] = (
     Step("migrate", apply_migrations),
     Step("start", start, undo=stop_target),
     Step("ready", await_ready),
+    Step("smoke", smoke),
     Step("worker", hand_over_worker, undo=give_back_worker),
-    Step("switch", switch, undo=switch_back, final=True),
+    Step("canary", canary, undo=switch_back),
+    Step("switch", switch, undo=switch_back),
+    Step("bake", bake, final=True),
     Step("drain", drain),
     Step("record", record),
 )
