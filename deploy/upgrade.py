@@ -76,7 +76,8 @@ def apply_migrations(upgrade: Upgrade) -> str:
 
 
 def start(upgrade: Upgrade) -> str:
-    """Start the target colour; nobody is sent to it yet."""
+    """Start the target colour; nobody is sent to it yet, nor any more by the canary of a run that was killed."""
+    proxy.route(upgrade.host, upgrade.stack, live=upgrade.stack.live, preview=None)
     _up(upgrade, f"api-{upgrade.target}", f"frontend-{upgrade.target}")
     stack = upgrade.look_again()
     return ", ".join(c.name for role in ("api", "frontend") for c in stack.running(role, upgrade.target))

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from python_on_whales import DockerClient
+from ruamel.yaml import YAML
 
 from deploy import render
 from deploy.bases import ensure_bases
@@ -51,27 +52,31 @@ def traefik(docker: DockerClient, folder: Path) -> Iterator[httpx.Client]:
 
 
 def understood(traefik: httpx.Client, folder: Path, **routes: Any) -> dict[str, Any]:
-    """Put routes in force; return {service: what Traefik made of it}, once each router is enabled."""
+    """Put routes in force; return {service: what Traefik made of it}, once it has them and has enabled every router."""
     text = render.routes(environment_of(), servers=SERVERS, **routes)  # type: ignore[arg-type]
     (folder / "new").write_text(text)
     (folder / "new").rename(folder / render.ROUTES)
-    wanted = {f"{name}@file" for name in _names(text, "routers")}
+    http = YAML(typ="safe").load(text)["http"]
+    wanted = {name: router["service"] for name, router in http["routers"].items()}
+    has: dict[str, Any] = {}
 
-    def enabled() -> bool:
-        try:
-            found = traefik.get("/routers").json()
-        except httpx.TransportError:
-            return False
-        return {r["name"] for r in found if r["provider"] == "file" and r["status"] == "enabled"} == wanted
+    def in_force() -> bool:
+        has.update(routers=_of_the_file(traefik, "routers"), services=_of_the_file(traefik, "services"))
+        enabled = {name: r["service"] for name, r in has["routers"].items() if r["status"] == "enabled"}
+        return enabled == wanted and has["services"].keys() == http["services"].keys()
 
-    assert eventually(enabled), traefik.get("/routers").text
-    return {service["name"]: service for service in traefik.get("/services").json() if service["provider"] == "file"}
+    assert eventually(in_force), has
+    services: dict[str, Any] = has["services"]
+    return services
 
 
-def _names(text: str, kind: str) -> list[str]:
-    from ruamel.yaml import YAML
-
-    return list(YAML(typ="safe").load(text)["http"][kind])
+def _of_the_file(traefik: httpx.Client, kind: str) -> dict[str, Any]:
+    try:
+        answer = traefik.get(f"/{kind}")
+    except httpx.TransportError:
+        return {}
+    found = answer.json() if answer.status_code == 200 else []
+    return {entry["name"].removesuffix("@file"): entry for entry in found if entry["provider"] == "file"}
 
 
 @pytest.mark.parametrize(("live", "preview"), [(None, None), (None, "blue"), ("blue", "blue"), ("blue", "green")])
@@ -86,8 +91,8 @@ def test_traefik_takes_every_form_of_the_routes(
 def test_traefik_shares_out_a_canary_by_weight(traefik: httpx.Client, folder: Path) -> None:
     services = understood(traefik, folder, live="blue", preview="green", canary=5)
 
-    assert services["api-canary@file"]["status"] == "enabled"
-    assert services["api-canary@file"]["weighted"]["services"] == [
+    assert services["api-canary"]["status"] == "enabled"
+    assert services["api-canary"]["weighted"]["services"] == [
         {"name": "api-blue", "weight": 95},
         {"name": "api-green", "weight": 5},
     ]

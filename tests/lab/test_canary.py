@@ -12,6 +12,7 @@ import pytest
 
 from bench.ledger import Report, load, lost
 from tests.site import Site
+from tests.waiting import eventually
 
 QUICK = {"canary_step": "4s", "bake": "3s"}
 
@@ -22,6 +23,12 @@ def _as_it_was(live: Site) -> Iterator[None]:
     yield
     live.configure()
     live.ppmctl("deploy")
+
+
+@pytest.fixture(scope="module")
+def token(live: Site) -> str:
+    """What the load calls with."""
+    return live.token("canary")
 
 
 @pytest.fixture
@@ -50,8 +57,9 @@ def nothing_is_lost(live: Site, token: str, report: Report) -> bool:
     return bool(report.acknowledged) and asyncio.run(lost(live.url, token, report.acknowledged)) == set()
 
 
-def test_a_good_release_gets_its_users_in_steps_and_no_request_fails(live: Site, checkout: Path, before: str) -> None:
-    token = live.token("canary")
+def test_a_good_release_gets_its_users_in_steps_and_no_request_fails(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
     code = checkout / "app" / "api" / "__init__.py"
     code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
     live.ppmctl("images build", checkout=checkout)
@@ -72,9 +80,8 @@ def test_a_good_release_gets_its_users_in_steps_and_no_request_fails(live: Site,
 
 
 def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the_users(
-    live: Site, checkout: Path, before: str
+    live: Site, checkout: Path, before: str, token: str
 ) -> None:
-    token = live.token("canary")
     break_projects(checkout, "random.random() < 0.2")
     live.configure(upgrade={**QUICK, "canary_step": "20s"})
     live.ppmctl("images build", checkout=checkout)
@@ -93,8 +100,9 @@ def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the
     assert nothing_is_lost(live, token, report)
 
 
-def test_a_release_that_fails_after_the_switch_is_rolled_back(live: Site, checkout: Path, before: str) -> None:
-    token = live.token("canary")
+def test_a_release_that_fails_after_the_switch_is_rolled_back(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
     break_projects(checkout, "True")
     live.ppmctl("images build", checkout=checkout)
 
@@ -108,6 +116,26 @@ def test_a_release_that_fails_after_the_switch_is_rolled_back(live: Site, checko
     assert live.serving() == before
     assert report.failed > 0
     assert all(": 500 " in failure for failure in report.failures)
+    assert nothing_is_lost(live, token, report)
+
+
+def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fails(
+    live: Site, before: str, token: str
+) -> None:
+    live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13})
+    routes = f"cat {live.directory}/traefik/dynamic/routes.yaml"
+
+    with load(live.url, token, rate=40, connections=4) as running:
+        with live.start("deploy", "--canary", "25") as deploy:
+            assert eventually(lambda: "api-canary" in live.root(routes), 90), deploy.said
+            deploy.process.kill()
+        live.configure(upgrade=QUICK)
+        live.ppmctl("deploy")
+        report = running.stop()
+
+    assert live.serving() == before
+    assert "api-canary" not in live.root(routes)
+    assert report.failures == []
     assert nothing_is_lost(live, token, report)
 
 
