@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.ledger import Report, load, lost
-from tests.site import Site
+from tests.site import Done, Site
 from tests.waiting import eventually
 
 QUICK = {"canary_step": "4s", "bake": "3s"}
@@ -52,6 +52,11 @@ def break_projects(checkout: Path, when: str) -> None:
     edit(tokens, "    if sent is None", f"    if {when}:\n        raise RuntimeError('no smoke check knows of this')\n")
 
 
+def says(done: Done, words: str) -> None:
+    """Check that an error has these words; they are a regular expression."""
+    assert re.search(words, done.stderr), done.stderr
+
+
 def nothing_is_lost(live: Site, token: str, report: Report) -> bool:
     """Return whether every acknowledged write is there."""
     return bool(report.acknowledged) and asyncio.run(lost(live.url, token, report.acknowledged)) == set()
@@ -90,10 +95,10 @@ def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the
         done = live.ppmctl("deploy", "--canary", "5,25,100", status=1, checkout=checkout)
         report = running.stop()
 
-    assert re.search(r"canary: live-1: (blue|green) did worse than (blue|green) with 5 % of the requests", done.stderr)
-    assert re.search(r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ in the same \d+ s: 0 of \d+", done.stderr)
-    assert "no smoke check knows of this" in done.stderr
-    assert f"Release {before} serves" in done.stderr
+    says(done, r"canary: test-1: (blue|green) did worse than (blue|green) with 5 % of the requests")
+    says(done, r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ in the same \d+ s: 0 of \d+")
+    says(done, "no smoke check knows of this")
+    says(done, f"Release {before} serves")
     assert live.serving() == before
     assert 0 < report.failed < 0.05 * report.requests
     assert all(": 500 " in failure for failure in report.failures)
@@ -110,18 +115,16 @@ def test_a_release_that_fails_after_the_switch_is_rolled_back(
         done = live.ppmctl("deploy", status=1, checkout=checkout)
         report = running.stop()
 
-    assert re.search(r"bake: live-1: (blue|green) did worse than (blue|green) before the switch", done.stderr)
-    assert re.search(r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ before: 0 of \d+", done.stderr)
-    assert f"Release {before} serves" in done.stderr
+    says(done, r"bake: test-1: (blue|green) did worse than (blue|green) before the switch")
+    says(done, r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ before: 0 of \d+")
+    says(done, f"Release {before} serves")
     assert live.serving() == before
     assert report.failed > 0
     assert all(": 500 " in failure for failure in report.failures)
     assert nothing_is_lost(live, token, report)
 
 
-def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fails(
-    live: Site, before: str, token: str
-) -> None:
+def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fails(live: Site, token: str) -> None:
     live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13})
     routes = f"cat {live.directory}/traefik/dynamic/routes.yaml"
 
@@ -133,9 +136,9 @@ def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fai
         live.ppmctl("deploy")
         report = running.stop()
 
-    assert live.serving() == before
-    assert "api-canary" not in live.root(routes)
     assert report.failures == []
+    assert "api-canary" not in live.root(routes)
+    assert live.serving()
     assert nothing_is_lost(live, token, report)
 
 
@@ -144,9 +147,9 @@ def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checko
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 
-    assert "smoke: live-1: the new release failed a smoke check" in done.stderr
-    assert "GET /api/system: status 500" in done.stderr
-    assert f"Release {before} serves" in done.stderr
+    says(done, "smoke: test-1: the new release failed a smoke check")
+    says(done, "GET /api/system: status 500")
+    says(done, f"Release {before} serves")
     assert live.serving() == before
 
 
@@ -159,7 +162,7 @@ def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 
-    assert re.search(r"bake: live-1: 3 of \d+ smoke checks failed after the switch", done.stderr)
-    assert "GET /api/openapi.json: status 500" in done.stderr
-    assert f"Release {before} serves" in done.stderr
+    says(done, r"bake: test-1: 3 of \d+ smoke checks failed after the switch")
+    says(done, "GET /api/openapi.json: status 500")
+    says(done, f"Release {before} serves")
     assert live.serving() == before
