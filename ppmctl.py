@@ -123,11 +123,17 @@ def deploy(
     maintenance: Annotated[
         bool, typer.Option("--maintenance", help="A maintenance page where requests would wait for too long.")
     ] = False,
+    canary: Annotated[
+        str | None,
+        typer.Option("--canary", metavar="SHARES", help="Users in steps, in per cent: 5,25,100. Default: all at once."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring every host to what this checkout and its config say."""
     from deploy import deployment, show
+    from deploy.canary import shares
 
+    steps = shares(canary) if canary is not None else ()
     with _console(quiet=as_json) as console:
         done = deployment.deploy(
             _load_hosts(env),
@@ -136,6 +142,7 @@ def deploy(
             console.planned,
             maintenance=maintenance,
             parallel=parallel,
+            canary=steps,
         )
     if as_json:
         _print(done.model_dump(mode="json"))

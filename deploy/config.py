@@ -58,6 +58,7 @@ Bytes = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
 
 
 class Model(BaseModel):
@@ -204,7 +205,7 @@ class Secrets(Model):
 
 
 class Upgrade(Model):
-    """Deadlines of an upgrade."""
+    """Deadlines of an upgrade, and what a new release is judged by."""
 
     ready_timeout: Duration = timedelta(seconds=90)
     """How long new containers may take to get ready."""
@@ -217,6 +218,21 @@ class Upgrade(Model):
     hold_limit: Duration = timedelta(seconds=30)
     """How long requests may wait while the database changes in a way that the old release cannot bear. When it is
     over, the upgrade is undone."""
+    smoke: tuple[UrlPath, ...] = ("/", "/api/system", "/api/openapi.json")
+    """Paths that must answer 200 without a login: of every container of the new release before anyone is sent to it,
+    and at the public port while it bakes. Choose some that need the database, and all of the code to be loaded."""
+    canary_step: Duration = timedelta(seconds=30)
+    """How long each share of `deploy --canary 5,25,100` is watched."""
+    bake: Duration = timedelta(seconds=5)
+    """How long errors are watched after the switch, with the old colour ready to take over again. `0s`: not at all."""
+    max_error_ratio: Annotated[float, Field(ge=1)] = 2
+    """How many times as many of the new release's answers may be 5xx as of the old one's; more is rolled back."""
+    max_latency_ratio: Annotated[float, Field(ge=1)] = 3
+    """How many times as long 95 % of the answers may take in a canary as the old release's; more is rolled back.
+    Up to 100 ms are always allowed."""
+    min_requests: PositiveInt = 50
+    """From how many answers of each release on latencies are compared. An old release with fewer counts as one with so
+    many answers and no error."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
     """How many releases stay on the host, with their images and with what their pages load when they are still open
     in a browser; the rollback target is always one of them."""

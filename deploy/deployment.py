@@ -77,13 +77,17 @@ def deploy(
     *,
     maintenance: bool = False,
     parallel: int = 1,
+    canary: tuple[int, ...] = (),
 ) -> Deployment:
-    """Bring every host to the release, so many hosts at a time. After the first that fails no other begins."""
+    """Bring every host to the release, so many hosts at a time, users by ``canary``'s shares in per cent.
+
+    After the first host that fails no other begins.
+    """
     began = time.monotonic()
     release, values = wanted(environment, announce)
 
     def act(address: HostAddress, cancelled: threading.Event) -> HostDeployment:
-        ask = _Asked(release, values, maintenance, cancelled)
+        ask = _Asked(release, values, maintenance, canary, cancelled)
         return _deploy_host(environment, address, ask, watcher, planned)
 
     done = on_each_host(environment, parallel, act)
@@ -107,6 +111,7 @@ class _Asked:
     release: Release
     secrets: dict[str, secrets.Secret]
     maintenance: bool
+    canary: tuple[int, ...]
     cancelled: threading.Event
 
 
@@ -124,7 +129,7 @@ def _deploy_host(
         steps: tuple[StepTime, ...] = ()
         if plan.needed:
             preflight.check(host, stack)
-            intent = _intent(release, stack, plan, maintenance=asked.maintenance)
+            intent = _intent(release, stack, plan, asked)
             with opened(host, intent, stack, watcher, secrets=asked.secrets, cancelled=asked.cancelled) as upgrade:
                 transaction.run(upgrade, STEPS)
             sent, steps = upgrade.bytes_sent, tuple(upgrade.times)
@@ -138,7 +143,7 @@ def _deploy_host(
         )
 
 
-def _intent(release: Release, stack: Stack, plan: Plan, *, maintenance: bool) -> Intent:
+def _intent(release: Release, stack: Stack, plan: Plan, asked: _Asked) -> Intent:
     """Return what the deploy is about, for the journal."""
     was = stack.record
     return Intent(
@@ -150,5 +155,6 @@ def _intent(release: Release, stack: Stack, plan: Plan, *, maintenance: bool) ->
         previous=was.id if was else None,
         back=None if was is None else was.previous if was.id == release.id else was.id,
         source=source(),
-        maintenance=maintenance,
+        maintenance=asked.maintenance,
+        canary=asked.canary,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
@@ -35,8 +35,9 @@ def live_color(host: Host) -> Color | None:
     from ruamel.yaml import YAML
 
     routers = YAML(typ="safe").load(text)["http"]["routers"]
-    service = routers.get("api", {}).get("service", "")
-    return next((color for color in COLORS if service == f"api-{color}"), None)
+    # A canary splits the api's requests only, and maintenance closes the frontend.
+    services = {routers.get(role, {}).get("service") for role in ("frontend", "api")}
+    return next((color for color in COLORS if services & {f"frontend-{color}", f"api-{color}"}), None)
 
 
 def route(
@@ -47,10 +48,12 @@ def route(
     preview: Color | None,
     servers: Servers | None = None,
     maintenance: bool = False,
+    canary: int = 0,
 ) -> None:
     """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename.
 
-    ``servers`` are those of the stack, unless others are given.
+    ``servers`` are those of the stack, unless others are given. Of users' requests to the api, ``canary`` per cent
+    go to ``preview``.
     """
     preview = preview or live
     text = render.routes(
@@ -59,6 +62,7 @@ def route(
         preview=preview,
         servers=servers or stack.servers((live, preview)),
         maintenance=maintenance,
+        canary=canary,
     )
     host.write(_path(host), text)
 
@@ -129,6 +133,15 @@ def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: f
         raise UpgradeError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
 
 
+def confirm_canary(host: Host, weights: Mapping[str, int], timeout: float) -> None:
+    """Wait until Traefik shares the api's requests among services by these weights, as its API says.
+
+    Raises UpgradeError with what was seen last.
+    """
+    if last := _poll(lambda: _not_shared(host, weights), timeout):
+        raise UpgradeError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
+
+
 def _poll(seen: Callable[[], str | None], timeout: float) -> str | None:
     deadline = time.monotonic() + timeout
     while (last := seen()) and time.monotonic() < deadline:
@@ -136,12 +149,12 @@ def _poll(seen: Callable[[], str | None], timeout: float) -> str | None:
     return last
 
 
-def answer(client: httpx.Client, path: str, release: str) -> str | None:
+def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) -> str | None:
     """Ask for a path; return None for a 200 of this release, else what came."""
     import httpx
 
     try:
-        answer = client.get(path)
+        answer = client.get(path, timeout=timeout)
     except httpx.HTTPError as error:
         return f"GET {path}: {type(error).__name__}: {error}"
     got = answer.headers.get(RELEASE_HEADER)
@@ -163,4 +176,20 @@ def _in_force(host: Host, service: str, color: Color, wanted: Collection[str]) -
     has = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers") or []}
     if router.json().get("service") != f"{service}-{color}" or has != set(wanted):
         return f"Traefik sends {service} to {router.json().get('service')} at {', '.join(sorted(has))}"
+    return None
+
+
+def _not_shared(host: Host, weights: Mapping[str, int]) -> str | None:
+    import httpx
+
+    try:
+        router = host.internal.get("/api/http/routers/api@file", headers={"Host": "traefik"})
+        shares = host.internal.get("/api/http/services/api-canary@file", headers={"Host": "traefik"})
+    except httpx.HTTPError as error:
+        return f"Traefik's API: {type(error).__name__}: {error}"
+    if router.status_code != 200 or shares.status_code != 200:
+        return f"Traefik's API: api-canary is not known yet (status {shares.status_code})"
+    has = {service["name"]: service["weight"] for service in shares.json().get("weighted", {}).get("services", [])}
+    if router.json().get("service") != "api-canary" or has != weights:
+        return f"Traefik sends api to {router.json().get('service')} with weights {has}"
     return None

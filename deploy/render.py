@@ -55,11 +55,12 @@ def routes(
     preview: Color | None,
     servers: Servers,
     maintenance: bool = False,
+    canary: int = 0,
 ) -> str:
     """Return Traefik's dynamic configuration.
 
     Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. With ``maintenance``
-    users get the page that says so, and a 503.
+    users get the page that says so, and a 503. Of users' requests to the api, ``canary`` per cent go to ``preview``.
     """
     public, tls = "", ""
     if environment.tls:
@@ -70,6 +71,7 @@ def routes(
         env=environment,
         live=live,
         preview=preview,
+        canary=canary,
         servers=servers,
         maintenance=maintenance,
         attempts=_attempts(environment),

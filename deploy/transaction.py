@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from deploy import journal, secrets
 from deploy.errors import PpmctlError, UpgradeError
+from deploy.metrics import Tally
 from deploy.redact import redact
 from deploy.release import Color, Record, Release, StepTime
 from deploy.stack import Stack, look
@@ -65,6 +66,8 @@ class Upgrade:
     """How far the operation had come before it was cut short."""
     facts: dict[str, str] = field(default_factory=dict)
     """What the steps found out; the journal keeps it."""
+    tally: Tally = field(default_factory=Tally)
+    """What the proxy counted until the switch."""
     bytes_sent: int = 0
     times: list[StepTime] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -138,7 +141,7 @@ def _minutes(_: Upgrade) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it does, how it is undone, and whether there is a way back after it."""
+    """One step: what it does, how it is undone, and whether there is no way back after it."""
 
     name: str
     do: Callable[[Upgrade], str]

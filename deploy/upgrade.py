@@ -11,10 +11,11 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deploy import assets, container, diagnosis, hold, images, migrate, proxy, prune, render, secrets
+from deploy import assets, container, diagnosis, hold, images, metrics, migrate, proxy, prune, render, secrets
+from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
 from deploy.release import Color, Record, other
-from deploy.stack import FULL_CPU_SHARES, ROLES
+from deploy.stack import ROLES
 from deploy.transaction import Step, Upgrade
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ def start_proxy(upgrade: Upgrade) -> str:
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
+    upgrade.tally.add(metrics.read(upgrade.host))
     return "unchanged" if before == after else "started"
 
 
 def start(upgrade: Upgrade) -> str:
-    """Start the target colour; nobody is sent to it yet."""
+    """Start the target colour; nobody is sent to it yet, nor any more by the canary of a run that was killed."""
+    proxy.route(upgrade.host, upgrade.stack, live=upgrade.stack.live, preview=None)
     _up(upgrade, f"api-{upgrade.target}", f"frontend-{upgrade.target}")
     stack = upgrade.look_again()
     return ", ".join(c.name for role in ("api", "frontend") for c in stack.running(role, upgrade.target))
@@ -86,10 +89,8 @@ def hand_over_worker(upgrade: Upgrade) -> str:
 
 def switch(upgrade: Upgrade) -> str:
     """Send users to the target colour, and see that they are."""
-    stack = upgrade.look_again()
-    serving = [c.id for role in ("api", "frontend") for c in stack.running(role, upgrade.target)]
-    upgrade.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
-    proxy.route(upgrade.host, stack, live=upgrade.target, preview=None)
+    full_share(upgrade)
+    proxy.route(upgrade.host, upgrade.stack, live=upgrade.target, preview=None)
     timeout = upgrade.environment.upgrade.switch_timeout.total_seconds()
     proxy.confirm_live(upgrade.host, upgrade.stack, upgrade.target, upgrade.release.id, timeout)
     return f"users are on {upgrade.target}"
@@ -139,6 +140,8 @@ def record(upgrade: Upgrade) -> str:
 def stop_target(upgrade: Upgrade) -> None:
     """Take the preview away and stop the new containers; they stay for a look."""
     stack = upgrade.look_again()
+    if stack.live == upgrade.target:  # there was no colour to go back to
+        return
     proxy.route(upgrade.host, stack, live=stack.live, preview=None)
     _stop(upgrade.host, [c.id for role in ("api", "frontend") for c in stack.active(role, upgrade.target)])
 
@@ -146,6 +149,8 @@ def stop_target(upgrade: Upgrade) -> None:
 def give_back_worker(upgrade: Upgrade) -> None:
     """Let the old worker work again: on standby first, if it is gone; then stop the new one."""
     stack = upgrade.look_again()
+    if stack.live == upgrade.target and not _held(upgrade):
+        return
     old = other(upgrade.target)
     # After a hold the database is not the old one's yet: who ends that starts its worker too.
     gone = [] if _held(upgrade) else [c.id for c in stack.of("worker", old) if not c.active]
@@ -156,7 +161,7 @@ def give_back_worker(upgrade: Upgrade) -> None:
 
 
 def switch_back(upgrade: Upgrade) -> None:
-    """Send users to the old colour again."""
+    """Send users to the old colour again, all of them; where none runs, they stay where they are."""
     old = other(upgrade.target)
     stack = upgrade.look_again()
     if not stack.running("api", old):
@@ -225,8 +230,11 @@ STEPS: tuple[Step, ...] = (
     Step("start", start, undo=stop_target),
     Step("hold", hold.hold, undo=hold.reopen, when=_held, deadline=_migration),
     Step("ready", await_ready),
+    Step("smoke", smoke),
     Step("worker", hand_over_worker, undo=give_back_worker),
-    Step("switch", switch, undo=switch_back, final=True),
+    Step("canary", canary, undo=switch_back),
+    Step("switch", switch, undo=switch_back),
+    Step("bake", bake, final=True),
     Step("drain", drain),
     Step("record", record),
 )

@@ -198,7 +198,7 @@ def test_a_disk_that_fills_up_while_images_arrive_leaves_nothing_half_loaded(bar
 @pytest.mark.timeout(400)
 def test_ctrl_c_in_any_step_ends_with_one_release_that_serves_and_loses_nothing(live: Site) -> None:
     before, token = live.serving(), live.token("interrupter")
-    final = NAMES.index("switch")
+    final = next(number for number, step in enumerate(STEPS) if step.final)
     with load(live.url, token, rate=40, connections=4) as running:
         for number, step in enumerate(["build", *NAMES[:-1]]):
             live.configure(app={"scan_interval_minutes": 100 + number})

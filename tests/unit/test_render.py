@@ -147,6 +147,19 @@ def test_routes_send_users_to_live_and_the_loopback_to_preview(environment: Envi
     assert routers["proxy-api"]["entryPoints"] == ["internal"]
 
 
+def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(environment: Environment) -> None:
+    servers = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
+    text = render.routes(environment, live="blue", preview="green", servers=servers, canary=5)  # type: ignore[arg-type]
+    http = YAML(typ="safe").load(text)["http"]
+    assert http["routers"]["api"]["service"] == "api-canary"
+    assert http["services"]["api-canary"]["weighted"]["services"] == [
+        {"name": "api-blue", "weight": 95},
+        {"name": "api-green", "weight": 5},
+    ]
+    assert http["routers"]["frontend"]["service"] == "frontend-blue"
+    assert http["routers"]["preview-api"]["service"] == "api-green"
+
+
 def test_with_https_users_are_only_served_by_their_domain_with_a_certificate() -> None:
     servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
     text = render.routes(environment_of(**PRODUCTION), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]

@@ -1,0 +1,109 @@
+"""Whether the new release does worse than the old one, from what the proxy counted of both. Pure.
+
+The questions are two: does it answer with more errors, and is it slower? Each becomes "how many answers were bad,
+of how many", and each is answered by an exact test, so that a few requests are neither taken for a proof nor passed
+over. An answer is "worse" when chance alone would show it less than once in a thousand looks (there is a look every
+second, so that a bad release is found in its first ones), and when there are at least three bad ones: the requests
+that a single broken connection costs are not independent of each other, which is what the tests suppose.
+"""
+
+from __future__ import annotations
+
+import math
+
+from deploy.config import Model, Upgrade
+from deploy.metrics import Counts
+
+FEW = 3
+"""Fewer bad answers than this are nobody's fault."""
+_CHANCE = 0.001
+_MOST = 0.95
+_NOTICED_SECONDS = 0.1
+"""What takes no longer seems immediate to people (Nielsen, Usability Engineering, 1993), however much faster it was."""
+
+
+class Seen(Model):
+    """What was counted of one side, and what to call it."""
+
+    name: str
+    counts: Counts
+
+
+class Verdict(Model):
+    """Whether the new side is worse, and the figures that say so."""
+
+    worse: bool
+    said: str
+
+
+def judge(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
+    """Return whether the new side has more errors or is slower than the old one, beside it at the same time."""
+    if not new.counts.total:
+        return Verdict(worse=False, said=f"{new.name} had no requests: nothing to judge")
+    verdicts = [errors(new, old, limits), latency(new, old, limits)]
+    worse = [verdict for verdict in verdicts if verdict.worse]
+    return Verdict(worse=bool(worse), said="; ".join(verdict.said for verdict in worse or verdicts))
+
+
+def errors(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
+    """Return whether the new side's share of errors is more than ``max_error_ratio`` times the old one's.
+
+    Were it that many times as high, each of the errors of both sides would be one of the new side with a known
+    chance, by the numbers of their requests. So the new side's errors are a binomial sample of all errors: the
+    conditional test of two rates (Przyborowski and Wilenski, Biometrika 31, 1940). An old side without requests
+    (nobody came, or this is the first deployment) counts as one that answered ``min_requests`` without an error.
+    """
+    bad, total, old_bad, old_total = new.counts.errors, new.counts.total, old.counts.errors, old.counts.total
+    weight = limits.max_error_ratio * total
+    chance = weight / (weight + max(old_total, limits.min_requests))
+    share = f" ({100 * bad / total:.1f} %)" if bad else ""
+    return Verdict(
+        worse=bad >= FEW and _at_least(bad, bad + old_bad, chance) < _CHANCE,
+        said=f"{new.name}: {bad:,} of {total:,} answers were 5xx{share}, {old.name}: {old_bad:,} of {old_total:,}",
+    )
+
+
+def latency(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
+    """Return whether the new side's 95th percentile is more than ``max_latency_ratio`` times the old one's.
+
+    Percentiles are known to a bucket of the proxy's histogram, so it is the other way round: of the new side, is
+    the share of answers above that limit more than 5 %? A binomial test tells.
+    """
+    counts = new.counts
+    if min(counts.total, old.counts.total) < limits.min_requests:
+        return Verdict(worse=False, said="too few answers to compare latencies")
+    usual = min(bound for bound, count in old.counts.within.items() if count >= _MOST * old.counts.total)
+    allowed = max(limits.max_latency_ratio * usual, _NOTICED_SECONDS)
+    bound = min(bound for bound in counts.within if bound >= allowed)
+    if math.isinf(bound):
+        return Verdict(worse=False, said=f"{old.name}: answers take too long to compare latencies")
+    slow = counts.total - counts.within[bound]
+    said = f"{slow:,} of {counts.total:,} took longer than {_seconds(bound)}"
+    return Verdict(
+        worse=slow >= FEW and _at_least(slow, counts.total, 1 - _MOST) < _CHANCE,
+        said=f"{new.name}: {said}; {old.name}: 95 % came within {_seconds(usual)}",
+    )
+
+
+def _seconds(bound: float) -> str:
+    return f"{bound * 1000:g} ms" if bound < 1 else f"{bound:g} s"
+
+
+def _at_least(hits: int, trials: int, chance: float) -> float:
+    """Return how likely so many hits or more are; 1 when they are no more than is to be expected."""
+    if hits <= trials * chance:
+        return 1.0
+    term = math.exp(
+        math.lgamma(trials + 1)
+        - math.lgamma(hits + 1)
+        - math.lgamma(trials - hits + 1)
+        + hits * math.log(chance)
+        + (trials - hits) * math.log1p(-chance)
+    )
+    total = 0.0
+    for count in range(hits, trials + 1):  # beyond what is to be expected, each term is smaller than the one before
+        total += term
+        if term <= total * 1e-12:
+            break
+        term *= (trials - count) / (count + 1) * chance / (1 - chance)
+    return total

@@ -1,0 +1,98 @@
+"""The routes as a real Traefik understands them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from python_on_whales import DockerClient
+from ruamel.yaml import YAML
+
+from deploy import render
+from deploy.bases import ensure_bases
+from deploy.config import Images
+from deploy.release import Color
+from tests.integration.conftest import address
+from tests.unit.conftest import environment_of
+from tests.waiting import eventually
+
+SERVERS = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
+OPTIONS = (
+    "--entryPoints.web.address=:8000",
+    "--entryPoints.internal.address=:8081",
+    "--providers.file.directory=/etc/traefik/dynamic",
+    "--providers.file.watch=true",
+    "--providers.providersThrottleDuration=100ms",
+    "--api=true",
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that Traefik reads routes from."""
+    folder = tmp_path_factory.mktemp("routes")
+    folder.chmod(0o755)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def traefik(docker: DockerClient, folder: Path) -> Iterator[httpx.Client]:
+    """The API of a Traefik with the options that a host's has."""
+    image = ensure_bases(Images(bases="local"), docker, print)["traefik"]
+    container = docker.run(image, OPTIONS, detach=True, volumes=[(folder, "/etc/traefik/dynamic", "ro")])
+    container.reload()
+    with httpx.Client(
+        base_url=f"http://{address(container)}:8081/api/http", headers={"Host": "traefik"}, trust_env=False
+    ) as client:
+        yield client
+    docker.remove(container, force=True)
+
+
+def understood(traefik: httpx.Client, folder: Path, **routes: Any) -> dict[str, Any]:
+    """Put routes in force; return {service: what Traefik made of it}, once it has them and has enabled every router."""
+    text = render.routes(environment_of(), servers=SERVERS, **routes)  # type: ignore[arg-type]
+    (folder / "new").write_text(text)
+    (folder / "new").rename(folder / render.ROUTES)
+    http = YAML(typ="safe").load(text)["http"]
+    wanted = {name: router["service"] for name, router in http["routers"].items()}
+    has: dict[str, Any] = {}
+
+    def in_force() -> bool:
+        has.update(routers=_of_the_file(traefik, "routers"), services=_of_the_file(traefik, "services"))
+        enabled = {name: r["service"] for name, r in has["routers"].items() if r["status"] == "enabled"}
+        return enabled == wanted and has["services"].keys() == http["services"].keys()
+
+    assert eventually(in_force), has
+    services: dict[str, Any] = has["services"]
+    return services
+
+
+def _of_the_file(traefik: httpx.Client, kind: str) -> dict[str, Any]:
+    try:
+        answer = traefik.get(f"/{kind}")
+    except httpx.TransportError:
+        return {}
+    found = answer.json() if answer.status_code == 200 else []
+    return {entry["name"].removesuffix("@file"): entry for entry in found if entry["provider"] == "file"}
+
+
+@pytest.mark.parametrize(("live", "preview"), [(None, None), (None, "blue"), ("blue", "blue"), ("blue", "green")])
+def test_traefik_takes_every_form_of_the_routes(
+    traefik: httpx.Client, folder: Path, live: Color | None, preview: Color | None
+) -> None:
+    services = understood(traefik, folder, live=live, preview=preview)
+
+    assert all(service["status"] == "enabled" for service in services.values())
+
+
+def test_traefik_shares_out_a_canary_by_weight(traefik: httpx.Client, folder: Path) -> None:
+    services = understood(traefik, folder, live="blue", preview="green", canary=5)
+
+    assert services["api-canary"]["status"] == "enabled"
+    assert services["api-canary"]["weighted"]["services"] == [
+        {"name": "api-blue", "weight": 95},
+        {"name": "api-green", "weight": 5},
+    ]

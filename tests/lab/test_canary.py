@@ -1,0 +1,168 @@
+"""Releases that get ready and are bad: they are found out by few users or soon, and the old one serves on."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench.ledger import Report, load, lost
+from tests.site import Done, Site
+from tests.waiting import eventually
+
+QUICK = {"canary_step": "4s", "bake": "3s"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_it_was(live: Site) -> Iterator[None]:
+    """After these tests the site serves this checkout again."""
+    yield
+    live.configure()
+    live.ppmctl("deploy")
+
+
+@pytest.fixture(scope="module")
+def token(live: Site) -> str:
+    """What the load calls with."""
+    return live.token("canary")
+
+
+@pytest.fixture
+def before(live: Site) -> str:
+    """The release that serves; the times to watch are short."""
+    live.configure(upgrade=QUICK)
+    return live.serving()
+
+
+def edit(file: Path, mark: str, code: str) -> None:
+    """Insert lines of code before the first line of a file that begins with the mark."""
+    text = file.read_text()
+    assert f"\n{mark}" in text
+    file.write_text(text.replace(f"\n{mark}", f"\n{code}{mark}", 1))
+
+
+def break_projects(checkout: Path, when: str) -> None:
+    """Let the api of a checkout answer 500 to requests for projects, if the condition holds."""
+    tokens = checkout / "app" / "api" / "tokens.py"
+    edit(tokens, "import time", "import random\n")
+    edit(tokens, "    if sent is None", f"    if {when}:\n        raise RuntimeError('no smoke check knows of this')\n")
+
+
+def says(done: Done, words: str) -> None:
+    """Check that an error has these words; they are a regular expression."""
+    assert re.search(words, done.stderr), done.stderr
+
+
+def nothing_is_lost(live: Site, token: str, report: Report) -> bool:
+    """Return whether every acknowledged write is there."""
+    return bool(report.acknowledged) and asyncio.run(lost(live.url, token, report.acknowledged)) == set()
+
+
+def test_a_good_release_gets_its_users_in_steps_and_no_request_fails(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
+    code = checkout / "app" / "api" / "__init__.py"
+    code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
+    live.ppmctl("images build", checkout=checkout)
+
+    with load(live.url, token, rate=60, connections=8) as running:
+        live.ppmctl("deploy", "--canary", "5,25,100", checkout=checkout)
+        report = running.stop()
+
+    assert report.failures == []
+    assert nothing_is_lost(live, token, report)
+    steps = {step["name"]: step["outcome"] for step in live.json("releases")[0]["steps"]}
+    figures = re.findall(r"(\d+) %: \w+: 0 of ([\d,]+) answers were 5xx, \w+ in the same 4 s: 0 of ", steps["canary"])
+    assert [share for share, _ in figures] == ["5", "25"]
+    few, more = (int(answers.replace(",", "")) for _, answers in figures)
+    assert 5 < few < more
+    assert "0 failed" in steps["bake"]
+    assert set(report.releases) == {before, live.serving()}
+
+
+def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the_users(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
+    break_projects(checkout, "random.random() < 0.2")
+    live.configure(upgrade={**QUICK, "canary_step": "20s"})
+    live.ppmctl("images build", checkout=checkout)
+
+    with load(live.url, token, rate=100, connections=8) as running:
+        done = live.ppmctl("deploy", "--canary", "5,25,100", status=1, checkout=checkout)
+        report = running.stop()
+
+    says(done, r"canary: test-1: (blue|green) did worse than (blue|green) with 5 % of the requests")
+    says(done, r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ in the same \d+ s: 0 of \d+")
+    says(done, "no smoke check knows of this")
+    says(done, f"Release {before} serves")
+    assert live.serving() == before
+    assert 0 < report.failed < 0.05 * report.requests
+    assert all(": 500 " in failure for failure in report.failures)
+    assert nothing_is_lost(live, token, report)
+
+
+def test_a_release_that_fails_after_the_switch_is_rolled_back(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
+    break_projects(checkout, "True")
+    live.ppmctl("images build", checkout=checkout)
+
+    with load(live.url, token, rate=60, connections=8) as running:
+        done = live.ppmctl("deploy", status=1, checkout=checkout)
+        report = running.stop()
+
+    says(done, r"bake: test-1: (blue|green) did worse than (blue|green) before the switch")
+    says(done, r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ before: 0 of \d+")
+    says(done, f"Release {before} serves")
+    assert live.serving() == before
+    assert report.failed > 0
+    assert all(": 500 " in failure for failure in report.failures)
+    assert nothing_is_lost(live, token, report)
+
+
+def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fails(live: Site, token: str) -> None:
+    live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13})
+    routes = f"cat {live.directory}/traefik/dynamic/routes.yaml"
+
+    with load(live.url, token, rate=40, connections=4) as running:
+        with live.start("deploy", "--canary", "25") as deploy:
+            assert eventually(lambda: "api-canary" in live.root(routes), 90), deploy.said
+            deploy.process.kill()
+        live.configure(upgrade=QUICK)
+        live.ppmctl("deploy")
+        report = running.stop()
+
+    assert report.failures == []
+    assert "api-canary" not in live.root(routes)
+    assert live.serving()
+    assert nothing_is_lost(live, token, report)
+
+
+def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checkout: Path, before: str) -> None:
+    edit(checkout / "app" / "api" / "system.py", "    return look(state)", "    raise RuntimeError\n")
+
+    done = live.ppmctl("deploy", status=1, checkout=checkout)
+
+    says(done, "smoke: test-1: the new release failed a smoke check")
+    says(done, "GET /api/system: status 500")
+    says(done, f"Release {before} serves")
+    assert live.serving() == before
+
+
+def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users(
+    live: Site, checkout: Path, before: str
+) -> None:
+    preview = "(b'host', b'preview') in scope['headers']"
+    bad = f"        assert {preview} or scope['path'] != '/api/openapi.json'\n"
+    edit(checkout / "app" / "api" / "edge.py", "        async def send_with_headers", bad)
+
+    done = live.ppmctl("deploy", status=1, checkout=checkout)
+
+    says(done, r"bake: test-1: 3 of \d+ smoke checks failed after the switch")
+    says(done, "GET /api/openapi.json: status 500")
+    says(done, f"Release {before} serves")
+    assert live.serving() == before
