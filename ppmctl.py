@@ -116,12 +116,43 @@ def engine() -> None:
 
 
 @app.command()
-def deploy(env: Env = "lab", as_json: Json = False) -> None:
-    """Bring every host to what this checkout and its config say."""
-    from deploy import deployment, show
+def plan(
+    env: Env = "lab",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Save the plan, for `deploy --plan`.", dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a deploy would change on every host, and what was changed there by hand. Exit code 3 when anything."""
+    from deploy import approval, planning, show
 
     with _console(quiet=as_json) as console:
-        done = deployment.deploy(_load_hosts(env), console, console.announce, console.planned)
+        found = planning.plan(_load_hosts(env), console.announce)
+    if as_json:
+        _print(found.model_dump(mode="json"))
+    else:
+        show.plan(found)
+    if found.problems:
+        raise typer.Exit(1)
+    if out:
+        approval.write(found, out)
+    raise typer.Exit(DIFFERENT if found.changed else 0)
+
+
+@app.command()
+def deploy(
+    env: Env = "lab",
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="Do exactly what this saved plan says, or nothing.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring every host to what this checkout and its config say."""
+    from deploy import approval, deployment, show
+
+    approved = approval.read(plan_file, env) if plan_file else None
+    with _console(quiet=as_json) as console:
+        done = deployment.deploy(_load_hosts(env), console, console.announce, console.planned, approved)
     if as_json:
         _print(done.model_dump(mode="json"))
     else:

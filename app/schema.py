@@ -56,6 +56,15 @@ def compatibility(script: Script) -> str:
     return "expand" if getattr(script.module, "compatibility", None) == "expand" else "breaking"
 
 
+def described(script: Script) -> dict[str, str]:
+    """Return {revision, compatibility, summary}."""
+    return {
+        "revision": script.revision,
+        "compatibility": compatibility(script),
+        "summary": (script.doc or "").strip(),
+    }
+
+
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None for an empty database."""
     return _only_value(connection, "alembic_version", "version_num")
@@ -89,10 +98,7 @@ def pending(database: Database) -> dict[str, Any]:
     return {
         "current": now,
         "head": head(),
-        "pending": [
-            {"revision": s.revision, "compatibility": compatibility(s), "summary": (s.doc or "").strip()}
-            for s in missing
-        ],
+        "pending": [described(script) for script in missing],
     }
 
 

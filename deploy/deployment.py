@@ -11,14 +11,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deploy import images, preflight, render, secrets, transaction
+from deploy import approval, images, inspection, preflight, render, secrets, transaction
 from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
 from deploy.host import Host
-from deploy.plan import Plan, decide
+from deploy.plan import EnvironmentPlan, Plan
 from deploy.recipe import Announce
 from deploy.release import Release, Source, StepTime
-from deploy.stack import look
 from deploy.upgrade import STEPS, compose_file
 
 if TYPE_CHECKING:
@@ -75,11 +74,24 @@ def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[
     return render.release(environment, built, versions), values
 
 
-def deploy(environment: Environment, watcher: Watcher, announce: Announce, planned: Planned) -> Deployment:
-    """Bring every host to the release. The first host that fails stops it; those before it are upgraded."""
+def deploy(
+    environment: Environment,
+    watcher: Watcher,
+    announce: Announce,
+    planned: Planned,
+    approved: EnvironmentPlan | None = None,
+) -> Deployment:
+    """Bring every host to the release. The first host that fails stops it; those before it are upgraded.
+
+    With a plan that was approved, exactly that is done: raises PlanStale when a deploy would do anything else.
+    """
     began = time.monotonic()
     release, values = wanted(environment, announce)
-    done = [_deploy_host(environment, address, release, values, watcher, planned) for address in environment.hosts]
+    if approved:
+        approval.confirm(environment, approved, release)
+    done = [
+        _deploy_host(environment, address, release, values, watcher, planned, approved) for address in environment.hosts
+    ]
     return Deployment(
         environment=environment.name,
         release=release.id,
@@ -100,6 +112,7 @@ def _deploy_host(
     values: dict[str, secrets.Secret],
     watcher: Watcher,
     planned: Planned,
+    approved: EnvironmentPlan | None,
 ) -> HostDeployment:
     began = time.monotonic()
     owner = {
@@ -109,8 +122,10 @@ def _deploy_host(
         "process": str(os.getpid()),
     }
     with Host.connect(environment, address) as host, host.lock(owner):
-        stack = look(host)
-        plan = decide(environment, release, stack)
+        found = inspection.study(host, release, render.tree(environment, release))
+        stack, plan = found.stack, found.plan
+        if approved:  # again, now that nobody else can change the host
+            approval.refuse(environment, approval.confirm_host(host, approved, found))
         planned(host.name, plan)
         sent = 0
         steps: tuple[StepTime, ...] = ()

@@ -7,6 +7,8 @@ import re
 import subprocess
 from typing import TYPE_CHECKING, Any, Literal
 
+from pydantic import TypeAdapter
+
 from deploy.config import Model
 from deploy.errors import UpgradeError
 
@@ -31,6 +33,9 @@ class Revision(Model):
     summary: str
 
 
+_REVISIONS = TypeAdapter(tuple[Revision, ...])
+
+
 class Migrations(Model):
     """The database's revision against the image's."""
 
@@ -47,6 +52,32 @@ class Migrations(Model):
 def pending(host: Host, compose: DockerClient, color: Color) -> Migrations:
     """Ask the new image what the database on the host lacks."""
     return Migrations.model_validate(_ask(host, compose, color, "migrations", timeout=60))
+
+
+def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
+    """Return every revision of an image on this machine, oldest first; None when the image is not here.
+
+    Raises UpgradeError when it cannot tell.
+    """
+    closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
+    argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 0:
+        return _REVISIONS.validate_json(done.stdout)
+    if "No such image" in done.stderr:
+        return None
+    raise UpgradeError(
+        "the new image cannot tell its migrations",
+        step="plan",
+        seen=_last_words(done),
+        next=f"Try it alone: docker run --rm {image} ppm revisions",
+    )
+
+
+def lacking(shipped: tuple[Revision, ...], current: str | None) -> tuple[Revision, ...]:
+    """Return what a database at ``current`` lacks; nothing where a newer release has been."""
+    names = [None, *(revision.revision for revision in shipped)]
+    return shipped[names.index(current) :] if current in names else ()
 
 
 def apply(host: Host, compose: DockerClient, color: Color, timeout: float) -> None:

@@ -26,14 +26,20 @@ def _path(host: Host) -> PurePosixPath:
 
 
 def live_color(host: Host) -> Color | None:
-    """Return the colour that users are sent to, as the routes on the host say; None before the first deploy."""
+    """Return the colour that users are sent to, as the routes on the host say.
+
+    None before the first deploy, and when somebody made the routes unreadable.
+    """
     text = host.read(_path(host))
     if text is None:
         return None
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
-    routers = YAML(typ="safe").load(text)["http"]["routers"]
-    service = routers.get("api", {}).get("service", "")
+    try:
+        service = YAML(typ="safe").load(text)["http"]["routers"]["api"]["service"]
+    except (YAMLError, LookupError, TypeError):
+        return None
     return next((color for color in COLORS if service == f"api-{color}"), None)
 
 
@@ -44,18 +50,23 @@ def route(host: Host, stack: Stack, *, live: Color | None, preview: Color | None
     host.write(_path(host), render.routes(host.environment, live=live, preview=preview, servers=servers))
 
 
-def confirm_preview(host: Host, release: str, replicas: int, timeout: float) -> str | None:
+def confirm_preview(host: Host, color: Color, release: str, replicas: int, timeout: float) -> str | None:
     """Wait until each replica answers ready through the preview route; return None, or what was seen last.
 
-    The proxy takes its servers in turn, so as many good answers in a row as there are replicas, twice
-    over, come from all of them.
+    First the route must be in force, for both colours can have the same release. The proxy takes its servers in
+    turn, so as many good answers in a row as there are replicas, twice over, come from all of them.
     """
     wanted = 2 * replicas
     row = 0
 
     def seen() -> str | None:
         nonlocal row
-        bad = answer(host.internal, "/readyz", release) or answer(host.internal, "/", release)
+        bad = (
+            _not_sent(host, "preview-api", f"api-{color}")
+            or _not_sent(host, "preview-frontend", f"frontend-{color}")
+            or answer(host.internal, "/readyz", release)
+            or answer(host.internal, "/", release)
+        )
         row = 0 if bad else row + 1
         return bad if bad or row >= wanted else f"{row} of {wanted} answers"
 
@@ -134,3 +145,15 @@ def _in_force(host: Host, service: str, color: Color, wanted: list[str] | tuple[
     if router.json().get("service") != f"{service}-{color}" or has != set(wanted):
         return f"Traefik sends {service} to {router.json().get('service')} at {', '.join(sorted(has))}"
     return None
+
+
+def _not_sent(host: Host, router: str, service: str) -> str | None:
+    """Return None when Traefik has the router send to the service, else what it says."""
+    import httpx
+
+    try:
+        answer = host.internal.get(f"/api/http/routers/{router}@file", headers={"Host": "traefik"})
+        seen = answer.json().get("service") if answer.status_code == 200 else f"status {answer.status_code}"
+    except (httpx.HTTPError, ValueError) as error:
+        return f"Traefik's API: {type(error).__name__}: {error}"
+    return None if seen == service else f"Traefik's API: {router} goes to {seen}, not to {service}"

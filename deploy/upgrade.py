@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy import diagnosis, images, migrate, proxy, prune, render, secrets
+from deploy import diagnosis, images, mend, migrate, proxy, prune, render, secrets
 from deploy.errors import NotReady, UpgradeError
 from deploy.release import Record, Release, other
 from deploy.stack import ROLES
@@ -90,7 +90,7 @@ def await_ready(upgrade: Upgrade) -> str:
     proxy.route(host, upgrade.stack, live=upgrade.stack.live, preview=upgrade.target)
     timeout = environment.upgrade.ready_timeout.total_seconds()
     replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
-    last = proxy.confirm_preview(host, upgrade.release.id, replicas, timeout)
+    last = proxy.confirm_preview(host, upgrade.target, upgrade.release.id, replicas, timeout)
     if last is not None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
@@ -209,6 +209,7 @@ def compose_file(environment: Environment, release: Release) -> Iterator[Path]:
 STEPS: tuple[Step, ...] = (
     Step("ship", ship),
     Step("place", place),
+    Step("mend", mend.mend),
     Step("proxy", start_proxy),
     Step("migrate", apply_migrations),
     Step("start", start, undo=stop_target),
