@@ -9,6 +9,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
+from pydantic import ByteSize
+
 from deploy import render
 from deploy.config import Model
 from deploy.difference import unified
@@ -215,10 +217,12 @@ def _change(field: str, found: Setup, wanted: Setup) -> str | None:
     if field == "config_hash":
         same = found.compose_version == wanted.compose_version
         return "it was made from another Compose file" if same else None
-    return f"{field.replace('_', ' ')} {_text(there)}, not {_text(here)}"
+    return f"{field.replace('_', ' ')} {_text(field, there)}, not {_text(field, here)}"
 
 
-def _text(value: object) -> str:
+def _text(field: str, value: Any) -> str:
+    if field.startswith("memory"):
+        return ByteSize(value).human_readable()
     return ", ".join(map(str, value)) or "none" if isinstance(value, tuple) else str(value)
 
 

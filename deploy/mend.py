@@ -48,7 +48,8 @@ def _containers(upgrade: Upgrade, drifted: set[str]) -> list[str]:
         if container.status == "paused":
             engine.unpause(container.id)
             done.append(f"unpaused {container.name}")
-        wanted = services[container.service].setup.model_dump(include=set(LIMITS), exclude_none=True)
+        service = services.get(container.service)
+        wanted = service.setup.model_dump(include=set(LIMITS), exclude_none=True) if service else {}
         if wanted != container.setup.model_dump(include=set(wanted)):
             engine.update(container.id, **{_OPTIONS.get(name, name): value for name, value in wanted.items()})
             done.append(f"set back {container.name}")

@@ -141,8 +141,6 @@ def stale(saved: HostPlan, now: Basis) -> list[str]:
         for field, what in _PLAIN.items()
         if getattr(was, field) != getattr(now, field)
     ]
-    for before, after, verb in ((was, now, "new"), (now, was, "gone")):
-        lines += [
-            f"{verb}: {line}" for line in after.changes + after.drift if line not in before.changes + before.drift
-        ]
-    return lines
+    before, after = ({*basis.changes, *basis.drift} for basis in (was, now))
+    lines += [f"new: {line}" for line in sorted(after - before)]
+    return lines + [f"gone: {line}" for line in sorted(before - after)]
