@@ -28,7 +28,7 @@ _NEXT = {
 }
 LIMITS = ("memory", "memory_swap", "cpus", "pids", "restart")
 """What `docker update` changes."""
-_MADE = ("image", "user", "read_only", "cap_drop", "security_opt", "config_hash")
+_MADE = ("image", "user", "read_only", "cap_drop", "security_opt", "environment", "config_hash")
 
 
 class Drift(Model):
@@ -84,6 +84,7 @@ def intended(config: Mapping[str, Any], hashes: Mapping[str, str], version: str)
                 read_only=service.get("read_only"),
                 cap_drop=service.get("cap_drop"),
                 security_opt=service.get("security_opt"),
+                environment=service.get("environment"),
                 memory=service.get("mem_limit"),
                 memory_swap=service.get("memswap_limit"),
                 cpus=service.get("cpus"),
@@ -214,6 +215,9 @@ def _change(field: str, found: Setup, wanted: Setup) -> str | None:
     there, here = getattr(found, field), getattr(wanted, field)
     if here is None or there is None or there == here:
         return None
+    if field == "environment":  # the image has variables of its own, and only names are shown
+        differ = sorted(name for name, value in here.items() if there.get(name) != value)
+        return f"environment {', '.join(differ)}" if differ else None
     if field == "config_hash":
         same = found.compose_version == wanted.compose_version
         return "it was made from another Compose file" if same else None

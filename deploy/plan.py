@@ -103,7 +103,7 @@ class HostPlan(Model):
 
     name: str
     problem: str | None = None
-    """Why it could not be looked at; then there is nothing else."""
+    """Why the host could not be looked at, with its name; then there is nothing else."""
     basis: Basis | None = None
     sections: tuple[Section, ...] = ()
     migrations: tuple[Revision, ...] = ()
@@ -128,7 +128,7 @@ class EnvironmentPlan(Model):
     @property
     def problems(self) -> tuple[str, ...]:
         """Why hosts could not be looked at, a line each."""
-        return tuple(f"{host.name}: {host.problem}" for host in self.hosts if host.problem)
+        return tuple(host.problem for host in self.hosts if host.problem)
 
 
 def stale(saved: HostPlan, now: Basis) -> list[str]:

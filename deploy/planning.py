@@ -76,9 +76,9 @@ def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> Ho
             basis = approval.basis_of(host, found)
             fresh = found.stack.live is None and not inspection.has_data(host)
     except PpmctlError as error:
-        return HostPlan(name=address.name, problem=error.message)
+        return _unknown(address, error.message)
     except DockerException as error:
-        return HostPlan(name=address.name, problem=(error.stderr or str(error)).strip())
+        return _unknown(address, (error.stderr or str(error)).strip())
     migrations, notes = _migrations(wanted.revisions, basis.schema_revision, fresh=fresh)
     settings, unseen = _host_settings(wanted.settings, address.name)
     return HostPlan(
@@ -89,6 +89,10 @@ def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> Ho
         drift=found.drift,
         notes=(*notes, *unseen),
     )
+
+
+def _unknown(address: HostAddress, why: str) -> HostPlan:
+    return HostPlan(name=address.name, problem=f"{address.name}: {why.removeprefix(f'{address.name}: ')}")
 
 
 def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:

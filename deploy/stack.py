@@ -31,6 +31,7 @@ class Setup(Model):
     read_only: bool | None = None
     cap_drop: tuple[str, ...] | None = None
     security_opt: tuple[str, ...] | None = None
+    environment: dict[str, str | None] | None = None
     memory: int | None = None
     """In bytes; so is the next."""
     memory_swap: int | None = None
@@ -151,6 +152,7 @@ def _setup(container: Container) -> Setup:
         read_only=bool(limits.readonly_rootfs),
         cap_drop=tuple(limits.cap_drop or ()),
         security_opt=tuple(limits.security_opt or ()),
+        environment={name: value for name, _, value in (line.partition("=") for line in config.env or ())},
         memory=limits.memory or 0,
         memory_swap=limits.memory_swap or 0,
         cpus=(limits.nano_cpus or 0) / 1e9,

@@ -22,6 +22,7 @@ SETUP = Setup(
     read_only=True,
     cap_drop=("ALL",),
     security_opt=("no-new-privileges:true",),
+    environment={"APP_ENV": "production", "LOG_LEVEL": "info"},
     memory=256 << 20,
     memory_swap=256 << 20,
     cpus=1.0,
@@ -171,6 +172,7 @@ def test_a_secret_that_is_lost_or_altered_is_named_by_its_version(
         ({"image": "sha256:2"}, "image sha256:2, not sha256:1", "replace"),
         ({"user": "0:0", "read_only": False}, "user 0:0, not 10001:10001, read only False, not True", "replace"),
         ({"cap_drop": ()}, "cap drop none, not ALL", "replace"),
+        ({"environment": {"PATH": "/bin", "LOG_LEVEL": "debug"}}, "environment APP_ENV, LOG_LEVEL", "replace"),
         ({"config_hash": "def"}, "it was made from another Compose file", "replace"),
     ],
 )
