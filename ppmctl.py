@@ -117,6 +117,30 @@ def engine() -> None:
 
 
 @app.command()
+def plan(
+    env: Env = "lab",
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Save the plan, for `deploy --plan`.", dir_okay=False)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show what a deploy would change on every host, and what was changed there by hand. Exit code 3 when anything."""
+    from deploy import approval, planning, show
+
+    with _console(quiet=as_json) as console:
+        found = planning.plan(_load_hosts(env), console.announce)
+    if as_json:
+        _print(found.model_dump(mode="json"))
+    else:
+        show.plan(found)
+    if found.problems:
+        raise typer.Exit(1)
+    if out:
+        approval.write(found, out)
+    raise typer.Exit(DIFFERENT if found.changed else 0)
+
+
+@app.command()
 def deploy(
     env: Env = "lab",
     parallel: Annotated[int, typer.Option(min=1, help="How many hosts at a time.")] = 1,
@@ -127,13 +151,17 @@ def deploy(
         str | None,
         typer.Option("--canary", metavar="SHARES", help="Users in steps, in per cent: 5,25,100. Default: all at once."),
     ] = None,
+    plan_file: Annotated[
+        Path | None, typer.Option("--plan", help="Do exactly what this saved plan says, or nothing.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring every host to what this checkout and its config say."""
-    from deploy import deployment, show
+    from deploy import approval, deployment, show
     from deploy.canary import shares
 
     steps = shares(canary) if canary is not None else ()
+    approved = approval.read(plan_file, env) if plan_file else None
     with _console(quiet=as_json) as console:
         done = deployment.deploy(
             _load_hosts(env),
@@ -143,6 +171,7 @@ def deploy(
             maintenance=maintenance,
             parallel=parallel,
             canary=steps,
+            approved=approved,
         )
     if as_json:
         _print(done.model_dump(mode="json"))

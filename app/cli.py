@@ -120,6 +120,14 @@ def migrations() -> None:
 
 
 @app.command()
+def revisions() -> None:
+    """Print every revision of this release, oldest first; no database is asked."""
+    from app import schema
+
+    _print([schema.described(script) for script in schema.revisions().values()])
+
+
+@app.command()
 def version() -> None:
     """Print the release, and the version of SQLite."""
     import os

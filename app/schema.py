@@ -60,6 +60,15 @@ def floor_of(revision: str) -> str:
     return raising[-1] if raising else before[0]
 
 
+def described(script: Script) -> dict[str, str]:
+    """Return {revision, compatibility, summary}."""
+    return {
+        "revision": script.revision,
+        "compatibility": compatibility(script),
+        "summary": (script.doc or "").strip(),
+    }
+
+
 def current(connection: Connection) -> str | None:
     """Return the database's revision, or None for an empty database."""
     return _only_value(connection, "alembic_version", "version_num")
@@ -100,10 +109,7 @@ def pending(database: Database) -> dict[str, Any]:
         "known": list(revisions()),
         "irreversible": [name for name, s in revisions().items() if not hasattr(s.module, "downgrade")],
         "misfit": reason,
-        "pending": [
-            {"revision": s.revision, "compatibility": compatibility(s), "summary": (s.doc or "").strip()}
-            for s in missing
-        ],
+        "pending": [described(script) for script in missing],
     }
 
 

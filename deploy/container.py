@@ -59,13 +59,18 @@ def failure(host: Host, service: str, said: str, status: int, output: str) -> Up
     """Given how a one-off container ended, return the error that says so."""
     killed = status == _KILLED
     kind = service.partition("-")[0]
-    lines = [line for line in output.strip().splitlines() if not _COMPOSE_WARNING.match(line)]
     return UpgradeError(
         f"{host.name}: {said} ended with status {status}",
         host=host.name,
-        seen="it was killed, most likely for its memory limit" if killed else "\n".join(lines[-_LINES:]),
+        seen="it was killed, most likely for its memory limit" if killed else last_words(output),
         next=f"Raise services.{kind}.memory" if killed else None,
     )
+
+
+def last_words(output: str) -> str:
+    """Return the end of what a container has said, without Compose's own words."""
+    lines = [line for line in output.strip().splitlines() if not _COMPOSE_WARNING.match(line)]
+    return "\n".join(lines[-_LINES:])
 
 
 def start_waiting(host: Host, compose: DockerClient, service: str, name: str, command: Sequence[str]) -> None:

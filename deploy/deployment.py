@@ -9,15 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import images, journal, preflight, recover, render, secrets, transaction
+from deploy import approval, images, inspection, journal, preflight, recover, render, secrets, transaction
 from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
 from deploy.journal import Intent
 from deploy.operation import locked, on_each_host, opened
-from deploy.plan import Plan, decide
+from deploy.plan import EnvironmentPlan, Plan
 from deploy.recipe import Announce
 from deploy.release import Release, Source, StepTime
-from deploy.stack import Stack, look
+from deploy.stack import Stack
 from deploy.upgrade import STEPS
 
 if TYPE_CHECKING:
@@ -78,16 +78,20 @@ def deploy(
     maintenance: bool = False,
     parallel: int = 1,
     canary: tuple[int, ...] = (),
+    approved: EnvironmentPlan | None = None,
 ) -> Deployment:
     """Bring every host to the release, so many hosts at a time, users by ``canary``'s shares in per cent.
 
-    After the first host that fails no other begins.
+    After the first host that fails no other begins. With a plan that was approved, exactly that is done: raises
+    PlanStale when a deploy would do anything else.
     """
     began = time.monotonic()
     release, values = wanted(environment, announce)
+    if approved:
+        approval.confirm(environment, approved, release)
 
     def act(address: HostAddress, cancelled: threading.Event) -> HostDeployment:
-        ask = _Asked(release, values, maintenance, canary, cancelled)
+        ask = _Asked(release, values, maintenance, canary, approved, cancelled)
         return _deploy_host(environment, address, ask, watcher, planned)
 
     done = on_each_host(environment, parallel, act)
@@ -112,6 +116,7 @@ class _Asked:
     secrets: dict[str, secrets.Secret]
     maintenance: bool
     canary: tuple[int, ...]
+    approved: EnvironmentPlan | None
     cancelled: threading.Event
 
 
@@ -122,15 +127,18 @@ def _deploy_host(
     release = asked.release
     with locked(environment, address, "deploy") as host:
         recover.clear(host, release, watcher)
-        stack = look(host)
-        plan = decide(environment, release, stack)
+        found = inspection.study(host, release, render.tree(environment, release))
+        stack, plan = found.stack, found.plan
+        if asked.approved:  # again, now that nobody else can change the host
+            approval.refuse(environment, approval.confirm_host(host, asked.approved, found))
         planned(host.name, plan)
         sent = 0
         steps: tuple[StepTime, ...] = ()
         if plan.needed:
             preflight.check(host, stack)
             intent = _intent(release, stack, plan, asked)
-            with opened(host, intent, stack, watcher, secrets=asked.secrets, cancelled=asked.cancelled) as upgrade:
+            more = {"secrets": asked.secrets, "drift": plan.drift, "cancelled": asked.cancelled}
+            with opened(host, intent, stack, watcher, **more) as upgrade:
                 transaction.run(upgrade, STEPS)
             sent, steps = upgrade.bytes_sent, tuple(upgrade.times)
         return HostDeployment(

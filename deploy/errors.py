@@ -11,6 +11,7 @@ PpmctlError                     exit code 1: it failed; says what is left and wh
 ├── EngineError                 Docker on this machine is missing or too old
 ├── BuildError                  an image did not build
 ├── ShipError                   an image did not arrive whole
+├── PlanStale                   a saved plan no longer is what a deploy would do
 ├── ProvisionError              pyinfra could not bring a host to the wanted state
 └── UpgradeError                a step of an upgrade failed; the old release serves
     └── NotReady                the new containers never got ready
@@ -30,6 +31,7 @@ __all__ = [
     "HostLocked",
     "HostUnreachable",
     "NotReady",
+    "PlanStale",
     "PpmctlError",
     "ProvisionError",
     "ShipError",
@@ -116,6 +118,10 @@ class BuildError(PpmctlError):
 
 class ShipError(PpmctlError):
     """An image did not arrive on the host as it was built."""
+
+
+class PlanStale(PpmctlError):
+    """A saved plan no longer is what a deploy would do; nothing was changed."""
 
 
 class ProvisionError(PpmctlError):

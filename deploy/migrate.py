@@ -5,15 +5,20 @@ A migration marked `expand` is believed only after the old image has read and wr
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
+
+from pydantic import TypeAdapter
 
 from deploy import container
 from deploy.config import Model
 from deploy.errors import UpgradeError
 
 if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
     from deploy.transaction import Upgrade
 
 BESIDE_SECONDS = 2.0
@@ -30,6 +35,9 @@ class Revision(Model):
     compatibility: Literal["expand", "breaking"]
     """`expand`: the old release runs on it. `breaking`: it does not, or nobody says so."""
     summary: str
+
+
+_REVISIONS = TypeAdapter(tuple[Revision, ...])
 
 
 class Migrations(Model):
@@ -78,6 +86,32 @@ def decide(found: Migrations, service: str, *, serves: bool) -> Change | None:
         said=f"{found.current or 'nothing'} → {found.head}",
         proven_by_live=way == "beside",
     )
+
+
+def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
+    """Return every revision of an image on this machine, oldest first; None when the image is not here.
+
+    Raises UpgradeError when it cannot tell.
+    """
+    closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
+    argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode == 0:
+        return _REVISIONS.validate_json(done.stdout)
+    if "No such image" in done.stderr:
+        return None
+    raise UpgradeError(
+        "the new image cannot tell its migrations",
+        step="plan",
+        seen=container.last_words(done.stderr or done.stdout),
+        next=f"Try it alone: docker run --rm {image} ppm revisions",
+    )
+
+
+def lacking(shipped: tuple[Revision, ...], current: str | None) -> tuple[Revision, ...]:
+    """Return what a database at ``current`` lacks; nothing where a newer release has been."""
+    names = [None, *(revision.revision for revision in shipped)]
+    return shipped[names.index(current) :] if current in names else ()
 
 
 def database(upgrade: Upgrade) -> PurePosixPath:

@@ -50,11 +50,13 @@ def locked(environment: Environment, address: HostAddress, command: str) -> Iter
 def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: Any) -> Iterator[Upgrade]:
     """Yield an operation on the host, with the Compose files of the release to come and of the one that serves.
 
-    A release that is not on the host yet is rendered; else what lies there counts, as it ran.
+    What a deploy brings is rendered; else what lies on the host counts, as it ran.
     """
     with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
         files = Path(scratch)
-        text = compose_text(host, intent.release.id) or render.compose(host.environment, intent.release)
+        lies_there = intent.kind == "rollback" or "resumed" in more
+        text = compose_text(host, intent.release.id) if lies_there else None
+        text = text or render.compose(host.environment, intent.release)
         (files / NEW).write_text(text)
         if intent.previous:
             (files / OLD).write_text(compose_text(host, intent.previous) or text)

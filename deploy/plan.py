@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from deploy import difference
 from deploy.config import Environment, Model
+from deploy.difference import Section
+from deploy.drift import Drift
+from deploy.migrate import Revision
 from deploy.release import COLORS, Color, Record, Release, other
 from deploy.stack import ROLES, Stack
+
+MENDED = ("write", "update", "replace", "recreate")
+"""The means of a deploy that are not about containers that stand still: for those, it counts what runs."""
 
 
 class Plan(Model):
@@ -14,6 +23,8 @@ class Plan(Model):
     """The colour that will serve."""
     changes: tuple[str, ...]
     """For people, one line each; empty when there is nothing to do."""
+    drift: tuple[Drift, ...] = ()
+    """What is not as the release says that serves."""
 
     @property
     def needed(self) -> bool:
@@ -21,37 +32,37 @@ class Plan(Model):
         return bool(self.changes)
 
 
-def decide(environment: Environment, wanted: Release, stack: Stack) -> Plan:
+def basis(wanted: Release, stack: Stack) -> Release | None:
+    """Return the release that the host should be now: the wanted one if that serves already, else the recorded one."""
+    if stack.live is not None and stack.release(stack.live) == wanted.id:
+        return wanted
+    return stack.record.release if stack.record else None
+
+
+def decide(environment: Environment, wanted: Release, stack: Stack, drift: Sequence[Drift] = ()) -> Plan:
     """Return what it takes to get from what was found to the release.
 
-    An upgrade that was cut short after its switch goes on with the colour that serves already.
+    An upgrade that was cut short after its switch goes on with the colour that serves already. Where somebody
+    made containers of that colour anew by hand, the other colour takes over, as in an upgrade.
     """
-    if stack.live is None:
+    live = stack.live
+    if live is None:
         return Plan(target=COLORS[0], changes=(f"first deployment: release {wanted.id}",))
-    if stack.release(stack.live) != wanted.id:
-        return Plan(target=other(stack.live), changes=_content(stack.record, wanted))
-    return Plan(target=stack.live, changes=_unfinished(environment, wanted, stack, stack.live))
+    if stack.release(live) != wanted.id:
+        return Plan(target=other(live), changes=_content(stack.record, wanted), drift=tuple(drift))
+    mended = tuple(item.line for item in drift if item.means in MENDED)
+    target = other(live) if any(item.means == "replace" for item in drift) else live
+    return Plan(target=target, changes=_unfinished(environment, wanted, stack, live) + mended, drift=tuple(drift))
 
 
 def _content(record: Record | None, wanted: Release) -> tuple[str, ...]:
     if record is None:
         return (f"release {wanted.id} (the last deployment was not finished)",)
     was = record.release
-    images, before = wanted.images.by_name(), was.images.by_name()
-    lines = [
-        f"{name} image: {_short(before[name])} → {_short(image)}"
-        for name, image in images.items()
-        if before[name] != image
-    ]
-    for name in sorted(wanted.secrets.keys() | was.secrets.keys()):
-        old, new = was.secrets.get(name, "none"), wanted.secrets.get(name, "none")
-        if old != new:
-            lines.append(f"secret {name}: version {old} → {new}")
+    if was.id == wanted.id:
+        return (f"release {wanted.id} is recorded, but does not serve",)
+    lines = difference.images(was, wanted) + difference.secrets(was, wanted)
     return (f"release {was.id} → {wanted.id}", *(lines or ["settings"]))
-
-
-def _short(image: str) -> str:
-    return image.rpartition("sha256:")[2][:12]
 
 
 def _unfinished(environment: Environment, wanted: Release, stack: Stack, live: Color) -> tuple[str, ...]:
@@ -69,3 +80,67 @@ def _unfinished(environment: Environment, wanted: Release, stack: Stack, live: C
     if stack.record is None or stack.record.id != wanted.id:
         lines.append(f"release {wanted.id} serves but is not recorded")
     return tuple(lines)
+
+
+_PLAIN = {"color": "the live colour", "release": "the release", "schema_revision": "the database's revision"}
+
+
+class Basis(Model):
+    """What the plan of one host was made from; a saved plan holds for as long as all of this is the same."""
+
+    color: Color | None
+    """The live one."""
+    release: str | None
+    """What serves or is recorded."""
+    schema_revision: str | None
+    """The database's; None when nothing serves that could tell."""
+    changes: tuple[str, ...]
+    drift: tuple[str, ...]
+
+
+class HostPlan(Model):
+    """What would change on one host."""
+
+    name: str
+    problem: str | None = None
+    """Why the host could not be looked at, with its name; then there is nothing else."""
+    basis: Basis | None = None
+    sections: tuple[Section, ...] = ()
+    migrations: tuple[Revision, ...] = ()
+    drift: tuple[Drift, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is not known, and no difference."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything differs."""
+        return bool(self.sections or self.migrations or self.drift)
+
+
+class EnvironmentPlan(Model):
+    """What would change on every host; what `plan --json` prints and `plan --out` saves."""
+
+    environment: str
+    release: str
+    changed: bool
+    hosts: tuple[HostPlan, ...]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Why hosts could not be looked at, a line each."""
+        return tuple(host.problem for host in self.hosts if host.problem)
+
+
+def stale(saved: HostPlan, now: Basis) -> list[str]:
+    """Return what the host is no longer that the plan was made from, in words; nothing when the plan holds."""
+    was = saved.basis
+    if was is None:
+        return ["it could not be looked at then"]
+    lines = [
+        f"{what} was {getattr(was, field) or 'none'}, is {getattr(now, field) or 'none'}"
+        for field, what in _PLAIN.items()
+        if getattr(was, field) != getattr(now, field)
+    ]
+    before, after = ({*basis.changes, *basis.drift} for basis in (was, now))
+    lines += [f"new: {line}" for line in sorted(after - before)]
+    return lines + [f"gone: {line}" for line in sorted(before - after)]

@@ -28,15 +28,22 @@ def _path(host: Host) -> PurePosixPath:
 
 
 def live_color(host: Host) -> Color | None:
-    """Return the colour that users are sent to, as the routes on the host say; None before the first deploy."""
+    """Return the colour that users are sent to, as the routes on the host say.
+
+    None before the first deploy, and when somebody made the routes unreadable.
+    """
     text = host.read(_path(host))
     if text is None:
         return None
     from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
-    routers = YAML(typ="safe").load(text)["http"]["routers"]
-    # A canary splits the api's requests only, and maintenance closes the frontend.
-    services = {routers.get(role, {}).get("service") for role in ("frontend", "api")}
+    try:
+        routers = YAML(typ="safe").load(text)["http"]["routers"]
+        # A canary splits the api's requests only, and maintenance closes the frontend.
+        services = {routers[role]["service"] for role in ("frontend", "api") if role in routers}
+    except (YAMLError, LookupError, TypeError):
+        return None
     return next((color for color in COLORS if services & {f"frontend-{color}", f"api-{color}"}), None)
 
 
@@ -67,18 +74,23 @@ def route(
     host.write(_path(host), text)
 
 
-def confirm_preview(host: Host, release: str, replicas: int, timeout: float) -> str | None:
+def confirm_preview(host: Host, color: Color, release: str, replicas: int, timeout: float) -> str | None:
     """Wait until each replica answers ready through the preview route; return None, or what was seen last.
 
-    The proxy takes its servers in turn, so as many good answers in a row as there are replicas, twice
-    over, come from all of them.
+    First the route must be in force, for both colours can have the same release. The proxy takes its servers in
+    turn, so as many good answers in a row as there are replicas, twice over, come from all of them.
     """
     wanted = 2 * replicas
     row = 0
 
     def seen() -> str | None:
         nonlocal row
-        bad = answer(host.internal, "/readyz", release) or answer(host.internal, "/", release)
+        bad = (
+            _not_sent(host, "preview-api", f"api-{color}")
+            or _not_sent(host, "preview-frontend", f"frontend-{color}")
+            or answer(host.internal, "/readyz", release)
+            or answer(host.internal, "/", release)
+        )
         row = 0 if bad else row + 1
         return bad if bad or row >= wanted else f"{row} of {wanted} answers"
 
@@ -193,3 +205,15 @@ def _not_shared(host: Host, weights: Mapping[str, int]) -> str | None:
     if router.json().get("service") != "api-canary" or has != weights:
         return f"Traefik sends api to {router.json().get('service')} with weights {has}"
     return None
+
+
+def _not_sent(host: Host, router: str, service: str) -> str | None:
+    """Return None when Traefik has the router send to the service, else what it says."""
+    import httpx
+
+    try:
+        answer = host.internal.get(f"/api/http/routers/{router}@file", headers={"Host": "traefik"})
+        seen = answer.json().get("service") if answer.status_code == 200 else f"status {answer.status_code}"
+    except (httpx.HTTPError, ValueError) as error:
+        return f"Traefik's API: {type(error).__name__}: {error}"
+    return None if seen == service else f"Traefik's API: {router} goes to {seen}, not to {service}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 _MASK = "•••"
 _values: set[str] = set()
 
@@ -9,7 +11,8 @@ _values: set[str] = set()
 def learn(value: str) -> None:
     """Remember a value that no text may show. One too short to be a secret would mask ordinary words."""
     if len(value) >= 8:
-        _values.add(value)
+        # A text that holds JSON has it escaped.
+        _values.update({value, json.dumps(value)[1:-1]})
 
 
 def redact(text: str) -> str:

@@ -125,6 +125,12 @@ def place(host: Host, secrets: Mapping[str, Secret]) -> int:
     return len(missing)
 
 
+def version_of(name: str, value: str) -> str:
+    """Return the version that a value of this secret has. It takes 50 ms, on purpose."""
+    stretched = hashlib.scrypt(value.encode(), salt=f"ppmctl/{name}".encode(), n=1 << 14, r=8, p=1, dklen=4)
+    return stretched.hex()
+
+
 def _path(environment: Environment, name: str) -> Path:
     return directory(environment) / name
 
@@ -135,8 +141,7 @@ def _shown(path: Path) -> str:
 
 def _secret(name: str, value: str) -> Secret:
     redact.learn(value)
-    stretched = hashlib.scrypt(value.encode(), salt=f"ppmctl/{name}".encode(), n=1 << 14, r=8, p=1, dklen=4)
-    return Secret(name=name, version=stretched.hex(), value=SecretStr(value))
+    return Secret(name=name, version=version_of(name, value), value=SecretStr(value))
 
 
 def _fault(environment: Environment, name: str) -> str | None:

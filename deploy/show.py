@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from deploy.difference import SETTINGS
+from deploy.redact import redact
 
 if TYPE_CHECKING:
     from deploy.deployment import Deployment
@@ -14,6 +18,7 @@ if TYPE_CHECKING:
     from deploy.journal import Past
     from deploy.journey import Arrival
     from deploy.lab import LabHost
+    from deploy.plan import EnvironmentPlan, HostPlan
     from deploy.provision import ProvisionReport
     from deploy.recover import Recovery
     from deploy.release import Record
@@ -107,6 +112,44 @@ def history(found: Sequence[Past]) -> None:
             when, past.kind, past.release, outcome, f"{past.seconds:.1f}", past.who, error[0] if error else ""
         )
     _console().print(table)
+
+
+def plan(found: EnvironmentPlan) -> None:
+    """Print what would change on every host: plain text in a pipe, coloured on a terminal."""
+    console = _console()
+    for host in found.hosts:
+        for line in _host_plan(host):
+            console.print(Text(redact(line), style=_style(line)), soft_wrap=True)
+    for problem in found.problems:
+        console.print(Text(redact(f"! {problem}"), style="red"), soft_wrap=True)
+    deploys = any(host.basis and host.basis.changes for host in found.hosts)
+    provisions = any(section.name == SETTINGS for host in found.hosts for section in host.sections)
+    for command in ["deploy"] * deploys + ["provision"] * provisions:
+        console.print(f"To do this: ppmctl {command} -e {found.environment}", soft_wrap=True)
+    if not found.changed and not found.problems:
+        console.print(f"no differences: release {found.release} is what the hosts have", soft_wrap=True)
+
+
+def _host_plan(host: HostPlan) -> Iterator[str]:
+    for section in host.sections:
+        yield f"# {host.name}: {section.name}"
+        yield from section.diff.splitlines()
+        yield from (f"  {line}" for line in section.lines)
+    if host.migrations:
+        yield f"# {host.name}: migrations"
+        yield from (f"  {item.revision} {item.compatibility}: {item.summary}" for item in host.migrations)
+    for item in host.drift:
+        yield f"# {host.name}: by hand: {item.line}"
+        yield from item.diff.splitlines()
+        yield f"  {item.next}"
+    yield from (f"# {host.name}: {note}" for note in host.notes)
+
+
+_STYLES = {"#": "bold", "@": "cyan", "+": "green", "-": "red"}
+
+
+def _style(line: str) -> str:
+    return _STYLES.get(line[:1], "")
 
 
 def status(found: Status) -> None:

@@ -25,6 +25,26 @@ FULL_CPU_SHARES = 1024
 ROLES = ("api", "frontend", "worker")
 
 
+class Setup(Model):
+    """How a container was made, as far as a Compose file decides it. None: nobody says."""
+
+    image: str | None = None
+    user: str | None = None
+    read_only: bool | None = None
+    cap_drop: tuple[str, ...] | None = None
+    security_opt: tuple[str, ...] | None = None
+    environment: dict[str, str | None] | None = None
+    memory: int | None = None
+    """In bytes; so is the next."""
+    memory_swap: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    restart: str | None = None
+    config_hash: str | None = None
+    """Compose's digest of the service; another version of Compose may make another one of the same."""
+    compose_version: str | None = None
+
+
 class Found(Model):
     """One container of the stack."""
 
@@ -39,6 +59,12 @@ class Found(Model):
     exit_code: int
     oom_killed: bool
     started: datetime | None
+    setup: Setup = Setup()
+
+    @property
+    def service(self) -> str:
+        """Its name in the Compose file."""
+        return f"{self.role}-{self.color}" if self.color else self.role
 
     @property
     def running(self) -> bool:
@@ -56,7 +82,7 @@ class Stack(Model):
 
     containers: tuple[Found, ...]
     live: Color | None
-    """Where the proxy sends users to."""
+    """Where the proxy sends users to, or did before somebody spoilt its routes."""
     record: Record | None
     """What ``current`` points at."""
 
@@ -116,6 +142,26 @@ def _found(container: Container) -> Found:
         exit_code=state.exit_code or 0,
         oom_killed=bool(state.oom_killed),
         started=state.started_at,
+        setup=_setup(container),
+    )
+
+
+def _setup(container: Container) -> Setup:
+    labels, config, limits = container.config.labels or {}, container.config, container.host_config
+    return Setup(
+        image=config.image,
+        user=config.user or "",
+        read_only=bool(limits.readonly_rootfs),
+        cap_drop=tuple(limits.cap_drop or ()),
+        security_opt=tuple(limits.security_opt or ()),
+        environment={name: value for name, _, value in (line.partition("=") for line in config.env or ())},
+        memory=limits.memory or 0,
+        memory_swap=limits.memory_swap or 0,
+        cpus=(limits.nano_cpus or 0) / 1e9,
+        pids=limits.pids_limit or 0,
+        restart=limits.restart_policy.name if limits.restart_policy else "no",
+        config_hash=labels.get("com.docker.compose.config-hash"),
+        compose_version=labels.get("com.docker.compose.version"),
     )
 
 
@@ -123,7 +169,9 @@ def look(host: Host) -> Stack:
     """Return what is on the host. Raises HostError when a record there cannot be read."""
     from deploy.proxy import live_color
 
-    return Stack(containers=containers(host), live=live_color(host), record=last_record(host))
+    record = last_record(host)
+    live = live_color(host) or (record.color if record else None)
+    return Stack(containers=containers(host), live=live, record=record)
 
 
 def last_record(host: Host) -> Record | None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
     from deploy.config import Environment
+    from deploy.drift import Drift
     from deploy.host import Host
     from deploy.journal import Intent, Outcome, Unfinished
     from deploy.migrate import Change
@@ -60,6 +61,8 @@ class Upgrade:
     secrets: dict[str, secrets.Secret] = field(default_factory=dict)
     restored: Record | None = None
     """Of a rollback: the record of the release that is to serve again."""
+    drift: tuple[Drift, ...] = ()
+    """What somebody has changed on the host by hand."""
     change: Change | None = None
     """What is done to the database, if anything."""
     resumed: Unfinished | None = None

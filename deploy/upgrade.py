@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deploy import assets, container, diagnosis, hold, images, metrics, migrate, proxy, prune, render, secrets
+from deploy import assets, container, diagnosis, hold, images, mend, metrics, migrate, proxy, prune, render, secrets
 from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
 from deploy.release import Color, Record, other
@@ -67,7 +67,7 @@ def await_ready(upgrade: Upgrade) -> str:
     proxy.route(host, upgrade.stack, live=upgrade.stack.live, preview=upgrade.target)
     timeout = environment.upgrade.ready_timeout.total_seconds()
     replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
-    last = proxy.confirm_preview(host, upgrade.release.id, replicas, timeout)
+    last = proxy.confirm_preview(host, upgrade.target, upgrade.release.id, replicas, timeout)
     if last is not None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
@@ -222,6 +222,7 @@ def _migration(upgrade: Upgrade) -> float:
 STEPS: tuple[Step, ...] = (
     Step("ship", ship),
     Step("place", place),
+    Step("mend", mend.mend),
     Step("proxy", start_proxy),
     Step("schema", migrate.find_pending),
     Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),

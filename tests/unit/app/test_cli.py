@@ -49,12 +49,13 @@ def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
     assert token not in ppm("token", "list", DATABASE_URL=url).stdout
 
 
-def test_help_and_version_need_neither_settings_nor_a_database() -> None:
+def test_help_version_and_revisions_need_neither_settings_nor_a_database() -> None:
     assert "Do what is due on a schedule" in ppm("--help", APP_ENV="production").stdout
 
     found = json.loads(ppm("version", APP_ENV="production").stdout)
     assert found["release"] == "0a1b2c3d4e5f"
     assert tuple(map(int, found["sqlite"].split("."))) >= (3, 51, 3)
+    assert [item["revision"] for item in json.loads(ppm("revisions", APP_ENV="production").stdout)] == ["0001"]
 
 
 @pytest.mark.parametrize(

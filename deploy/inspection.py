@@ -1,0 +1,147 @@
+"""Reading from a host, in few calls, what a plan is made from: the stack, its files, its secrets' versions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy import drift, redact, render, secrets
+from deploy.errors import ConfigError, HostError
+from deploy.plan import Plan, basis, decide
+from deploy.release import Release
+from deploy.stack import Stack, look
+
+if TYPE_CHECKING:
+    from deploy.host import Host
+
+# Every file below the paths, a line each: its path, a tab, its content as base64.
+_READ = """
+cd "$1" 2>/dev/null || exit 0
+shift
+for path; do find "$path" -type f ! -name release.json 2>/dev/null; done | while read -r file; do
+  printf '%s\\t' "$file"; base64 -w 0 "$file"; echo
+done
+"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One host: what is there, the release that it should be, and what a deploy would do."""
+
+    stack: Stack
+    base: Release | None
+    """What serves, or is recorded; None before the first deployment."""
+    evidence: drift.Evidence | None
+    drift: tuple[drift.Drift, ...]
+    plan: Plan
+
+
+def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
+    """Look at the host and decide. ``rendered`` is what the wanted release renders to. Changes nothing."""
+    stack = look(host)
+    base = basis(wanted, stack)
+    evidence: drift.Evidence | None = None
+    found: tuple[drift.Drift, ...] = ()
+    if base is not None:
+        evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
+        found = drift.find(base, wanted, rendered, stack, evidence)
+    return Study(stack, base, evidence, found, decide(host.environment, wanted, stack, found))
+
+
+def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
+    with ThreadPoolExecutor() as pool:
+        strangers = pool.submit(_strangers, host, {c.name for c in stack.containers})
+        services = pool.submit(intended, known[render.COMPOSE], host.environment.project) if known else None
+        found = _files(host, base)
+        where = f"releases/{base.id}/"
+        files = {path.removeprefix(where): text for path, text in found.items() if path.startswith(where)}
+        if services is None and drift.intact(base.id, files):
+            services = pool.submit(intended, files[render.COMPOSE], host.environment.project)
+        return drift.Evidence(
+            files=files,
+            routes=found.get(drift.ROUTES),
+            secrets={f"{n}/{v}": _version(n, found.get(f"secrets/{n}/{v}")) for n, v in base.secrets.items()},
+            strangers=strangers.result(),
+            services=services.result() if services else {},
+        )
+
+
+def _files(host: Host, base: Release) -> dict[str, str]:
+    paths = [drift.ROUTES, f"releases/{base.id}", *(f"secrets/{name}/{v}" for name, v in base.secrets.items())]
+    lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
+    parts = (line.partition("\t") for line in lines)
+    return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}
+
+
+def _version(name: str, value: str | None) -> str | None:
+    if value is None:
+        return None
+    redact.learn(value.strip())
+    return secrets.version_of(name, value)
+
+
+def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:
+    """Return the names of containers on the environment's networks or volumes that are none of its stack."""
+    columns = '{{.Names}}\t{{.Networks}},{{.Mounts}}\t{{.Label "com.docker.compose.oneoff"}}'
+    argv = ["docker", "-H", f"unix://{host.docker_socket}", "ps", "-a", "--no-trunc", "--format", columns]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise HostError(f"{host.name}: the engine does not list its containers", host=host.name, seen=done.stderr)
+    return tuple(sorted(_foreign(done.stdout, f"{host.environment.project}_", known)))
+
+
+def _foreign(listed: str, prefix: str, known: set[str]) -> Iterator[str]:
+    for line in listed.splitlines():
+        name, things, oneoff = line.split("\t")
+        touches = any(thing.startswith(prefix) for thing in things.split(","))
+        if touches and name not in known and oneoff != "True":
+            yield name
+
+
+@cache
+def intended(compose: str, project: str) -> dict[str, drift.Intended]:
+    """Given a Compose file, return its services as Docker Compose on this machine reads them. Raises ConfigError."""
+    from deploy.engine import client
+
+    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch, ThreadPoolExecutor() as pool:
+        file = Path(scratch) / render.COMPOSE
+        file.write_text(compose)
+        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in here.compose.docker_compose_cmd]
+        asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
+        config, hashes, version = pool.map(lambda question: _answer([*argv, *question]), asked)
+    by_service = dict(line.split() for line in hashes.splitlines())
+    return drift.intended(json.loads(config), by_service, version.strip())
+
+
+def _answer(argv: list[str]) -> str:
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    if done.returncode:
+        raise ConfigError("Docker Compose does not take the Compose file", step="plan", seen=done.stderr.strip())
+    return done.stdout
+
+
+def schema_revision(host: Host) -> str | None:
+    """Return the revision of the database as the api that runs tells it; None when none does."""
+    import httpx
+
+    try:
+        answer = host.internal.get("/api/system").json()
+        revision: str | None = answer["database"]["revision"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return None
+    return revision
+
+
+def has_data(host: Host) -> bool:
+    """Return whether there is a volume of the environment, from an earlier deployment."""
+    label = f"com.docker.compose.project={host.environment.project}"
+    return bool(host.docker.volume.list(filters={"label": label}))

@@ -1,0 +1,286 @@
+"""What `plan` shows of a real server, what a deploy then mends, and that a saved plan is done exactly or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.ledger import load, lost
+from tests.lab.test_faults import says, untouched
+from tests.lab.test_migrations import EXPAND
+from tests.site import Site
+from tests.waiting import eventually
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was(live: Site) -> Iterator[None]:
+    """After each test the site has its old configuration, serves, and there is nothing to change."""
+    live.configure()
+    before = live.serving()
+    yield
+    live.configure()
+    live.ppmctl("deploy")
+    assert live.serving() == before
+    live.ppmctl("plan")
+
+
+def planned(live: Site, **options: Any) -> str:
+    """Return what the plan shows when something differs."""
+    return live.ppmctl("plan", status=3, **options).stdout
+
+
+def drift(live: Site) -> list[str]:
+    """Return what was changed by hand, as the plan has it."""
+    [host] = live.json("plan", status=3)["hosts"]
+    return [f"{item['what']}: {item['seen']}" for item in host["drift"]]
+
+
+def color(live: Site) -> str:
+    return str(live.json("status")["hosts"][0]["color"])
+
+
+def replica(live: Site, role: str = "api") -> str:
+    """Return the name of a container that serves."""
+    label = f"--filter label=ppm.role={role} --filter label=ppm.color={color(live)}"
+    return live.root(f"docker ps {label} --format '{{{{.Names}}}}'").splitlines()[0]
+
+
+def running(live: Site) -> str:
+    return live.root("docker ps -q --no-trunc | sort")
+
+
+def test_a_host_that_is_as_wanted_has_no_differences_and_looking_changes_nothing(live: Site) -> None:
+    before = untouched(live)
+
+    assert "no differences" in live.ppmctl("plan").stdout
+
+    found = live.json("plan")
+    assert (found["environment"], found["changed"]) == (live.name, False)
+    assert found["release"] == live.serving()
+    assert [(host["name"], host["sections"], host["drift"]) for host in found["hosts"]] == [(live.host.name, [], [])]
+    assert untouched(live) == before
+
+
+def test_a_changed_setting_is_a_diff_that_names_the_release_once(live: Site) -> None:
+    serving, before = live.serving(), untouched(live)
+    live.configure(app={"log_level": "debug", "rate_limit_per_minute": 77})
+
+    said = planned(live)
+
+    assert '-  LOG_LEVEL: "info"\n+  LOG_LEVEL: "debug"' in said
+    assert f"# {live.host.name}: proxy" in said
+    assert "+      rateLimit: {average: 77" in said
+    assert said.count(serving) == 1
+    assert "images" not in said
+    assert f"ppmctl deploy -e {live.name}" in said
+    assert untouched(live) == before
+
+
+def test_a_rotated_secret_is_shown_by_its_versions_never_by_its_value(live: Site) -> None:
+    file = live.folder / "secrets" / "session_secret"
+    old = file.read_text()
+    new = "not-to-be-seen-" * 4
+    file.write_text(f"{new}\n")
+    try:
+        said = planned(live) + live.ppmctl("plan", "--json", status=3).stdout
+    finally:
+        file.write_text(old)
+
+    assert "secret session_secret: version " in said
+    assert "not-to-be-seen" not in said
+    assert old.strip() not in said
+
+
+def test_a_migration_is_shown_with_what_it_means_for_the_old_release(live: Site, checkout: Path) -> None:
+    (checkout / "app/migrations/versions/9998_added_by.py").write_text(EXPAND)
+
+    said = planned(live, checkout=checkout)
+
+    assert "9998 expand: Remember who added a project." in said
+    assert "api image: " in said
+
+
+def test_edited_routes_are_shown_and_written_anew(live: Site) -> None:
+    path = f"{live.directory}/traefik/dynamic/routes.yaml"
+    good = live.root(f"cat {path}")
+    live.root(f"sed -i 's/attempts: 40/attempts: 2/' {path}")
+
+    said = planned(live)
+
+    assert "traefik/dynamic/routes.yaml: it was edited" in said
+    assert "-      retry: {attempts: 2," in said
+    live.ppmctl("deploy")
+    assert live.root(f"cat {path}") == good
+
+
+@pytest.mark.parametrize("how", ["echo 'http: [' >", "rm"])
+def test_routes_that_are_broken_or_gone_are_written_anew(live: Site, how: str) -> None:
+    path = f"{live.directory}/traefik/dynamic/routes.yaml"
+    good = live.root(f"cat {path}")
+    before = running(live)
+    live.root(f"{how} {path}")
+
+    assert drift(live)[0].startswith("traefik/dynamic/routes.yaml: it ")
+    live.ppmctl("deploy")
+    assert live.root(f"cat {path}") == good
+    assert running(live) == before
+
+
+def test_an_edited_compose_file_is_shown_and_written_anew_and_nothing_is_restarted(live: Site) -> None:
+    path = f"{live.directory}/current/compose.yaml"
+    good, before = live.root(f"cat {path}"), running(live)
+    live.root(f"sed -i 's/LOG_LEVEL: .*/LOG_LEVEL: \"debug\"/' {path}; touch {live.directory}/current/notes.txt")
+
+    said = planned(live)
+
+    assert f"releases/{live.serving()}/compose.yaml: it was edited" in said
+    assert '-  LOG_LEVEL: "debug"\n+  LOG_LEVEL: "info"' in said
+    assert "notes.txt: it is no part of the release" in said
+    live.ppmctl("deploy")
+    assert live.root(f"cat {path}") == good
+    assert running(live) == before
+
+
+def test_limits_changed_with_docker_update_are_shown_and_set_back_while_it_runs(live: Site) -> None:
+    name, before = replica(live), running(live)
+    live.root(f"docker update --memory 300m --memory-swap 400m --cpus 0.5 --restart no {name}")
+    live.root(f"docker update --pids-limit 77 ppm-{live.name}-reverse-proxy-1")
+
+    said = planned(live)
+
+    assert f"{name}: memory 300.0MiB, not 256.0MiB, memory swap 400.0MiB" in said
+    assert "cpus 0.5, not 1.0, restart no, not unless-stopped" in said
+    assert "reverse-proxy-1: pids 77, not 256" in said
+    live.ppmctl("deploy")
+    assert running(live) == before
+
+
+@pytest.mark.parametrize(
+    ("done", "seen"), [("stop", "it is exited"), ("pause", "it is paused"), ("rm -f", "1 of 2 containers are gone")]
+)
+def test_a_replica_that_was_stopped_or_taken_away_is_shown_and_brought_back(live: Site, done: str, seen: str) -> None:
+    name = replica(live)
+    live.root(f"docker {done} {name}")
+
+    assert [line for line in drift(live) if seen in line]
+    live.ppmctl("deploy")
+    assert eventually(lambda: "unhealthy" not in live.root("docker ps"), 60)  # its next health check says so
+
+
+@pytest.mark.timeout(200)
+def test_containers_made_by_hand_give_way_to_the_other_colour_and_no_request_is_lost(live: Site) -> None:
+    before, token, name = color(live), live.token("drifter"), replica(live)
+    live.root(
+        f"sed 's/LOG_LEVEL: .*/LOG_LEVEL: debug/' {live.directory}/current/compose.yaml > /tmp/mine.yaml;"
+        f"docker compose -p ppm-{live.name} -f /tmp/mine.yaml up -d --no-deps api-{before}"
+    )
+    assert [line for line in drift(live) if line.startswith(f"{name}: environment LOG_LEVEL")]
+
+    with load(live.url, token, rate=40, connections=4) as users:
+        live.ppmctl("deploy")
+        report = users.stop()
+
+    assert color(live) != before
+    assert report.failures == []
+    assert asyncio.run(lost(live.url, token, report.acknowledged)) == set()
+
+
+def test_a_secret_edited_on_the_host_is_shown_without_its_value_and_put_right(live: Site) -> None:
+    file = live.root(f"ls {live.directory}/secrets/session_secret/*")
+    good = live.root(f"cat {file}")
+    live.root(f"chmod u+w {file}; printf %s {'another-value-' * 4} > {file}")
+
+    said = planned(live)
+
+    assert "its content is not that of this version" in said
+    assert "another-value" not in said
+    assert good not in said
+    live.ppmctl("deploy")
+    assert live.root(f"cat {file}; stat -c %a {file}") == f"{good}444"
+    assert live.root(f"docker exec {replica(live)} cat /run/secrets/session_secret") == good
+
+
+def test_a_container_that_is_none_of_the_stack_is_shown_and_left_alone(live: Site) -> None:
+    image = live.root(f"docker inspect -f '{{{{.Image}}}}' {replica(live)}")
+    live.root(f"docker run -d --name lodger --network ppm-{live.name}_edge {image} sleep 600")
+    try:
+        said = planned(live)
+        assert "lodger: it is not of the stack" in said
+        assert "docker rm -f lodger" in said
+        assert "nothing to do" in live.ppmctl("deploy").stdout
+    finally:
+        live.root("docker rm -f lodger")
+
+
+def test_a_host_setting_that_was_changed_is_shown(live: Site) -> None:
+    live.root(f"rmdir {live.directory}/backups")
+
+    said = planned(live)
+
+    assert f"# {live.host.name}: host settings\n  ppm | Directory {live.directory}/backups" in said
+    assert f"ppmctl provision -e {live.name}" in said
+    live.ppmctl("provision")
+
+
+def test_a_host_that_cannot_be_reached_is_named_beside_those_that_can(live: Site, tmp_path: Path) -> None:
+    live.configure(hosts=[*live.values["hosts"], {"name": "dead", "address": "127.0.0.1", "port": 9}])
+
+    done = live.ppmctl("plan", "--out", str(tmp_path / "plan.json"), status=1)
+
+    assert "! dead: no SSH connection" in done.stdout
+    assert not (tmp_path / "plan.json").exists()
+
+
+def test_a_saved_plan_is_done_exactly(live: Site, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    live.configure(app={"scan_interval_minutes": 41})
+
+    live.ppmctl("plan", "--out", str(file), status=3)
+
+    assert file.stat().st_mode & 0o777 == 0o600
+    done = json.loads(live.ppmctl("deploy", "--plan", str(file), "--json").stdout)
+    assert done["release"] == json.loads(file.read_text())["release"] == live.serving()
+    says(live.ppmctl("deploy", "--plan", str(file), status=1), "the plan no longer holds", "the live colour was")
+
+
+def test_a_saved_plan_is_refused_after_the_configuration_changed(live: Site, tmp_path: Path) -> None:
+    file, before = tmp_path / "plan.json", untouched(live)
+    live.configure(app={"scan_interval_minutes": 42})
+    live.ppmctl("plan", "--out", str(file), status=3)
+    live.configure(app={"scan_interval_minutes": 43})
+
+    done = live.ppmctl("deploy", "--plan", str(file), status=1)
+
+    says(done, "nothing was changed", "the plan is for", f"ppmctl plan -e {live.name} --out")
+    assert untouched(live) == before
+
+
+def test_a_saved_plan_is_refused_after_the_host_changed(live: Site, tmp_path: Path) -> None:
+    file = tmp_path / "plan.json"
+    live.configure(app={"scan_interval_minutes": 44})
+    live.ppmctl("plan", "--out", str(file), status=3)
+    name = replica(live)
+    live.root(f"docker stop {name}")
+    before = untouched(live)
+
+    done = live.ppmctl("deploy", "--plan", str(file), status=1)
+
+    says(done, "nothing was changed", f"new: {name}: it is exited")
+    assert untouched(live) == before
+
+
+def test_what_is_no_plan_or_one_of_another_environment_is_refused(live: Site, bare: Site, tmp_path: Path) -> None:
+    file, before = tmp_path / "plan.json", untouched(live)
+    bare.ppmctl("plan", "--out", str(file), status=3)
+    assert "first deployment" in planned(bare)
+
+    says(live.ppmctl("deploy", "--plan", str(file), status=2), f"is a plan of bare, not of {live.name}")
+    file.write_text("{ garbage")
+    says(live.ppmctl("deploy", "--plan", str(file), status=2), "is not a plan")
+    says(live.ppmctl("deploy", "--plan", str(tmp_path / "none"), status=2), "cannot read")
+    assert untouched(live) == before

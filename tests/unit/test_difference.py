@@ -1,0 +1,90 @@
+"""Texts that people read: diffs, masked."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deploy import difference, redact, render
+from deploy.config import Environment
+from deploy.release import Images, Release, Source
+from tests.unit.conftest import environment_of
+
+TEXTS = st.lists(st.text(max_size=20), max_size=8).map("\n".join)
+VALUES = st.text(st.characters(codec="utf-8", exclude_characters="•"), min_size=8, max_size=40)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(redact, "_values", set())
+
+
+@given(text=TEXTS)
+def test_equal_texts_have_no_difference(text: str) -> None:
+    assert difference.unified(text, text) == ""
+
+
+@given(value=VALUES, before=TEXTS, after=TEXTS)
+def test_no_diff_and_no_document_shows_a_value_that_was_learned(value: str, before: str, after: str) -> None:
+    redact._values.clear()
+    redact.learn(value)
+
+    diff = difference.unified(f"{before}{value}{after}", f"{after}\nx: {value}\n{before}")
+
+    assert value not in diff
+    assert value not in json.loads(redact.redact(json.dumps({"seen": f"{before}{value}"})))["seen"]
+
+
+def release_of(environment: Environment, images: Images, version: str = "0a1b2c3d") -> Release:
+    return render.release(environment, images, {"session_secret": version})
+
+
+def test_equal_releases_differ_in_nothing(environment: Environment, images: Images) -> None:
+    release = release_of(environment, images)
+    tree = render.tree(environment, release)
+
+    assert difference.files(release, tree, release, tree) == ()
+    assert difference.secrets(release, release) == difference.images(release, release) == ()
+
+
+def test_a_setting_is_one_line_however_often_the_release_is_named(environment: Environment, images: Images) -> None:
+    other = environment_of(app={"log_level": "debug"})
+    was, wanted = release_of(environment, images), release_of(other, images.model_copy(update={"api": "sha256:new"}))
+
+    [section] = difference.files(was, render.tree(environment, was), wanted, render.tree(other, wanted))
+
+    changed = [line for line in section.diff.splitlines()[2:] if line[:1] in "+-"]
+    assert section.name == "compose"
+    assert changed == ['-  LOG_LEVEL: "info"', '+  LOG_LEVEL: "debug"']
+
+
+def test_another_rate_is_a_change_of_the_proxy(environment: Environment, images: Images) -> None:
+    other = environment_of(app={"rate_limit_per_minute": 7})
+    was, wanted = release_of(environment, images), release_of(other, images)
+
+    sections = difference.files(was, render.tree(environment, was), wanted, render.tree(other, wanted))
+
+    assert {section.name for section in sections} == {"compose", "proxy"}
+
+
+def test_a_first_release_is_all_new(environment: Environment, images: Images) -> None:
+    wanted = release_of(environment, images)
+
+    sections = difference.files(None, {}, wanted, render.tree(environment, wanted))
+
+    assert [section.name for section in sections] == ["compose", "proxy"]
+    assert difference.secrets(None, wanted) == ("secret session_secret: version none → 0a1b2c3d",)
+    assert difference.images(None, wanted)[0].startswith("api image: none → 0123")
+
+
+def test_secrets_and_images_are_named_by_version_and_digest(environment: Environment, images: Images) -> None:
+    was = release_of(environment, images)
+    wanted = release_of(environment, images.model_copy(update={"api": images.frontend}), "ffffffff")
+
+    assert difference.secrets(was, wanted) == ("secret session_secret: version 0a1b2c3d → ffffffff",)
+    assert difference.images(was, wanted) == ("api image: 0123456789ab → 1123456789ab",)
+    clean, dirty = Source(commit="a" * 40, dirty=False), Source(commit="b" * 40, dirty=True)
+    assert difference.sources(clean, dirty) == "built from commit aaaaaaaaaa → bbbbbbbbbb with changes"
