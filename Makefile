@@ -19,6 +19,10 @@ test: setup ## every test: unit, Docker, real hosts, browser
 	@$(BIN)/ppmctl engine
 	@$(BIN)/pytest $(T)
 
+faults: setup ## the whole fault matrix of an upgrade: every step, every fault, every way to go on (about an hour)
+	@$(BIN)/ppmctl engine
+	@$(BIN)/pytest --full tests/lab/test_matrix.py
+
 lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -57,4 +61,4 @@ setup: .venv/.done ## the virtual environment
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down test lint fmt docs lock setup
+.PHONY: help up down test faults lint fmt docs lock setup

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from deploy import container, journal, migrate, transaction
+from deploy import container, drift, journal, migrate, render, transaction
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import UpgradeError, UsageError
 from deploy.journal import Intent
 from deploy.migrate import Change
-from deploy.operation import compose_text, locked, on_each_host, opened
+from deploy.operation import locked, on_each_host, opened
 from deploy.release import Images, Record, other
 from deploy.stack import Stack, look, records
 from deploy.transaction import Step, Upgrade
@@ -107,12 +107,19 @@ def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Reco
         raise UsageError(f"{host.name}: release {name} serves already", next="ppmctl releases")
     known = {record.id: record for record in records(host)}
     images = known[name].release.images if name in known else None
-    if images is None or compose_text(host, name) is None or not _there(host, images):
+    if images is None or not _whole(host, name) or not _there(host, images):
         raise UsageError(
-            f"{host.name}: release {name} is not there: it never was, or it was pruned",
+            f"{host.name}: release {name} is not there: it never was, it was pruned, or its files were edited",
             next=f"See which are: ppmctl releases -e {environment}",
         )
     return stack.record, known[name]
+
+
+def _whole(host: Host, release: str) -> bool:
+    """Return whether the release's files are there as they were made."""
+    where = host.environment.directory / "releases" / release
+    found = {path: host.read(where / path) for path in (render.COMPOSE, f"traefik/dynamic/{render.ROUTES}")}
+    return drift.intact(release, {path: text for path, text in found.items() if text is not None})
 
 
 def _there(host: Host, images: Images) -> bool:

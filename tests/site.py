@@ -20,7 +20,10 @@ from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.host import Host
 from deploy.lab import Lab, LabHost, inventory, ssh_command
+from deploy.upgrade import STEPS
 
+ALWAYS = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold")]
+"""The steps that every deploy takes, whatever becomes of the database."""
 Done = subprocess.CompletedProcess[str]
 
 

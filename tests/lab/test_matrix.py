@@ -20,9 +20,8 @@ from bench.ledger import load, lost
 from deploy.engine import local_docker
 from deploy.lab import Lab
 from deploy.lab.login import settle
-from deploy.upgrade import STEPS
 from tests.lab.test_migrations import ADD, DROP, revise
-from tests.site import Running, Site
+from tests.site import ALWAYS, Running, Site
 from tests.waiting import eventually
 
 RELEASES = ["resume", "abort", "deploy"]
@@ -64,7 +63,6 @@ class Case:
         return f"{self.fault.__name__}-{self.behind}-{self.then}"
 
 
-NAMES = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold", "canary")]
 SOME = [
     Case(kill, "place", "abort"),
     Case(kill, "start", "resume"),
@@ -82,7 +80,7 @@ REBOOTS = [Case(reboot, "start", "resume"), Case(reboot, "switch", "resume")]
 
 def _all() -> list[Case]:
     faults = (kill, cut, restart_docker)
-    cases = [Case(fault, step, then) for fault in faults for step in NAMES[:-1] for then in RELEASES]
+    cases = [Case(fault, step, then) for fault in faults for step in ALWAYS[:-1] for then in RELEASES]
     dice = random.Random(4)  # noqa: S311
     return cases + [Case(kill, f"{dice.uniform(0, 9):.2f}", dice.choice(RELEASES)) for _ in range(20)]
 

@@ -266,6 +266,6 @@ def test_a_revision_that_the_release_does_not_know_is_refused(site: Site) -> Non
 def test_a_release_that_is_unknown_or_gone_is_no_goal_of_a_rollback(site: Site) -> None:
     before = site.serving()
 
-    assert "is not there: it never was, or it was pruned" in site.ppmctl("rollback 0123456789ab", status=2).stderr
+    assert "is not there: it never was, it was pruned" in site.ppmctl("rollback 0123456789ab", status=2).stderr
     assert "serves already" in site.ppmctl("rollback", before, status=2).stderr
     assert site.serving() == before

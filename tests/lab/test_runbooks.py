@@ -1,0 +1,58 @@
+"""The runbooks' commands, as they stand in the page, by a shell."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.configfile import ROOT
+from tests.site import Site
+
+CHANGES = {"upgrade": 0, "failed-upgrade": 1, "rollback": 2}
+
+
+def commands(page: Path) -> list[str]:
+    """Return the commands of a page's console blocks, in order."""
+    blocks = re.findall(r"^```console\n(.*?)^```", page.read_text(), flags=re.M | re.S)
+    return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
+
+
+def run(live: Site, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as an operator would, in a folder of its own."""
+    (folder / "bin").mkdir(exist_ok=True)
+    program = folder / "bin" / "ppmctl"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "ppmctl.py"} "$@"\n')
+    program.chmod(0o755)
+    environment = live.variables | {"PPMCTL_ENV": live.name, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    return subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", CHANGES)
+def test_the_commands_of_a_runbook_do_what_it_says(live: Site, name: str, tmp_path: Path) -> None:
+    before = live.serving()
+    live.configure(app={"scan_interval_minutes": 500 + CHANGES[name]})
+    if name == "failed-upgrade":
+        with live.start("deploy") as deploy:
+            deploy.await_words("✓ start")
+            deploy.process.kill()
+    if name == "rollback":
+        live.ppmctl("deploy")
+    found = commands(ROOT / "docs" / "runbooks" / f"{name}.md")
+    assert len(found) >= 3
+
+    for number, command in enumerate(found):
+        done = run(live, tmp_path, command)
+        differs = "plan" in command.split() or (name == "failed-upgrade" and number == 0)
+        assert done.returncode == (3 if differs else 0), f"{command}: {done.stdout}\n{done.stderr}"
+
+    assert (live.serving() == before) is (name == "rollback")
+    live.configure()
+    live.ppmctl("deploy")
