@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
     from deploy.release import Color
 
 _LINES = 20
+_CAUSES = (
+    ("killed for its memory limit", "it needs more memory than services.*.memory gives it"),
+    ("ModuleNotFoundError|ImportError", "the image lacks a dependency: is it in the lock file?"),
+    ("SyntaxError|IndentationError", "the code does not parse"),
+    ("no such (table|column)", "the code expects a schema that no migration makes"),
+    ("waiting: the database is at", "no migration leads from the database's revision to the release's"),
+    ("session secret|/run/secrets", "a secret is missing or unfit: ppmctl secrets check"),
+    ("Read-only file system|Permission denied", "it writes where it may not: only /data and /tmp are its own"),
+    ("No space left on device|database or disk is full", "the host's disk is full"),
+    ("database is locked", "something else holds the database for long"),
+)
+"""What a sign in the last words most likely means, the surest first."""
 _LOOK_BACK = timedelta(hours=1)
 
 
@@ -21,7 +34,14 @@ def of(host: Host, stack: Stack, color: Color, last: str) -> str:
     for found in stack.containers:
         if found.color == color:
             blocks.append(f"{_state(host, found)}\n{_log(host, found)}".rstrip())
-    return "\n\n".join(blocks)
+    text = "\n\n".join(blocks)
+    cause = likely(text)
+    return f"{text}\n\nmost likely: {cause}" if cause else text
+
+
+def likely(seen: str) -> str | None:
+    """Given what was seen, return the likely cause, or None when it could be anything."""
+    return next((cause for sign, cause in _CAUSES if re.search(sign, seen)), None)
 
 
 def _state(host: Host, found: Found) -> str:
