@@ -55,7 +55,7 @@ setup: .venv/.done ## the virtual environment
 		|| { echo "Python's venv is missing. Run: apt-get install python3-venv" >&2; exit 1; }
 	@echo "Setting up .venv from requirements.lock"
 	@$(PYTHON) -m venv .venv
-	@grep -A 99 '^uv==' requirements.lock | awk 'NR > 1 && /^[a-z]/ {exit} {print}' > .venv/uv.lock
+	@awk '/^uv==/ {on = 1; print; next} on && /^[a-z]/ {exit} on {print}' requirements.lock > .venv/uv.lock
 	@$(BIN)/pip install -q --disable-pip-version-check --require-hashes -r .venv/uv.lock
 	@$(BIN)/uv pip sync -q --python $(BIN)/python --require-hashes requirements.lock
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .

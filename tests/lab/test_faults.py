@@ -188,7 +188,7 @@ def test_ctrl_c_in_any_step_ends_with_one_release_that_serves_and_loses_nothing(
     before, token = live.serving(), live.token("interrupter")
     final = ALWAYS.index("bake")
     with load(live.url, token, rate=40, connections=4) as running:
-        for number, step in enumerate(["build", *ALWAYS[:-1]]):
+        for number, step in enumerate(("build", "place", "schema", "start", "ready", "worker", "switch", "drain")):
             live.configure(app={"scan_interval_minutes": 100 + number})
             with live.start("deploy") as running_deploy:
                 if step == "build":
