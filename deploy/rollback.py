@@ -219,8 +219,8 @@ ROLLBACK_STEPS: tuple[Step, ...] = (
     _REUSED["start"],
     _REUSED["hold"],
     _REUSED["ready"],
-    _REUSED["worker"],
-    replace(_REUSED["switch"], final=True),
+    replace(_REUSED["switch"], final=True),  # users first
+    replace(_REUSED["worker"], undo=None),
     _REUSED["drain"],
     _REUSED["record"],
 )

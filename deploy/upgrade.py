@@ -56,9 +56,9 @@ def start_proxy(upgrade: Upgrade) -> str:
 def start(upgrade: Upgrade) -> str:
     """Start the target colour; nobody is sent to it yet, nor any more by the canary of a run that was killed."""
     proxy.route(upgrade.host, upgrade.stack, live=upgrade.stack.live, preview=None)
-    _up(upgrade, f"api-{upgrade.target}", f"frontend-{upgrade.target}")
+    _up(upgrade, *(f"{role}-{upgrade.target}" for role in ROLES))
     stack = upgrade.look_again()
-    return ", ".join(c.name for role in ("api", "frontend") for c in stack.running(role, upgrade.target))
+    return ", ".join(c.name for role in ROLES for c in stack.running(role, upgrade.target))
 
 
 def await_ready(upgrade: Upgrade) -> str:
@@ -79,8 +79,7 @@ def await_ready(upgrade: Upgrade) -> str:
 
 
 def hand_over_worker(upgrade: Upgrade) -> str:
-    """Start the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
-    _up(upgrade, f"worker-{upgrade.target}")
+    """See the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
     _confirm_worker(upgrade, working=False)
     _stop(upgrade.host, [c.id for c in upgrade.stack.active("worker", other(upgrade.target))])
     _confirm_worker(upgrade, working=True)
@@ -143,7 +142,7 @@ def stop_target(upgrade: Upgrade) -> None:
     if stack.live == upgrade.target:  # there was no colour to go back to
         return
     proxy.route(upgrade.host, stack, live=stack.live, preview=None)
-    _stop(upgrade.host, [c.id for role in ("api", "frontend") for c in stack.active(role, upgrade.target)])
+    _stop(upgrade.host, [c.id for role in ROLES for c in stack.active(role, upgrade.target)])
 
 
 def give_back_worker(upgrade: Upgrade) -> None:
