@@ -56,9 +56,11 @@ def start_proxy(upgrade: Upgrade) -> str:
 def start(upgrade: Upgrade) -> str:
     """Start the target colour; nobody is sent to it yet, nor any more by the canary of a run that was killed."""
     proxy.route(upgrade.host, upgrade.stack, live=upgrade.stack.live, preview=None)
-    _up(upgrade, *(f"{role}-{upgrade.target}" for role in ROLES))
+    # While a hold can still be taken back, nobody may write to the database: then the worker comes later.
+    roles = ("api", "frontend") if _held(upgrade) else ROLES
+    _up(upgrade, *(f"{role}-{upgrade.target}" for role in roles))
     stack = upgrade.look_again()
-    return ", ".join(c.name for role in ROLES for c in stack.running(role, upgrade.target))
+    return ", ".join(c.name for role in roles for c in stack.running(role, upgrade.target))
 
 
 def await_ready(upgrade: Upgrade) -> str:
@@ -80,6 +82,8 @@ def await_ready(upgrade: Upgrade) -> str:
 
 def hand_over_worker(upgrade: Upgrade) -> str:
     """See the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
+    if not upgrade.stack.active("worker", upgrade.target):
+        _up(upgrade, f"worker-{upgrade.target}")
     _confirm_worker(upgrade, working=False)
     _stop(upgrade.host, [c.id for c in upgrade.stack.active("worker", other(upgrade.target))])
     _confirm_worker(upgrade, working=True)
