@@ -109,11 +109,11 @@ def execute(environment: Environment, address: HostAddress, service: str, comman
 def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
     """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
     with Host.connect(environment, address) as host:
-        found = [c.id for c in look(host).containers]
-        if found:
-            host.docker.container.stop(found)
-            host.docker.container.remove(found)
         label = f"com.docker.compose.project={environment.project}"
+        if found := [c.id for c in look(host).containers]:
+            host.docker.container.stop(found)
+        if left := host.docker.container.list(all=True, filters=[("label", label)]):  # also of a hold
+            host.docker.container.remove(left, force=True)
         if networks := host.docker.network.list(filters=[("label", label)]):
             host.docker.network.remove([*networks])
         directory = environment.directory
