@@ -34,6 +34,7 @@ def site() -> Iterator[Environment]:
             "ssh": {"identity_file": f"{state}/id_ed25519", "known_hosts_file": f"{state}/known_hosts"},
             "app": {"rate_limit_per_minute": 1_000_000},
             "secrets": {"directory": f"{inventory}/secrets"},
+            "upgrade": {"bake": "0s"},  # a time to wait, as long as one likes
         }
         (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))
         os.environ["PPMCTL_INVENTORY"] = inventory
