@@ -58,8 +58,8 @@ class Report:
 class Client:
     """One run of the load."""
 
-    def __init__(self, url: str, token: str, rate: float, connections: int) -> None:
-        self.url, self.rate, self.connections = url, rate, connections
+    def __init__(self, url: str, token: str, rate: float, connections: int, *, slow: bool = True) -> None:
+        self.url, self.rate, self.connections, self.slow = url, rate, connections, slow
         self.headers = {"Authorization": f"Bearer {token}"}
         self.report = Report(started=time.monotonic())
         self.stop = asyncio.Event()
@@ -72,7 +72,8 @@ class Client:
             self.url, connector=connector, timeout=_TIMEOUT, headers=self.headers
         ) as session:
             workers = [self._worker(session) for _ in range(self.connections)]
-            await asyncio.gather(*workers, self._slow(session), self._stream(session))
+            uploads = [self._slow(session)] if self.slow else []
+            await asyncio.gather(*workers, *uploads, self._stream(session))
         return self.report
 
     async def _worker(self, session: aiohttp.ClientSession) -> None:
@@ -165,7 +166,7 @@ async def lost(url: str, token: str, acknowledged: list[str]) -> set[str]:
 class Running:
     """A load that runs in a process of its own; :meth:`stop` ends it and returns the report."""
 
-    def __init__(self, url: str, token: str, rate: float, connections: int) -> None:
+    def __init__(self, url: str, token: str, rate: float, connections: int, *, slow: bool = True) -> None:
         argv = [
             sys.executable,
             "-m",
@@ -175,6 +176,7 @@ class Running:
             str(rate),
             "--connections",
             str(connections),
+            *([] if slow else ["--no-slow"]),
         ]
         self._process = subprocess.Popen(
             argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
@@ -193,9 +195,9 @@ class Running:
 
 
 @contextmanager
-def load(url: str, token: str, *, rate: float = 500, connections: int = 10) -> Iterator[Running]:
-    """Load the application for as long as the block lasts."""
-    running = Running(url, token, rate, connections)
+def load(url: str, token: str, *, rate: float = 500, connections: int = 10, slow: bool = True) -> Iterator[Running]:
+    """Load the application for as long as the block lasts; ``slow`` adds the uploads of two seconds."""
+    running = Running(url, token, rate, connections, slow=slow)
     try:
         yield running
     finally:
@@ -207,9 +209,10 @@ async def _main() -> None:
     parser.add_argument("url")
     parser.add_argument("--rate", type=float, default=500)
     parser.add_argument("--connections", type=int, default=10)
+    parser.add_argument("--no-slow", action="store_true")
     options = parser.parse_args()
     token = sys.stdin.readline().strip()
-    client = Client(options.url, token, options.rate, options.connections)
+    client = Client(options.url, token, options.rate, options.connections, slow=not options.no_slow)
 
     async def until_closed() -> None:
         await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)

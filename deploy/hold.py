@@ -7,9 +7,10 @@ rest. It runs there and not here, because whoever is between two releases must n
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy import container, proxy, render
 from deploy.errors import UpgradeError
@@ -60,7 +61,8 @@ def hold(upgrade: Upgrade) -> str:
             next="The rehearsal went well: mend what differs from it, then deploy again",
         )
     upgrade.look_again()
-    return f"{upgrade.fact('change')}; requests waited at most {time.monotonic() - began:.1f} s"
+    seconds = _answer_of_change(upgrade).get("seconds", 0.0)
+    return f"{upgrade.fact('change')} in {seconds:.1f} s; requests waited at most {time.monotonic() - began:.1f} s"
 
 
 def reopen(upgrade: Upgrade) -> None:
@@ -178,7 +180,7 @@ def _take_back(upgrade: Upgrade) -> None:
         host.docker.container.stop(new)
     file = str(database(upgrade))
     stamp = container.ask(host, upgrade.compose, "steward", ("stamp", file), timeout=60)["stamp"]
-    if stamp != _stamp_of_change(upgrade):
+    if stamp != _answer_of_change(upgrade).get("stamp"):
         if new:
             host.docker.container.start(new)
         raise UpgradeError(
@@ -213,13 +215,12 @@ def _last_words(upgrade: Upgrade) -> str:
     return str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=20)).strip()
 
 
-def _stamp_of_change(upgrade: Upgrade) -> str | None:
-    """Return what the database's file was when the change was through."""
-    import json
-
+def _answer_of_change(upgrade: Upgrade) -> dict[str, Any]:
+    """Return what the change printed when it was through: its seconds, and the stamp of the database's file."""
     logs = str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=5))
     documents = [line for line in logs.splitlines() if line.startswith("{")]
-    return str(json.loads(documents[-1]).get("stamp")) if documents else None
+    answer: dict[str, Any] = json.loads(documents[-1]) if documents else {}
+    return answer
 
 
 def _runs(upgrade: Upgrade) -> bool:
