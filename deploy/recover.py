@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from deploy import journal, transaction
 from deploy.config import Environment, HostAddress, Model
@@ -88,18 +88,23 @@ def lines(host: Host) -> list[str]:
 
 
 def clear(host: Host, wanted: Release | None, watcher: Watcher) -> None:
-    """Leave nothing half done on the host: go on with an operation for the wanted release, undo any other.
-
-    One that is past its last way back is ended in any case.
-    """
+    """Leave nothing half done on the host, before something else begins."""
     found = unfinished(host)
     if found is None:
         return
-    same = wanted is not None and found.intent.release.id == wanted.id and _placed(host, found)
-    if same or not _reversible(found):
+    if way(found, wanted, placed=_placed(host, found)) == "go on":
         go_on(host, found, watcher)
     else:
         take_back(host, found, watcher)
+
+
+def way(found: Unfinished, wanted: Release | None, *, placed: bool) -> Literal["go on", "take back"]:
+    """Return what is to become of an operation: on for the wanted release, back for any other.
+
+    One that is past its last way back goes on in any case. ``placed``: the release's files are on the host.
+    """
+    same = wanted is not None and found.intent.release.id == wanted.id
+    return "go on" if (same and placed) or _decided(found) else "take back"
 
 
 def go_on(host: Host, found: Unfinished, watcher: Watcher) -> None:
@@ -116,7 +121,7 @@ def go_on(host: Host, found: Unfinished, watcher: Watcher) -> None:
 
 def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
     """Undo what the operation did. Raises UsageError when it is past its last way back."""
-    if not _reversible(found):
+    if _decided(found):
         raise UsageError(
             f"{host.name}: users are on release {found.intent.release.id} already",
             next=f"ppmctl resume -e {host.environment.name} ends the {found.intent.kind}; then ppmctl rollback",
@@ -133,10 +138,9 @@ def _steps(found: Unfinished) -> Sequence[Step]:
     return ROLLBACK_STEPS if found.intent.kind == "rollback" else STEPS
 
 
-def _reversible(found: Unfinished) -> bool:
-    """Whether the final step has not been done, or nobody served before anyway."""
-    final = next(step.name for step in _steps(found) if step.final)
-    return final not in found.done and found.intent.live != found.intent.target
+def _decided(found: Unfinished) -> bool:
+    """Whether the step that there is no way back from has been done."""
+    return next(step.name for step in _steps(found) if step.final) in found.done
 
 
 def _placed(host: Host, found: Unfinished) -> bool:

@@ -138,8 +138,11 @@ def _always(_: Upgrade) -> bool:
     return True
 
 
-def _minutes(_: Upgrade) -> float:
-    return 300
+def _patience(upgrade: Upgrade) -> float:
+    """Return the seconds of a step that waits for what the config bounds, and some for the engine."""
+    limits = upgrade.environment.upgrade
+    watched = limits.bake + limits.canary_step * len(upgrade.intent.canary)
+    return (limits.ready_timeout + limits.drain_timeout + limits.switch_timeout + watched).total_seconds() + 300
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Step:
     """Returns what it did, in a few words."""
     undo: Callable[[Upgrade], None] | None = None
     when: Callable[[Upgrade], bool] = _always
-    deadline: Callable[[Upgrade], float] = _minutes
+    deadline: Callable[[Upgrade], float] = _patience
     """Seconds after which the step counts as failed, whatever it waits for."""
     final: bool = False
 
@@ -212,7 +215,7 @@ def _undo(upgrade: Upgrade, failed: Step, error: BaseException, undos: Sequence[
         with _deaf():
             upgrade.host.await_docker()
             write(upgrade, failed.name, "failed", error=str(error) or type(error).__name__)
-            if undos or (not upgrade.intent.reversible and upgrade.intent.live is None):
+            if undos:
                 undo(upgrade, undos)
             live = upgrade.look_again()
     except Exception as lost:
