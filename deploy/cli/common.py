@@ -1,0 +1,70 @@
+"""What commands have in common: options, reading the environment, and how they print."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from deploy.config import Environment
+    from deploy.console import Console
+
+DIFFERENT = 3
+"""The exit code for differences found, or not healthy."""
+
+
+def group(help: str) -> typer.Typer:
+    """Return a group of commands."""
+    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None)
+
+
+def _environments() -> list[str]:
+    from deploy.configfile import environments
+
+    return environments()
+
+
+Env = Annotated[
+    str,
+    typer.Option("-e", "--env", help="The environment.", envvar="PPMCTL_ENV", autocompletion=_environments),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+OneHost = Annotated[str | None, typer.Option("--host", help="One host; default: the first.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def load(env: str) -> Environment:
+    """Return the environment of that name."""
+    from deploy.configfile import load
+
+    return load(env)
+
+
+def load_hosts(env: str) -> Environment:
+    """Return the environment of that name, which must have hosts."""
+    from deploy.configfile import load_hosts
+
+    return load_hosts(env)
+
+
+def console(*, quiet: bool = False) -> Console:
+    """Return what shows progress and words on stderr."""
+    from deploy.console import Console
+
+    return Console(quiet=quiet)
+
+
+def print_json(document: Any) -> None:
+    """Print one document on stdout."""
+    from deploy.redact import redact
+
+    sys.stdout.write(redact(f"{json.dumps(document, indent=2)}\n"))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless the answer is yes already; a no ends the command."""
+    if not yes:
+        typer.confirm(question, abort=True, err=True)

@@ -1,0 +1,156 @@
+"""The commands of config, images, secrets and lab."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from deploy.cli.common import DIFFERENT, Env, Json, console, group, load, load_hosts, print_json
+
+config = group("The environment's YAML.")
+images = group("The images.")
+secrets = group("The secrets.")
+lab = group("Throwaway hosts on this machine.")
+
+
+@config.command("check")
+def config_check(env: Env = "lab") -> None:
+    """Read the YAML and say what is wrong with it."""
+    environment = load(env)
+    sys.stdout.write(f"{env}: ok, {len(environment.hosts)} hosts, {environment.url}\n")
+
+
+@config.command("show")
+def config_show(env: Env = "lab", as_json: Json = False) -> None:
+    """The environment with every default filled in."""
+    from deploy.configfile import dump
+
+    environment = load(env)
+    if as_json:
+        print_json(environment.model_dump(mode="json"))
+    else:
+        sys.stdout.write(dump(environment))
+
+
+@config.command("schema")
+def config_schema() -> None:
+    """The JSON Schema of the YAML, for editors."""
+    from deploy.configfile import schema
+
+    sys.stdout.write(schema())
+
+
+@images.command("base")
+def images_base(env: Env = "lab") -> None:
+    """Pull the base images, or make them from Debian's archive and PyPI where no registry answers."""
+    from deploy.bases import ensure_bases
+    from deploy.engine import local_docker
+
+    with console() as shown:
+        for base, reference in ensure_bases(load(env).images, local_docker(), shown.announce).items():
+            sys.stdout.write(f"{base}  {reference}\n")
+
+
+@images.command("build")
+def images_build(env: Env = "lab") -> None:
+    """Build the application's images."""
+    from deploy.images import build
+
+    with console() as shown:
+        for image, reference in build(load(env), shown.announce).by_name().items():
+            sys.stdout.write(f"{image}  {reference}\n")
+
+
+@images.command("ship")
+def images_ship(env: Env = "lab") -> None:
+    """Send to every host the layers that it lacks, ahead of a deploy."""
+    from deploy import journey
+
+    with console() as shown:
+        for host, sent in journey.ship(load_hosts(env), shown).items():
+            sys.stdout.write(f"{host}  {sent:,} bytes\n")
+
+
+@secrets.command("init")
+def secrets_init(env: Env = "lab") -> None:
+    """Create what can be generated, and say what to fill in by hand."""
+    from deploy.secrets import init
+
+    for line in init(load(env)):
+        sys.stdout.write(f"{line}\n")
+
+
+@secrets.command("set")
+def secrets_set(name: str, env: Env = "lab") -> None:
+    """Set a secret; its value is asked for, or read from a pipe."""
+    from deploy.secrets import set_secret
+
+    value = typer.prompt(name, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read().strip()
+    set_secret(load(env), name, value)
+
+
+@secrets.command("check")
+def secrets_check(env: Env = "lab") -> None:
+    """Say what is missing, weak or readable by others. Exit code 3 when something is."""
+    from deploy.secrets import check
+
+    findings = check(load(env))
+    for finding in findings:
+        sys.stdout.write(f"{finding}\n")
+    raise typer.Exit(DIFFERENT if findings else 0)
+
+
+Lab = Annotated[str, typer.Argument(help="The lab's name.")]
+
+
+@lab.command("up")
+def lab_up(
+    name: Lab = "lab",
+    hosts: Annotated[
+        int | None, typer.Option(min=1, help="How many hosts; default: as many as there are, else 1.")
+    ] = None,
+    offset: Annotated[int | None, typer.Option(help="Added to every port, for a second lab beside the first.")] = None,
+) -> None:
+    """Boot throwaway hosts."""
+    from deploy import lab as labs
+    from deploy import show
+
+    with console() as shown:
+        found = labs.up(name, hosts, offset=offset, announce=shown.announce)
+    show.lab(found.hosts)
+
+
+@lab.command("down")
+def lab_down(
+    name: Lab = "lab", purge: Annotated[bool, typer.Option("--purge", help="Key and state too.")] = False
+) -> None:
+    """Take the hosts away, with all that is on them."""
+    from deploy import lab as labs
+
+    labs.down(name, purge=purge)
+
+
+@lab.command("status")
+def lab_status(name: Lab = "lab", as_json: Json = False) -> None:
+    """The hosts, their ports and states."""
+    from deploy import lab as labs
+    from deploy import show
+
+    found = labs.status(name)
+    if as_json:
+        print_json([host.model_dump(mode="json") for host in found])
+    else:
+        show.lab(found)
+
+
+@lab.command("ssh")
+def lab_ssh(
+    host: Annotated[str, typer.Argument(help="lab-1, lab-2, …")] = "lab-1",
+    name: Annotated[str, typer.Option("--lab")] = "lab",
+) -> None:
+    """Log in on a host, as root."""
+    from deploy import lab as labs
+
+    raise typer.Exit(labs.ssh(name, host))
