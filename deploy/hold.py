@@ -45,14 +45,14 @@ def refuse_if_too_long(upgrade: Upgrade) -> None:
 
 def hold(upgrade: Upgrade) -> str:
     """Change the database while requests wait; the target colour serves at the end."""
-    if _outcome(upgrade) is None and not _runs(upgrade):
+    began = time.monotonic()
+    outcome = _await_outcome(upgrade) if _runs(upgrade) else _outcome(upgrade)
+    if outcome is None or (upgrade.resumed and outcome != "done"):  # an earlier one went back; this is another try
         refuse_if_too_long(upgrade)
         _prepare(upgrade)
-        _send_users_to_wait(upgrade)
-        directory = str(_directory(upgrade))
-        upgrade.host.run(["sh", "-c", 'setsid nohup sh "$1/hold.sh" > "$1/log" 2>&1 < /dev/null &', "sh", directory])
-    began = time.monotonic()
-    outcome = _await_outcome(upgrade)
+        began = time.monotonic()
+        _begin(upgrade)
+        outcome = _await_outcome(upgrade)
     if outcome != "done":
         raise UpgradeError(
             f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
@@ -122,6 +122,7 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
     values = {
         "limit": f"{limit.total_seconds():.0f}",
+        "patience": f"{10 * limits.switch_timeout.total_seconds() + 20:.0f}",
         "drained": " ".join(c.id for c in olds),
         "old": " ".join(c.id for c in olds),
         "new": " ".join(c.id for c in news),
@@ -141,18 +142,22 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     host.write(directory / "hold.sh", _SCRIPT.read_text())
 
 
-def _send_users_to_wait(upgrade: Upgrade) -> None:
-    """Stop the old worker, which may take its time, and send new requests to the target."""
+def _begin(upgrade: Upgrade) -> None:
+    """Stop the old worker, which may take its time; start the script, send new requests to the target, let it go."""
     host, live = upgrade.host, upgrade.intent.live
     assert live is not None, "nobody is held when nobody served"
     stack = upgrade.look_again()
     if workers := [c.id for c in stack.active("worker", live)]:
         host.docker.container.stop(workers)
+    directory = _directory(upgrade)
+    detached = 'setsid nohup sh "$1/hold.sh" > "$1/log" 2>&1 < /dev/null &'
+    host.run(["sh", "-c", detached, "sh", str(directory)])
     target, maintenance = upgrade.target, upgrade.intent.maintenance
     waiting = [] if maintenance else [f"http://{alias}:{PORTS['api']}" for alias in _aliases(upgrade)]
     servers = {target: {**stack.servers((target,))[target], "api": waiting}}
     proxy.route(host, stack, live=target, preview=None, servers=servers, maintenance=maintenance)
     proxy.confirm_route(host, target, waiting, upgrade.environment.upgrade.switch_timeout.total_seconds())
+    host.write(directory / "go", "")
 
 
 def _await_outcome(upgrade: Upgrade) -> str:

@@ -9,7 +9,6 @@ exec 9> lock
 flock -n 9 || exit 0
 test -e outcome && exit 0
 
-end=$(($(date +%s) + limit))
 left() { echo $((end - $(date +%s) > 1 ? end - $(date +%s) : 1)); }
 say() { echo "$(date -u +%FT%T.%3NZ) $*"; }
 finish() { # outcome, routes
@@ -22,6 +21,7 @@ finish() { # outcome, routes
 back() {
     say "going back: $1"
     until docker version > /dev/null 2>&1; do sleep 0.2; done
+    docker stop $old > /dev/null   # one that still has something in flight ends that first
     docker kill $new > /dev/null 2>&1
     for pair in $pairs; do
         docker network disconnect --force "$network" "${pair#*=}"
@@ -37,6 +37,13 @@ go() {
     return "$status"
 }
 
+# Users are sent to wait by whoever started this; should that one be gone now, they are sent back.
+for _ in $(seq "$patience"); do
+    test -e go && break
+    sleep 0.1
+done
+test -e go || back "whoever began it is gone"
+end=$(($(date +%s) + limit))
 say "draining"
 timeout "$(left)" docker stop $drained > /dev/null || back "the old release could not be stopped in time"
 say "bringing the copy up to date"

@@ -29,6 +29,10 @@ RELEASES = ["resume", "abort", "deploy"]
 """The ways to go on."""
 
 
+HOLD_LOG = {"planned": ("plan", "network"), "hold": ("log", "changing")}
+"""Moments within the hold, by what its files on the host say then."""
+
+
 def kill(site: Site, deploy: Running) -> None:  # noqa: ARG001
     """`kill -9` of ppmctl."""
     deploy.process.kill()
@@ -71,7 +75,7 @@ SOME = [
     Case(cut, "worker", "abort"),
     Case(restart_docker, "start", "deploy"),
 ]
-HELD = [Case(kill, "start", "abort"), Case(kill, "hold", "resume")]
+HELD = [Case(kill, "planned", "abort"), Case(kill, "hold", "resume")]
 REBOOTS = [Case(reboot, "switch", "resume")]
 
 
@@ -89,7 +93,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         "held": [
             Case(fault, at, then)
             for fault in (kill, cut)
-            for at in ("rehearse", "start", "hold", "ready")
+            for at in ("rehearse", "start", "planned", "hold", "ready")
             for then in RELEASES
         ]
         if full
@@ -117,9 +121,10 @@ def token(site: Site) -> str:
 
 def strike(site: Site, case: Case, deploy: Running) -> None:
     """Let the fault happen when it is due, and wait for ppmctl's end."""
-    if case.behind == "hold":
-        log = "cat /srv/ppm/matrix/holds/*/log 2>/dev/null || true"
-        assert eventually(lambda: "changing" in site.root(log) or deploy.process.poll() is not None, 60), deploy.said
+    if case.behind in HOLD_LOG:
+        log, words = HOLD_LOG[case.behind]
+        log = f"cat /srv/ppm/matrix/holds/*/{log} 2>/dev/null || true"
+        assert eventually(lambda: words in site.root(log) or deploy.process.poll() is not None, 60), deploy.said
     elif case.behind[0].isdigit():
         deploy.await_words("✓ ship")
         until = time.monotonic() + float(case.behind)
