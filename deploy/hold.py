@@ -123,7 +123,6 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     values = {
         "limit": f"{limit.total_seconds():.0f}",
         "patience": f"{10 * limits.switch_timeout.total_seconds() + 20:.0f}",
-        "drained": " ".join(c.id for c in olds),
         "old": " ".join(c.id for c in olds),
         "new": " ".join(c.id for c in news),
         "pairs": " ".join(f"{alias}={olds[n % len(olds)].id}" for n, alias in enumerate(_aliases(upgrade))),

@@ -45,7 +45,7 @@ done
 test -e go || back "whoever began it is gone"
 end=$(($(date +%s) + limit))
 say "draining"
-timeout "$(left)" docker stop $drained > /dev/null || back "the old release could not be stopped in time"
+timeout "$(left)" docker stop $old > /dev/null || back "the old release could not be stopped in time"
 say "bringing the copy up to date"
 go "$copy" || back "the database could not be copied"
 say "changing the database"
