@@ -135,8 +135,8 @@ def record(upgrade: Upgrade) -> str:
     said = [f"release {release.id}"]
     if removed:
         said.append(f"older ones removed: {removed}")
-        if problem := assets.prune(host):
-            said.append(f"assets of old pages: {problem}")
+    if problem := assets.prune(host):
+        said.append(f"assets of old pages: {problem}")
     return "; ".join(said)
 
 
