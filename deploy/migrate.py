@@ -19,6 +19,7 @@ from deploy.errors import UpgradeError
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
+    from deploy.release import Record
     from deploy.transaction import Upgrade
 
 BESIDE_SECONDS = 2.0
@@ -122,6 +123,10 @@ def database(upgrade: Upgrade) -> PurePosixPath:
 def find_pending(upgrade: Upgrade) -> str:
     """Ask the new image what the database lacks. Raises UpgradeError when it cannot run on it at all."""
     host, service = upgrade.host, f"api-{upgrade.target}"
+    if (same := _record_of_the_same_image(upgrade)) is not None:
+        before = same.schema_after or ""
+        upgrade.note(schema_before=before, schema_after=before, revisions=" ".join(same.revisions))
+        return "none: the image is the one that serves"
     found = Migrations.model_validate(
         container.ask(host, upgrade.compose, service, ("ppm", "migrations"), timeout=_ASK_SECONDS)
     )
@@ -140,6 +145,15 @@ def find_pending(upgrade: Upgrade) -> str:
     settle(upgrade, change.model_copy(update={"way": upgrade.fact("way") or change.way}))
     names = ", ".join(f"{r.revision} ({r.compatibility}: {r.summary})" for r in found.pending)
     return f"{change.said}: {names}"
+
+
+def _record_of_the_same_image(upgrade: Upgrade) -> Record | None:
+    """Return the record of what serves, if that has the same image: then it lacks nothing, and need not be asked."""
+    stack, image = upgrade.stack, upgrade.release.images.api
+    record = stack.record
+    if record is None or upgrade.resumed or stack.live is None or stack.release(stack.live) != record.id:
+        return None
+    return record if record.release.images.api == image and record.revisions else None
 
 
 def settle(upgrade: Upgrade, change: Change) -> None:

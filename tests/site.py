@@ -103,7 +103,7 @@ class Site:
             "ssh": {key: str(ROOT / path) for key, path in there["ssh"].items()},
             "app": {"rate_limit_per_minute": 1_000_000},
             "secrets": {"directory": str(self.folder / "secrets")},
-            "upgrade": {"ready_timeout": "60s", "bake": "1s"},
+            "upgrade": {"ready_timeout": "60s", "bake": "0s"},
         }
         for section, values in changes.items():
             if isinstance(values, Mapping):

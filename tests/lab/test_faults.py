@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.ledger import load, lost
+from tests.load import losing_nothing
 from tests.site import ALWAYS, Done, Site
 
 
@@ -100,7 +101,8 @@ def test_a_container_that_runs_out_of_memory_is_diagnosed_and_the_old_release_se
     code.write_text(f'{code.read_text()}\n_hog = b"x" * (1 << 30)\n')
     live.configure(upgrade={"ready_timeout": "6s"})
 
-    done = live.ppmctl("deploy", status=1, checkout=checkout)
+    with losing_nothing(live):
+        done = live.ppmctl("deploy", status=1, checkout=checkout)
 
     says(done, "not ready after 6 s", "killed for its memory limit", f"Release {release} serves")
 
@@ -117,7 +119,8 @@ def test_a_container_that_ends_at_once_shows_its_exit_code_and_last_words(live: 
     code.write_text(f'{code.read_text()}\nraise SystemExit("the flux capacitor is empty")\n')
     live.configure(upgrade={"ready_timeout": "5s"})
 
-    done = live.ppmctl("deploy", status=1, checkout=checkout)
+    with losing_nothing(live):
+        done = live.ppmctl("deploy", status=1, checkout=checkout)
 
     says(done, "not ready after 5 s", "the flux capacitor is empty", f"Release {release} serves")
 
@@ -129,7 +132,8 @@ def test_a_migration_that_fails_stops_the_deploy_and_the_old_release_serves(live
         'def upgrade() -> None:\n    raise RuntimeError("no such column: moon")\n'
     )
 
-    done = live.ppmctl("deploy", status=1, checkout=checkout)
+    with losing_nothing(live):
+        done = live.ppmctl("deploy", status=1, checkout=checkout)
 
     says(done, "no such column: moon", f"Release {release} serves")
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 import pytest
 
-from bench.ledger import Report, load, lost
 from deploy.lab import Lab
+from tests.load import losing_nothing
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -67,20 +65,6 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def head(checkout: Path) -> str:
     """The newest revision of the application."""
     return sorted(path.name for path in (checkout / "app/migrations/versions").glob("0*.py"))[-1][:4]
-
-
-@contextmanager
-def losing_nothing(site: Site, rate: float = 40) -> Iterator[Report]:
-    """Load the site for as long as the block lasts; not one request may fail, no acknowledged write be gone."""
-    site.counter = getattr(site, "counter", 0) + 1  # type: ignore[attr-defined]
-    token = site.token(f"ledger-{site.counter}")  # type: ignore[attr-defined]
-    report = Report()
-    with load(site.url, token, rate=rate, connections=6) as running:
-        yield report
-        report.__dict__.update(running.stop().__dict__)
-    assert report.failures == []
-    assert report.requests > 50
-    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
 
 
 def revision(site: Site) -> str:
@@ -190,6 +174,24 @@ def test_a_migration_that_says_expand_and_breaks_the_old_release_is_caught_on_a_
     assert revision(site) == head
 
 
+def test_a_disk_that_is_too_full_for_a_snapshot_stops_the_upgrade_before_anything_changes(
+    site: Site, checkout: Path, head: str
+) -> None:
+    before = site.serving()
+    revise(checkout, "9999", ADD, before=head)
+    place = "$(docker volume inspect -f '{{.Mountpoint}}' ppm-migrating_ppm_data)/snapshots"
+    site.root(f"mkdir -p {place}; mount -t tmpfs -o size=64m,uid=10001,gid=10001 tmpfs {place}")
+    try:
+        with losing_nothing(site):
+            failed = site.ppmctl("deploy", status=1, checkout=checkout)
+    finally:
+        site.root(f"umount {place}")
+
+    assert "the disk is too full for a copy" in failed.stderr
+    assert f"Release {before} serves" in failed.stderr
+    assert revision(site) == head
+
+
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
@@ -242,7 +244,7 @@ def test_a_hold_that_would_last_too_long_is_refused_and_a_maintenance_page_accep
     assert revision(site) == head
 
 
-def test_a_revision_that_the_release_does_not_know_is_refused(site: Site) -> None:
+def test_a_revision_that_the_release_does_not_know_is_refused(site: Site, checkout: Path) -> None:
     before = site.serving()
     change = "UPDATE alembic_version SET version_num = '{}'; UPDATE schema_floor SET revision = '{}'"
     script = "import apsw; apsw.Connection('/data/ppm.db').execute(\"{}\")"
@@ -252,12 +254,12 @@ def test_a_revision_that_the_release_does_not_know_is_refused(site: Site) -> Non
     image = "$(docker images -q ppm/steward | head -1)"
     run = f"docker run --rm {volume} {image} -c '{{}}'"
     site.root(run.format(script.format(change.format("7777", "7777").replace("'", "'\\''"))))
-    site.configure(app={"scan_interval_minutes": 77})
+    code = checkout / "app" / "api" / "__init__.py"
+    code.write_text(f"{code.read_text()}\n# another image\n")
 
-    refused = site.ppmctl("deploy", status=1)
+    refused = site.ppmctl("deploy", status=1, checkout=checkout)
 
     site.root(run.format(script.format(change.format(now, "0001").replace("'", "'\\''"))))
-    site.configure()
     assert "does not know the schema" in refused.stderr
     assert "7777" in refused.stderr
     assert site.serving() == before

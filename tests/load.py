@@ -1,0 +1,23 @@
+"""Users while something happens to a site: none of their requests may fail, none of their rows be gone."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.ledger import load, lost
+from tests.site import Site
+
+
+@contextmanager
+def losing_nothing(site: Site, rate: float = 40) -> Iterator[None]:
+    """Load the site for as long as the block lasts; fail when a request did, or an acknowledged write is gone."""
+    token = site.token(f"ledger-{uuid.uuid4().hex}")
+    with load(site.url, token, rate=rate, connections=6) as running:
+        yield
+        report = running.stop()
+    assert report.failures == []
+    assert report.requests > 50
+    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
