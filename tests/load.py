@@ -12,12 +12,17 @@ from tests.site import Site
 
 
 @contextmanager
-def losing_nothing(site: Site, rate: float = 40) -> Iterator[None]:
-    """Load the site for as long as the block lasts; fail when a request did, or an acknowledged write is gone."""
+def losing_nothing(site: Site, rate: float = 40, *, resets: int = 0) -> Iterator[None]:
+    """Load the site for as long as the block lasts; fail when a request did, or an acknowledged write is gone.
+
+    Of connections that never reached the application, so many may be reset.
+    """
     token = site.token(f"ledger-{uuid.uuid4().hex}")
     with load(site.url, token, rate=rate, connections=6) as running:
         yield
         report = running.stop()
-    assert report.failures == []
+    failed = [failure for failure in report.failures if "reset by peer" not in failure]
+    assert failed == []
+    assert report.failed <= resets, report.failures
     assert report.requests > 50
     assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
