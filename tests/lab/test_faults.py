@@ -107,10 +107,12 @@ def test_a_container_that_runs_out_of_memory_is_diagnosed_and_the_old_release_se
     says(done, "not ready after 6 s", "killed for its memory limit", f"Release {release} serves")
 
 
-def test_a_migration_that_runs_out_of_memory_names_the_limit(live: Site) -> None:
+def test_a_migration_that_runs_out_of_memory_names_the_limit(live: Site, checkout: Path) -> None:
+    code = checkout / "app" / "schema.py"
+    code.write_text(f"{code.read_text()}\n# another image, which is asked\n")
     live.configure(services={"api": {"replicas": 1, "memory": "16MiB", "cpus": 1}})
 
-    says(live.ppmctl("deploy", status=1), "memory limit", "Raise services.api.memory")
+    says(live.ppmctl("deploy", status=1, checkout=checkout), "memory limit", "Raise services.api.memory")
 
 
 def test_a_container_that_ends_at_once_shows_its_exit_code_and_last_words(live: Site, checkout: Path) -> None:
@@ -192,7 +194,7 @@ def test_ctrl_c_in_any_step_ends_with_one_release_that_serves_and_loses_nothing(
     before, token = live.serving(), live.token("interrupter")
     final = ALWAYS.index("bake")
     with load(live.url, token, rate=40, connections=4) as running:
-        for number, step in enumerate(("build", "place", "schema", "start", "ready", "worker", "switch", "drain")):
+        for number, step in enumerate(("build", "place", "start", "worker", "switch", "drain")):
             live.configure(app={"scan_interval_minutes": 100 + number})
             with live.start("deploy") as running_deploy:
                 if step == "build":

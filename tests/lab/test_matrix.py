@@ -70,7 +70,6 @@ class Case:
 
 
 SOME = [
-    Case(kill, "start", "resume"),
     Case(kill, "switch", "abort"),
     Case(kill, "drain", "resume"),
     Case(cut, "worker", "abort"),
