@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -243,22 +244,30 @@ def test_a_hold_that_would_last_too_long_is_refused_and_a_maintenance_page_accep
     assert revision(site) == head
 
 
+def set_revision(site: Site, revision: str, *, floor: str) -> None:
+    """Make the database say that it is at a revision."""
+    script = f"""
+import apsw
+connection = apsw.Connection("/data/ppm.db")
+connection.execute("UPDATE alembic_version SET version_num = ?", ({revision!r},))
+connection.execute("UPDATE schema_floor SET revision = ?", ({floor!r},))
+"""  # noqa: S608
+    text = base64.b64encode(script.encode()).decode()
+    volume = "-v ppm-migrating_ppm_data:/data --entrypoint python"
+    site.root(f"echo {text} | base64 -d | docker run -i --rm {volume} $(docker images -q ppm/steward | head -1) -")
+
+
 def test_a_revision_that_the_release_does_not_know_is_refused(site: Site, checkout: Path) -> None:
     before = site.serving()
-    change = "UPDATE alembic_version SET version_num = '{}'; UPDATE schema_floor SET revision = '{}'"
-    script = "import apsw; apsw.Connection('/data/ppm.db').execute(\"{}\")"
     known = site.root("docker exec $(docker ps -qf label=ppm.role=api | head -1) ppm migrations")
     now = json.loads(known)["current"]
-    volume = "-v ppm-migrating_ppm_data:/data --entrypoint python"
-    image = "$(docker images -q ppm/steward | head -1)"
-    run = f"docker run --rm {volume} {image} -c '{{}}'"
-    site.root(run.format(script.format(change.format("7777", "7777").replace("'", "'\\''"))))
+    set_revision(site, "7777", floor="7777")
     code = checkout / "app" / "api" / "__init__.py"
     code.write_text(f"{code.read_text()}\n# another image\n")
 
     refused = site.ppmctl("deploy", status=1, checkout=checkout)
 
-    site.root(run.format(script.format(change.format(now, "0001").replace("'", "'\\''"))))
+    set_revision(site, now, floor="0001")
     assert "does not know the schema" in refused.stderr
     assert "7777" in refused.stderr
     assert site.serving() == before

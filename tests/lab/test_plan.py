@@ -108,7 +108,7 @@ def test_a_migration_is_shown_with_what_it_means_for_the_old_release(live: Site,
 def test_edited_routes_are_shown_and_written_anew(live: Site) -> None:
     path = f"{live.directory}/traefik/dynamic/routes.yaml"
     good = live.root(f"cat {path}")
-    live.root(f"sed -i 's/attempts: 40/attempts: 2/' {path}")
+    live.root(f"sed -i 's/attempts: [0-9]*/attempts: 2/' {path}")
 
     said = planned(live)
 
