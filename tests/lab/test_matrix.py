@@ -73,7 +73,6 @@ SOME = [
     Case(kill, "switch", "abort"),
     Case(kill, "drain", "resume"),
     Case(cut, "worker", "abort"),
-    Case(restart_docker, "start", "deploy"),
 ]
 HELD = [Case(kill, "planned", "abort"), Case(kill, "hold", "resume")]
 REBOOTS = [Case(reboot, "switch", "resume")]
