@@ -14,7 +14,7 @@ from deploy import journal, secrets
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.metrics import Tally
 from deploy.redact import redact
-from deploy.release import Color, Record, Release, StepTime
+from deploy.release import Color, Release, StepTime
 from deploy.stack import Stack, look
 
 if TYPE_CHECKING:
@@ -59,8 +59,6 @@ class Upgrade:
     who: str
     watcher: Watcher
     secrets: dict[str, secrets.Secret] = field(default_factory=dict)
-    restored: Record | None = None
-    """Of a rollback: the record of the release that is to serve again."""
     drift: tuple[Drift, ...] = ()
     """What somebody has changed on the host by hand."""
     change: Change | None = None

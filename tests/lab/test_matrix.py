@@ -26,7 +26,7 @@ from tests.load import losing_nothing
 from tests.site import ALWAYS, Running, Site
 from tests.waiting import eventually
 
-RELEASES = ["resume", "abort", "deploy"]
+WAYS = ["resume", "abort", "deploy"]
 """The ways to go on."""
 
 
@@ -80,9 +80,9 @@ REBOOTS = [Case(reboot, "switch", "resume")]
 
 def _all() -> list[Case]:
     faults = (kill, cut, restart_docker)
-    cases = [Case(fault, step, then) for fault in faults for step in ALWAYS[:-1] for then in RELEASES]
+    cases = [Case(fault, step, then) for fault in faults for step in ALWAYS[:-1] for then in WAYS]
     dice = random.Random(4)  # noqa: S311
-    return cases + [Case(kill, f"{dice.uniform(0, 9):.2f}", dice.choice(RELEASES)) for _ in range(20)]
+    return cases + [Case(kill, f"{dice.uniform(0, 9):.2f}", dice.choice(WAYS)) for _ in range(20)]
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -93,7 +93,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             Case(fault, at, then)
             for fault in (kill, cut)
             for at in ("rehearse", "start", "planned", "hold", "ready")
-            for then in RELEASES
+            for then in WAYS
         ]
         if full
         else HELD,
