@@ -15,7 +15,7 @@ from deploy import inspection, render
 from deploy.errors import PlanStale, UsageError
 from deploy.host import Host
 from deploy.plan import Basis, EnvironmentPlan, stale
-from deploy.redact import redact
+from deploy.redact import redacted_json
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -28,7 +28,7 @@ def write(plan: EnvironmentPlan, file: Path) -> None:
     try:
         descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
         with os.fdopen(descriptor, "w") as out:
-            out.write(redact(plan.model_dump_json(indent=2)))
+            out.write(redacted_json(plan.model_dump(mode="json"), indent=2))
         Path(scratch).replace(file)
     except OSError as error:
         raise UsageError(

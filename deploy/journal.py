@@ -66,9 +66,9 @@ class Entry(Model):
     facts: dict[str, str] | None = None
     """What the step found out, for whoever goes on with the operation."""
 
-    def line(self) -> str:
-        """Return the entry as the journal holds it."""
-        return self.model_dump_json(exclude_defaults=True)
+    def document(self) -> dict[str, Any]:
+        """Return the entry as a line of the journal holds it, as JSON."""
+        return self.model_dump(mode="json", exclude_defaults=True)
 
 
 class Unfinished(Model):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 _MASK = "•••"
 _values: set[str] = set()
@@ -20,3 +21,20 @@ def redact(text: str) -> str:
     for value in sorted(_values, key=len, reverse=True):
         text = text.replace(value, _MASK)
     return text
+
+
+def redacted_json(document: Any, *, indent: int | None = None) -> str:
+    """Return a document as JSON with every known value masked.
+
+    What is masked is the document, not its text: there a value could begin within an escape (``\\u0130``), and what
+    is left would not be JSON.
+    """
+    return json.dumps(_masked(document), indent=indent)
+
+
+def _masked(document: Any) -> Any:
+    if isinstance(document, dict):
+        return {redact(key): _masked(value) for key, value in document.items()}
+    if isinstance(document, list | tuple):
+        return [_masked(value) for value in document]
+    return redact(document) if isinstance(document, str) else document

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from deploy import journal, secrets
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.metrics import Tally
-from deploy.redact import redact
+from deploy.redact import redacted_json
 from deploy.release import Color, Release, StepTime
 from deploy.stack import Stack, look
 
@@ -264,5 +264,5 @@ def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -
 
 def write(upgrade: Upgrade, what: str, outcome: Outcome, **more: object) -> None:
     """Write a line of the journal."""
-    line = journal.entry(upgrade.intent, upgrade.who, what, outcome, **more).line()
-    upgrade.host.append(upgrade.environment.directory / journal.FILE, redact(line))
+    entry = journal.entry(upgrade.intent, upgrade.who, what, outcome, **more)
+    upgrade.host.append(upgrade.environment.directory / journal.FILE, redacted_json(entry.document()))

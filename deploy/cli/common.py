@@ -59,9 +59,9 @@ def console(*, quiet: bool = False) -> Console:
 
 def print_json(document: Any) -> None:
     """Print one document on stdout."""
-    from deploy.redact import redact
+    from deploy.redact import redacted_json
 
-    sys.stdout.write(redact(f"{json.dumps(document, indent=2)}\n"))
+    sys.stdout.write(f"{redacted_json(document, indent=2)}\n")
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def intent(**changes: object) -> Intent:
 
 
 def line(about: Intent, what: str, outcome: Outcome, **more: object) -> str:
-    return entry(about, "ann@desk", what, outcome, **more).line()
+    return json.dumps(entry(about, "ann@desk", what, outcome, **more).document())
 
 
 def begun(about: Intent) -> str:
