@@ -1,12 +1,12 @@
-"""An upgrade under load: ppmctl against `docker compose up -d`, on the same host, images and load.
+"""An upgrade under load: ppmctl against what people use otherwise, on the same host, images and load.
 
     python -m bench.upgrade
 
 It boots a throwaway host, deploys to it, and takes it away at the end. The change is one line of the api's code;
-the image is built before the clock starts, for both. ppmctl deploys as it always does. The peer is the same stack
-of one colour, with a Traefik in front and no more routing than that, upgraded as its manual says: a new tag,
-`docker compose up -d`. The third row is a control without any upgrade: as many containers as an upgrade creates,
-idle ones, started one after another. What that costs, no blue/green deployment can save on this machine.
+the image is built before the clock starts. ppmctl deploys as it always does. The peers are the same stack of one
+colour with a Traefik in front, upgraded as their manuals say: `docker compose up -d`, and Docker Swarm's rolling
+update with `order: start-first`. The last row is a control without any upgrade: as many containers as an upgrade
+creates, idle ones, started one after another. What that costs, no blue/green deployment can save on this machine.
 """
 
 from __future__ import annotations
@@ -19,24 +19,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
-from bench import POLITE, peer
+from bench import POLITE
+from bench.compose import ComposeStack, compose_stack
 from bench.ledger import Report, load, lost
 from bench.site import address, changed_checkout, ppmctl, site
+from bench.swarm import SwarmStack, swarm_stack
 from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.host import Host
+from deploy.release import Release
 from deploy.stack import look
 
 STEADY_SECONDS = 12.0
 AFTER_SECONDS = 6.0
 FIGURES = ("requests", "failed", "lost", "p99_steady", "p99", "longest", "seconds")
+Figures = dict[str, Any]
+Peer = ComposeStack | SwarmStack
 CREATED = 5
 """Containers that an upgrade creates: two of the api, frontend, worker, and the one that looks for migrations."""
 
 
-def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[dict[str, Any], Report, Any]:
+def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[Figures, Report, Any]:
     """Load the application, upgrade it, and return (figures, report, what the upgrade returned)."""
     with load(url, token) as running:
         time.sleep(STEADY_SECONDS)
@@ -59,7 +65,7 @@ def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[dict[str,
     return figures, report, said
 
 
-def run_ppmctl(environment: Environment) -> tuple[dict[str, Any], Report, dict[str, Any]]:
+def run_ppmctl(environment: Environment) -> tuple[Figures, Report, dict[str, Any]]:
     """Upgrade the environment with ppmctl, under load."""
     create = ("ppm", "token", "create", f"bench-{time.time_ns()}")
     token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
@@ -72,17 +78,16 @@ def run_ppmctl(environment: Environment) -> tuple[dict[str, Any], Report, dict[s
         )
 
 
-def run_peer(environment: Environment) -> tuple[dict[str, Any], Report]:
-    """Upgrade the same stack with `docker compose up -d`, under load."""
+def run_peer(environment: Environment, peer: Callable[[Host, Release, str], AbstractContextManager[Peer]]) -> Figures:
+    """Upgrade the same stack with a peer, under load."""
     with Host.connect(environment, environment.hosts[0]) as host:
         record = look(host).record
         assert record is not None, "deploy first"
-        with peer.compose_stack(host, record.release, f"http://{address()}:443") as stack:
-            figures, report, _ = measure(stack.url, stack.token(), stack.upgrade)
-            return figures, report
+        with peer(host, record.release, f"http://{address()}:443") as stack:
+            return measure(stack.url, stack.token(), stack.upgrade)[0]
 
 
-def run_control(environment: Environment) -> dict[str, Any]:
+def run_control(environment: Environment) -> Figures:
     """Start idle containers on the host, under load."""
     create = ("ppm", "token", "create", f"control-{time.time_ns()}")
     token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
@@ -103,13 +108,13 @@ def run_control(environment: Environment) -> dict[str, Any]:
             subprocess.run([*docker, "rm", "--force", *names], check=False, capture_output=True)
 
 
-def medians(runs: list[dict[str, Any]]) -> dict[str, Any]:
+def medians(runs: list[Figures]) -> Figures:
     """Return the median of each figure; of what must never happen, the worst."""
     worst = {"failed", "lost", "longest"}
     return {key: (max if key in worst else statistics.median)(run[key] for run in runs) for key in FIGURES}
 
 
-def row(name: str, runs: list[dict[str, Any]]) -> str:
+def row(name: str, runs: list[Figures]) -> str:
     """Return a row of the table."""
     found = medians(runs)
     return (
@@ -124,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="how many of each; figures are medians (default 3)")
     options = parser.parse_args()
-    ours, theirs, control, deploys, reports = [], [], [], [], []
+    ours, composed, swarmed, control, deploys, reports = [], [], [], [], [], []
     with site() as environment:
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
@@ -132,12 +137,14 @@ def main() -> None:
             ours.append(figures)
             deploys.append(deploy)
             reports.append(report)
-            theirs.append(run_peer(environment)[0])
+            composed.append(run_peer(environment, compose_stack))
+            swarmed.append(run_peer(environment, swarm_stack))
             control.append(run_control(environment))
     print("| | requests | failed | lost writes | p99 before, ms | p99 during, ms | ratio | longest, ms | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     print(row("`ppmctl deploy`", ours))
-    print(row("`docker compose up -d`", theirs))
+    print(row("`docker compose up -d`", composed))
+    print(row("Docker Swarm, `start-first`", swarmed))
     print(row(f"control: {CREATED} idle containers", control))
     print(f"\nBytes sent: {max(deploy['bytes_sent'] for deploy in deploys):,}. Steps, median seconds:")
     times: dict[str, list[float]] = {step["name"]: [] for step in deploys[0]["steps"]}

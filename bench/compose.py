@@ -1,4 +1,4 @@
-"""The peer of the upgrade benchmark: the same stack, in one colour, as `docker compose up -d` runs it.
+"""A peer of the upgrade benchmark: the same stack, in one colour, as `docker compose up -d` runs it.
 
 It has the limits, images and health checks of ours, in a project and on a volume of its own. Its Traefik
 listens on the host's port 443, without TLS: our own stack does not use it.
@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 
 from bench import POLITE
 from deploy import render
+from deploy.config import Environment
 from deploy.host import Host
 from deploy.release import Release
 
@@ -55,19 +56,11 @@ class ComposeStack:
 
     def write(self, release: Release) -> None:
         """Write the Compose file for a release, as a user of plain Compose would have it."""
-        stack: dict[str, Any] = YAML(typ="safe").load(render.compose(self.host.environment, release))
-        services = {}
-        for name, service in stack["services"].items():
-            if name == "reverse-proxy" or name.endswith("-blue"):
-                service.pop("profiles", None)
-                service["labels"] = {}
-                services[name] = service
-        services["reverse-proxy"]["ports"] = ["443:8000"]
-        services["reverse-proxy"]["volumes"][0]["source"] = str(self.directory)
-        services["api-blue"]["environment"]["MIGRATE_AT_START"] = "true"
-        stack |= {"name": PROJECT, "services": services}
+        stack = one_color(self.host.environment, release)
+        stack["services"]["reverse-proxy"]["ports"] = ["443:8000"]
+        stack["services"]["reverse-proxy"]["volumes"][0]["source"] = str(self.directory)
         with self.file.open("w") as out:
-            YAML().dump(stack, out)
+            YAML().dump(stack | {"name": PROJECT}, out)
 
     def token(self) -> str:
         """Return an API token."""
@@ -95,14 +88,28 @@ def compose_stack(host: Host, release: Release, url: str) -> Iterator[ComposeSta
         stack.write(release)
         try:
             stack.compose("up", "-d", "--wait")
-            _await_answer(f"{stack.url}/api/system")
+            await_answer(f"{stack.url}/api/system")
             yield stack
         finally:
             stack.compose("down", "--volumes", "--timeout", "5")
             host.run(["rm", "-rf", str(directory)])
 
 
-def _await_answer(url: str) -> None:
+def one_color(environment: Environment, release: Release) -> dict[str, Any]:
+    """Return our stack as Compose, without what blue/green needs: the services of one colour, and the proxy."""
+    stack: dict[str, Any] = YAML(typ="safe").load(render.compose(environment, release))
+    services = {}
+    for name, service in stack["services"].items():
+        if name == "reverse-proxy" or name.endswith("-blue"):
+            service.pop("profiles", None)
+            service["labels"] = {}
+            services[name] = service
+    services["api-blue"]["environment"]["MIGRATE_AT_START"] = "true"
+    return stack | {"services": services}
+
+
+def await_answer(url: str) -> None:
+    """Wait until the address answers 200. Raises TimeoutError after a minute."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
