@@ -73,7 +73,9 @@ def run(environment: Environment, checkout: Path, token: str) -> dict[str, Any]:
     missing = asyncio.run(lost(url, token, report.acknowledged))
     for failure in report.failures:
         print(failure, file=sys.stderr)
-    ppmctl(checkout, "rollback", "-e", environment.name)
+    # Not downgraded: this SQLite keeps what a statement would need to be taken back in memory, and to drop a column
+    # is one statement for the whole table.
+    ppmctl(checkout, "rollback", "--restore", "--yes", "-e", environment.name)
     return {
         "requests": report.requests,
         "failed": report.failed,

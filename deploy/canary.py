@@ -88,8 +88,7 @@ def _watch_share(upgrade: Upgrade, share: int) -> str:
     tally = Tally(metrics.read(host))
     while True:
         left = began + limits.canary_step.total_seconds() - time.monotonic()
-        upgrade.go_on()
-        time.sleep(max(0, min(_LOOK, left)))
+        host.rest(max(0, min(_LOOK, left)))
         reading = metrics.read(host)
         tally.add(reading)
         upgrade.tally.add(reading)
@@ -132,8 +131,7 @@ def bake(upgrade: Upgrade) -> str:
         said = _compare_with_before(upgrade, tally)
         if left <= 0:
             return f"{len(answers)} smoke checks, {len(bad)} failed; {said}"
-        upgrade.go_on()
-        time.sleep(min(_ASK, left))
+        upgrade.host.rest(min(_ASK, left))
 
 
 def _compare_with_before(upgrade: Upgrade, tally: Tally) -> str:

@@ -104,7 +104,7 @@ def _prepare(upgrade: Upgrade) -> None:
     while not all(container.waits(host, name) for name in names.values()):
         if time.monotonic() > deadline:
             raise UpgradeError(f"{host.name}: what changes the database did not start within {timeout:g} s")
-        time.sleep(_POLL)
+        host.rest(_POLL)
     stack = upgrade.look_again()
     urgent = [*names.values(), *(c.id for c in stack.active("api", upgrade.target))]
     host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)
@@ -172,7 +172,7 @@ def _await_outcome(upgrade: Upgrade) -> str:
                 seen=upgrade.host.read(_directory(upgrade) / "log"),
                 next=f"ppmctl abort -e {upgrade.environment.name}",
             )
-        time.sleep(_POLL)
+        upgrade.host.rest(_POLL)
     return outcome
 
 

@@ -9,7 +9,9 @@ exec 9> lock
 flock -n 9 || exit 0
 test -e outcome && exit 0
 
-left() { echo $((end - $(date +%s) > 1 ? end - $(date +%s) : 1)); }
+# Not the clock of the day: that may be set meanwhile.
+seconds() { cut -d. -f1 /proc/uptime; }
+left() { echo $((end - $(seconds) > 1 ? end - $(seconds) : 1)); }
 say() { echo "$(date -u +%FT%T.%3NZ) $*"; }
 finish() { # outcome, routes
     cp "$2" "$routes/.new.held" && sync "$routes/.new.held" && mv -f "$routes/.new.held" "$routes/routes.yaml"
@@ -43,7 +45,7 @@ for _ in $(seq "$patience"); do
     sleep 0.1
 done
 test -e go || back "whoever began it is gone"
-end=$(($(date +%s) + limit))
+end=$(($(seconds) + limit))
 say "draining"
 timeout "$(left)" docker stop $old > /dev/null || back "the old release could not be stopped in time"
 say "bringing the copy up to date"
@@ -54,7 +56,7 @@ case $? in
     0) finish done routes.after ;;
     124)
         # It may have been through just then. The copy says what was before, for certain.
-        end=$(($(date +%s) + 600))
+        end=$(($(seconds) + 600))
         go "$restore" || say "the database could not be put back"
         back "the database was not changed within $limit s" ;;
     *) back "the change of the database failed" ;;

@@ -1,21 +1,21 @@
-"""One host over one SSH connection: run, read, write, lock, and its Docker engine.
+"""One host over one SSH connection: run, read, write, and its Docker engine.
 
 OpenSSH is started once for a host, as the master of a control socket, so that ``~/.ssh/config``, agents,
 jump hosts and hardware keys work as the user set them up. The same connection forwards three sockets: the
 host's Docker engine, Traefik's loopback entry point, and the public port. The master runs ``cat`` and lives
 as long as our end of its pipe: if this process dies, by ``kill -9`` too, the connection ends, and with it
-the lock that a remote process holds.
+what runs there for us: the process that holds the lock (`deploy/lock.py`).
 """
 
 from __future__ import annotations
 
 import io
-import json
 import shlex
 import shutil
 import subprocess
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -25,22 +25,13 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from deploy import ssh
-from deploy.errors import CommandFailed, HostError, HostLocked, HostUnreachable
+from deploy.errors import CommandFailed, HostUnreachable
 
 if TYPE_CHECKING:
     import httpx
     from python_on_whales import DockerClient
 
     from deploy.config import Environment, HostAddress
-
-_LOCKED = 75  # EX_TEMPFAIL of sysexits.h
-_TAKE_LOCK = f"""
-exec 9<>"$1" || exit 1
-flock -n 9 || {{ cat "$1"; exit {_LOCKED}; }}
-printf '%s\\n' "$2" > "$1"
-echo held
-exec cat > /dev/null
-"""
 
 
 @dataclass(frozen=True)
@@ -65,6 +56,7 @@ class Host:
         self._options = ssh.options(environment, address)
         self._clients: list[httpx.Client] = []
         self._deadline: float | None = None
+        self._cancelled: threading.Event | None = None
         self._destination = f"{environment.ssh.user}@{address.address}"
 
     @classmethod
@@ -203,58 +195,14 @@ class Host:
         """Append a line to a file and fsync it."""
         self.run(["sh", "-c", 'cat >> "$1" && sync "$1"', "sh", str(path)], input=f"{line}\n".encode())
 
-    @contextmanager
-    def lock(self, owner: Mapping[str, str]) -> Iterator[None]:
-        """Hold the environment's lock on this host; raises HostLocked with the owner of the one who does.
-
-        It is a flock of a process on the host that lives as long as this connection: a stale one cannot exist.
-        """
-        path = str(self.environment.directory / "lock")
-        holder = subprocess.Popen(
-            self._argv(shlex.join(["sh", "-c", _TAKE_LOCK, "sh", path, json.dumps(dict(owner))])),
+    def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
+        """Start a command that goes on while others run; it ends when its input is closed, or the connection is."""
+        return subprocess.Popen(
+            self._argv(shlex.join(argv)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
-        )
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        assert holder.stderr is not None
-        try:
-            said = holder.stdout.readline().decode().strip()
-            if said != "held":
-                raise self._why_no_lock(holder.wait(10), said, holder.stderr.read().decode())
-            yield
-        finally:
-            with suppress(BrokenPipeError):
-                holder.stdin.close()
-            holder.wait(10)
-            holder.stdout.close()
-            holder.stderr.close()
-
-    def is_locked(self) -> bool:
-        """Return whether somebody holds the lock."""
-        script = 'test -e "$1" && ! flock -n "$1" true'
-        path = str(self.environment.directory / "lock")
-        return self.run(["sh", "-c", script, "sh", path], check=False).status == 0
-
-    def _why_no_lock(self, status: int, said: str, errors: str) -> HostError:
-        if status != _LOCKED:
-            return CommandFailed(
-                f"{self.name}: cannot take the lock in {self.environment.directory}",
-                host=self.name,
-                seen=errors.strip() or None,
-                next=f"ppmctl provision -e {self.environment.name}",
-            )
-        try:
-            owner = json.loads(said)
-            who = f"{owner['who']} runs `{owner['command']}` since {owner['since']}"
-        except (ValueError, KeyError):
-            who = "another operation runs"
-        return HostLocked(
-            f"{self.name} is locked: {who}",
-            host=self.name,
-            next="Wait for it to end; the lock goes with its connection and never needs to be removed",
         )
 
     @property
@@ -277,13 +225,26 @@ class Host:
         )
 
     @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it."""
-        self._deadline = time.monotonic() + seconds
+    def within(self, seconds: float, cancelled: threading.Event | None = None) -> Iterator[None]:
+        """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it.
+
+        Once ``cancelled`` is set, nor does a :meth:`rest`.
+        """
+        self._deadline, self._cancelled = time.monotonic() + seconds, cancelled
         try:
             yield
         finally:
-            self._deadline = None
+            self._deadline = self._cancelled = None
+
+    def rest(self, seconds: float) -> None:
+        """Wait, as whoever polls does. Raises KeyboardInterrupt when the operation was cancelled.
+
+        Ctrl-C is heard by the main thread only, and hosts that are upgraded at once have a thread each.
+        """
+        if self._cancelled is None:
+            time.sleep(seconds)
+        elif self._cancelled.wait(seconds):
+            raise KeyboardInterrupt
 
     def _left(self) -> float | None:
         """Return the seconds until the deadline, at least one; None when there is none."""

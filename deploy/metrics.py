@@ -83,7 +83,7 @@ def read(host: Host) -> Reading:
             seen = f"GET /metrics: {type(error).__name__}: {error}"
         if time.monotonic() > deadline:
             raise UpgradeError(f"{host.name}: the proxy's metrics cannot be read", host=host.name, seen=seen)
-        time.sleep(_POLL)
+        host.rest(_POLL)
 
 
 def parse(text: str) -> Reading:

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploy import render
+from deploy import lock, render
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.host import Host
 from deploy.transaction import NEW, OLD, Upgrade
@@ -42,7 +42,7 @@ def locked(environment: Environment, address: HostAddress, command: str) -> Iter
         "command": f"ppmctl {command} -e {environment.name}",
         "process": str(os.getpid()),
     }
-    with Host.connect(environment, address) as host, host.lock(owner):
+    with Host.connect(environment, address) as host, lock.held(host, owner):
         yield host
 
 

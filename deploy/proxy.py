@@ -94,7 +94,7 @@ def confirm_preview(host: Host, color: Color, release: str, replicas: int, timeo
         row = 0 if bad else row + 1
         return bad if bad or row >= wanted else f"{row} of {wanted} answers"
 
-    return _poll(seen, timeout)
+    return _poll(host, seen, timeout)
 
 
 def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *, working: bool) -> str | None:
@@ -115,7 +115,7 @@ def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *,
         living = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
         return f"GET /api/system: the living workers are: {', '.join(living) or 'none'}"
 
-    return _poll(seen, timeout)
+    return _poll(host, seen, timeout)
 
 
 def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
@@ -133,7 +133,7 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
             or answer(host.public, "/", release)
         )
 
-    if last := _poll(seen, timeout):
+    if last := _poll(host, seen, timeout):
         raise UpgradeError(
             f"{host.name}: the proxy did not switch to {color}", step="switch", host=host.name, seen=last
         )
@@ -141,7 +141,7 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
 
 def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: float) -> None:
     """Wait until Traefik sends the api's users to these servers of a colour. Raises UpgradeError."""
-    if last := _poll(lambda: _in_force(host, "api", color, servers), timeout):
+    if last := _poll(host, lambda: _in_force(host, "api", color, servers), timeout):
         raise UpgradeError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
 
 
@@ -150,14 +150,14 @@ def confirm_canary(host: Host, weights: Mapping[str, int], timeout: float) -> No
 
     Raises UpgradeError with what was seen last.
     """
-    if last := _poll(lambda: _not_shared(host, weights), timeout):
+    if last := _poll(host, lambda: _not_shared(host, weights), timeout):
         raise UpgradeError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
 
 
-def _poll(seen: Callable[[], str | None], timeout: float) -> str | None:
+def _poll(host: Host, seen: Callable[[], str | None], timeout: float) -> str | None:
     deadline = time.monotonic() + timeout
     while (last := seen()) and time.monotonic() < deadline:
-        time.sleep(_POLL)
+        host.rest(_POLL)
     return last
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deploy import recover
+from deploy import lock, recover
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import PpmctlError
 from deploy.host import Host
@@ -100,7 +100,7 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
 def _unfinished(host: Host) -> Iterator[Check]:
     """Yield what is wrong about an operation that has not ended, unless somebody is at it."""
     found = recover.unfinished(host)
-    if found is not None and not host.is_locked():
+    if found is not None and not lock.is_held(host):
         what = f"the {found.intent.kind} of {found.intent.release.id} by {found.who} did not end"
         yield Check(name="operation", ok=False, seen=f"{what}; run: ppmctl resume, or ppmctl abort")
 

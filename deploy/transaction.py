@@ -112,11 +112,6 @@ class Upgrade:
         """Return what was found out, by whoever was here before too."""
         return self.facts.get(name)
 
-    def go_on(self) -> None:
-        """Raise KeyboardInterrupt if somebody has pressed Ctrl-C: only the main thread hears it."""
-        if self.cancelled.is_set():
-            raise KeyboardInterrupt
-
     def was_done(self, step: str) -> bool:
         """Return whether the step was done before the operation was cut short."""
         return self.resumed is not None and step in self.resumed.done
@@ -184,9 +179,9 @@ def _take(upgrade: Upgrade, step: Step, undos: Sequence[Step]) -> StepTime:
     upgrade.watcher.step(host.name, step.name)
     began = time.monotonic()
     try:
-        upgrade.go_on()
         write(upgrade, step.name, "begin", seconds=deadline)
-        with host.within(deadline):
+        with host.within(deadline, upgrade.cancelled):
+            host.rest(0)
             said = step.do(upgrade)
         seconds = round(time.monotonic() - began, 3)
         write(upgrade, step.name, "done", seconds=seconds, facts=upgrade.facts or None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shlex
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.ledger import load, lost
+from deploy import lock
 from tests.load import losing_nothing
 from tests.site import ALWAYS, Done, Site
 
@@ -143,8 +145,30 @@ def test_a_migration_that_fails_stops_the_deploy_and_the_old_release_serves(live
 def test_a_second_deploy_at_the_same_time_is_told_who_holds_the_host(live: Site) -> None:
     owner = {"who": "ann@desk", "since": "2026-01-01T00:00:00+00:00", "command": "ppmctl deploy -e live"}
     live.configure(app={"scan_interval_minutes": 7})
-    with live.connect() as host, host.lock(owner):
+    with live.connect() as host, lock.held(host, owner):
         says(live.ppmctl("deploy", status=1), "locked", "ann@desk runs `ppmctl deploy -e live` since 2026-01-01")
+
+
+def test_of_two_operators_one_deploys_and_the_other_is_told(live: Site) -> None:
+    live.configure(app={"scan_interval_minutes": 13})
+    with live.start("deploy") as first:
+        first.await_words("✓ ship")
+        says(live.ppmctl("deploy", status=1), "locked", "runs `ppmctl deploy -e live`")
+    assert first.process.returncode == 0, first.said
+
+
+def test_a_clock_that_jumps_harms_no_upgrade_and_refuses_the_next(live: Site) -> None:
+    ahead = "#!/bin/sh\nexec /bin/date -d '+1 hour' \"$@\"\n"  # a container has the machine's clock, which stays
+    live.configure(app={"scan_interval_minutes": 17})
+    try:
+        with losing_nothing(live), live.start("deploy") as deploy:
+            deploy.await_words("✓ place")
+            live.root(f"printf %s {shlex.quote(ahead)} > /usr/local/bin/date; chmod 755 /usr/local/bin/date")
+        assert deploy.process.returncode == 0, deploy.said
+        live.configure(app={"scan_interval_minutes": 19})
+        says(live.ppmctl("deploy", status=1), "its clock is +36", "ppmctl provision", "Nothing was changed")
+    finally:
+        live.root("rm -f /usr/local/bin/date")
 
 
 def test_the_lock_goes_with_the_one_who_was_killed(live: Site) -> None:

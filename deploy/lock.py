@@ -1,0 +1,76 @@
+"""The lock of an environment on a host: one operation at a time.
+
+It is a flock of a process on the host that lives as long as our connection: a stale one cannot exist.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from deploy.errors import CommandFailed, HostError, HostLocked
+
+if TYPE_CHECKING:
+    from deploy.host import Host
+
+_LOCKED = 75  # EX_TEMPFAIL of sysexits.h
+_TAKE = f"""
+exec 9<>"$1" || exit 1
+flock -n 9 || {{ cat "$1"; exit {_LOCKED}; }}
+printf '%s\\n' "$2" > "$1"
+echo held
+exec cat > /dev/null
+"""
+
+
+@contextmanager
+def held(host: Host, owner: Mapping[str, str]) -> Iterator[None]:
+    """Hold the lock for as long as the block lasts; raises HostLocked with the owner of the one who does."""
+    holder = host.start(["sh", "-c", _TAKE, "sh", str(_file(host)), json.dumps(dict(owner))])
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    assert holder.stderr is not None
+    try:
+        said = holder.stdout.readline().decode().strip()
+        if said != "held":
+            raise _why_not(host, holder.wait(10), said, holder.stderr.read().decode())
+        yield
+    finally:
+        with suppress(BrokenPipeError):
+            holder.stdin.close()
+        holder.wait(10)
+        holder.stdout.close()
+        holder.stderr.close()
+
+
+def is_held(host: Host) -> bool:
+    """Return whether somebody holds the lock."""
+    script = 'test -e "$1" && ! flock -n "$1" true'
+    return host.run(["sh", "-c", script, "sh", str(_file(host))], check=False).status == 0
+
+
+def _file(host: Host) -> PurePosixPath:
+    return host.environment.directory / "lock"
+
+
+def _why_not(host: Host, status: int, said: str, errors: str) -> HostError:
+    if status != _LOCKED:
+        return CommandFailed(
+            f"{host.name}: cannot take the lock in {host.environment.directory}",
+            host=host.name,
+            seen=errors.strip() or None,
+            next=f"ppmctl provision -e {host.environment.name}",
+        )
+    try:
+        owner = json.loads(said)
+        who = f"{owner['who']} runs `{owner['command']}` since {owner['since']}"
+    except (ValueError, KeyError):
+        who = "another operation runs"
+    return HostLocked(
+        f"{host.name} is locked: {who}",
+        host=host.name,
+        next="Wait for it to end; the lock goes with its connection and never needs to be removed",
+    )
