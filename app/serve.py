@@ -24,8 +24,6 @@ from app.settings import Settings
 from app.signals import Signals
 
 HOST, PORT = "0.0.0.0", 8000  # noqa: S104 - a container's own network
-LEAVE_SECONDS = 1.0
-"""How long the port stays open after the signal, for clients that have not noticed yet."""
 KEEP_ALIVE_SECONDS = 120
 """More than a proxy keeps an idle connection (Traefik: 90): or it would send into one that just closed."""
 LAST_REQUEST_SECONDS = 2.0
@@ -75,7 +73,7 @@ class Server(uvicorn.Server):
             return
         log.info("leaving: not ready, open requests end")
         self.state.drain.set()
-        self.loop.call_later(LEAVE_SECONDS, setattr, self, "should_exit", True)
+        self.loop.call_later(self.state.settings.leave_seconds, setattr, self, "should_exit", True)
 
 
 def serve(settings: Settings, database: Database) -> None:

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ppm_release: str = "dev"
     drain_seconds: int = Field(default=30, gt=0)
+    leave_seconds: float = Field(default=1, ge=0)
+    """How long the port stays open after the signal to end, for clients that have not noticed yet."""
     migrate_at_start: bool = True
 
     @model_validator(mode="before")

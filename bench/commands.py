@@ -1,4 +1,4 @@
-"""What commands take on an idle host: a deploy of changed code, one of an unchanged tree, help.
+"""What commands take on an idle host: a deploy of changed code, a rollback, a deploy of an unchanged tree, help.
 
     python -m bench.commands
 
@@ -56,6 +56,13 @@ def change(environment: str) -> dict[str, Any]:
     return {"seconds": seconds, "rest": seconds - waiting, "sent": done["bytes_sent"], "share": share}
 
 
+def roll_back(environment: str) -> dict[str, float]:
+    """Go back to the release before, which has the same schema; return {back: until users were there, seconds}."""
+    seconds, said = timed(lambda: ppmctl(ROOT, "rollback", "-e", environment, "--json"))
+    [done] = json.loads(said)
+    return {"back": seconds - (done["seconds"] - done["served_seconds"]), "seconds": seconds}
+
+
 def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -63,13 +70,18 @@ def main() -> None:
     options = parser.parse_args()
     with site() as environment:
         again, _ = timed(lambda: ppmctl(ROOT, "up", "-e", environment.name))
-        changes = [change(environment.name) for _ in range(options.runs)]
+        changes, backs = [], []
+        for _ in range(options.runs):
+            changes.append(change(environment.name))
+            backs.append(roll_back(environment.name))
         ppmctl(ROOT, "deploy", "-e", environment.name)
         nothing = [timed(lambda: ppmctl(ROOT, "deploy", "-e", environment.name))[0] for _ in range(options.runs)]
     helps = [timed(lambda: ppmctl(ROOT, "--help"))[0] for _ in range(options.runs)]
     print("| | seconds |\n| --- | --- |")
     print(f"| `ppmctl deploy` of changed code | {statistics.median(run['seconds'] for run in changes):.1f} |")
     print(f"| of that, neither start-up nor drain | {statistics.median(run['rest'] for run in changes):.1f} |")
+    print(f"| `ppmctl rollback`, until users are back | {statistics.median(run['back'] for run in backs):.1f} |")
+    print(f"| `ppmctl rollback` in all, drain included | {statistics.median(run['seconds'] for run in backs):.1f} |")
     print(f"| `ppmctl deploy` of an unchanged tree | {statistics.median(nothing):.1f} |")
     print(f"| `ppmctl up` of what is up | {again:.1f} |")
     print(f"| `ppmctl --help` | {statistics.median(helps):.2f} |")

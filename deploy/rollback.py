@@ -45,6 +45,8 @@ class Rollback(Model):
     previous: str
     data: str
     """untouched, downgraded or restored."""
+    served_seconds: float
+    """How long it took until users were on the release."""
     seconds: float
 
 
@@ -91,8 +93,17 @@ def _on_host(
             _note(upgrade, wanted, change)
             transaction.run(upgrade, ROLLBACK_STEPS)
     data = "untouched" if change is None else "restored" if change.service == "steward" else "downgraded"
-    seconds = round(time.monotonic() - began, 3)
-    return Rollback(host=address.name, release=wanted.id, previous=now.id, data=data, seconds=seconds)
+    seconds = time.monotonic() - began
+    names = [step.name for step in upgrade.times]
+    after = sum(step.seconds for step in upgrade.times[names.index("switch") + 1 :])
+    return Rollback(
+        host=address.name,
+        release=wanted.id,
+        previous=now.id,
+        data=data,
+        served_seconds=round(seconds - after, 3),
+        seconds=round(seconds, 3),
+    )
 
 
 def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Record]:

@@ -95,7 +95,8 @@ def rollback(found: Sequence[Rollback]) -> str:
     """Return how a rollback went."""
     return "".join(
         f"{host.host}: release {host.release} serves again, before: {host.previous}; "
-        f"the data was {'left ' if host.data == 'untouched' else ''}{host.data} ({host.seconds:.1f} s)\n"
+        f"the data was {'left ' if host.data == 'untouched' else ''}{host.data} "
+        f"(users were back after {host.served_seconds:.1f} s; {host.seconds:.1f} s in all)\n"
         for host in found
     )
 
