@@ -15,7 +15,7 @@ from deploy.release import COLORS, Color, Record
 from deploy.render import Servers
 
 if TYPE_CHECKING:
-    from python_on_whales import Container
+    from python_on_whales.components.container.models import ContainerInspectResult
 
     from deploy.host import Host
 
@@ -114,8 +114,11 @@ class Stack(Model):
 
 def containers(host: Host) -> tuple[Found, ...]:
     """Return the containers of the environment on the host, by name."""
-    project = host.environment.project
-    listed = host.docker.container.list(
+    from python_on_whales.components.container.models import ContainerInspectResult
+    from python_on_whales.utils import run
+
+    docker, project = host.docker, host.environment.project
+    listed = docker.container.list(
         all=True,
         filters=[
             ("label", f"com.docker.compose.project={project}"),
@@ -125,15 +128,23 @@ def containers(host: Host) -> tuple[Found, ...]:
     )
     if not listed:
         return ()
-    inspected = host.docker.container.inspect([container.id for container in listed])
+    # All at once: the library would ask for one after another, and again for its state; and every step looks.
+    said = run([*docker.client_config.docker_cmd, "container", "inspect", *(container.id for container in listed)])
+    inspected = [ContainerInspectResult(**document) for document in json.loads(str(said))]
     return tuple(sorted((_found(container) for container in inspected), key=lambda found: found.name))
 
 
-def _found(container: Container) -> Found:
-    labels, state = container.config.labels or {}, container.state
+_INSPECTED = "Docker says it of every container"
+
+
+def _found(container: ContainerInspectResult) -> Found:
+    state = container.state
+    assert container.config is not None, _INSPECTED
+    assert state is not None, _INSPECTED
+    labels = container.config.labels or {}
     return Found(
         id=container.id,
-        name=container.name,
+        name=(container.name or "").removeprefix("/"),
         role=labels["ppm.role"],
         color=labels.get("ppm.color"),
         release=labels.get("ppm.release"),
@@ -146,8 +157,11 @@ def _found(container: Container) -> Found:
     )
 
 
-def _setup(container: Container) -> Setup:
-    labels, config, limits = container.config.labels or {}, container.config, container.host_config
+def _setup(container: ContainerInspectResult) -> Setup:
+    config, limits = container.config, container.host_config
+    assert config is not None, _INSPECTED
+    assert limits is not None, _INSPECTED
+    labels = config.labels or {}
     return Setup(
         image=config.image,
         user=config.user or "",
