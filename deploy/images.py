@@ -97,8 +97,7 @@ def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str
 
     wanted = {key: value for key, value in arguments.items() if f"ARG {key}" in declared}
     remedy = f"Mend it and try alone: ppmctl images build; its Dockerfile: {dockerfile.relative_to(ROOT)}"
-    run_build(docker, tag, context, dockerfile, wanted, remedy=remedy, heard=heard)
-    return _image_id(docker, tag)
+    return run_build(docker, tag, context, dockerfile, wanted, remedy=remedy, heard=heard)
 
 
 def _layers(docker: DockerClient, references: Collection[str]) -> dict[str, list[str]]:

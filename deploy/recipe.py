@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -71,27 +73,36 @@ def run_build(
     *,
     remedy: str,
     heard: Announce = lambda _: None,
-) -> None:
-    """Build an image; each line that the build prints goes to ``heard``.
+) -> str:
+    """Build an image and return its id; each line that the build prints goes to ``heard``.
 
-    Raises BuildError with the last lines, and ``remedy`` as what to do next.
+    The id is the build's own word: by the time one asks, the tag may be what another checkout has built. Raises
+    BuildError with the last lines, and ``remedy`` as what to do next.
     """
     from python_on_whales import DockerException
 
     tail: deque[str] = deque(maxlen=30)
-    try:
-        lines = docker.buildx.build(
-            context,
-            file=dockerfile,
-            build_args=dict(arguments),
-            load=True,
-            progress="plain",
-            secrets=build_secrets(),
-            stream_logs=True,
-            tags=[tag],
-        )
-        for line in cast("Iterator[str]", lines):
-            tail.append(line.rstrip())
-            heard(line)
-    except DockerException as failed:
-        raise BuildError(f"the image {tag} did not build", step="build", seen="\n".join(tail), next=remedy) from failed
+    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+        try:
+            lines = docker.buildx.build(
+                context,
+                file=dockerfile,
+                build_args=dict(arguments),
+                load=True,
+                progress="plain",
+                secrets=build_secrets(),
+                stream_logs=True,
+                tags=[tag],
+                metadata_file=Path(scratch) / "metadata.json",
+            )
+            for line in cast("Iterator[str]", lines):
+                tail.append(line.rstrip())
+                heard(line)
+        except DockerException as failed:
+            raise BuildError(
+                f"the image {tag} did not build", step="build", seen="\n".join(tail), next=remedy
+            ) from failed
+        made: dict[str, str] = json.loads((Path(scratch) / "metadata.json").read_text())
+    # An engine of its own image store goes by the config's digest, one with containerd's by the manifest's.
+    found = [made[key] for key in ("containerimage.config.digest", "containerimage.digest") if key in made]
+    return next(digest for digest in found if docker.image.exists(digest))
