@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,13 +49,20 @@ def sql(site: Site, number: int, statement: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
+def changed(checkout: Path) -> Path:
+    """Change a line of the code: only a new image is asked about the schema."""
+    with (checkout / "app" / "api" / "__init__.py").open("a") as code:
+        code.write("# another line\n")
+    return checkout
+
+
 def releases(site: Site, *, status: int = 0) -> list[str]:
     """Return the release of each host, as `status` tells."""
     return [host["release"] for host in site.json("status", status=status)["hosts"]]
 
 
 @pytest.mark.timeout(400)
-def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pair: Site) -> None:
+def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pair: Site, checkout: Path) -> None:
     done = pair.json("deploy --parallel 2")
     one, two = (host["name"] for host in done["hosts"])
     assert all(host["changed"] for host in done["hosts"])
@@ -61,8 +70,7 @@ def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pa
 
     revision = sql(pair, 2, "SELECT version_num FROM alembic_version")
     sql(pair, 2, UNKNOWN)
-    configure(pair, app={"scan_interval_minutes": 7})
-    refused = pair.json("deploy", status=1)
+    refused = json.loads(pair.ppmctl("deploy --json", status=1, checkout=changed(checkout)).stdout)
 
     assert refused["host"] == two
     assert "does not know" in refused["error"] + (refused["seen"] or "")
@@ -71,7 +79,7 @@ def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pa
     assert old == done["release"] != new
 
     sql(pair, 2, KNOWN.format(revision=revision))
-    again = pair.json("deploy")
+    again = json.loads(pair.ppmctl("deploy --json", checkout=checkout).stdout)
     assert [host["changed"] for host in again["hosts"]] == [False, True]
     assert releases(pair) == [new] * 2
 
@@ -90,14 +98,13 @@ def test_ctrl_c_is_heard_while_hosts_are_upgraded_at_once_and_each_is_undone(pai
     assert releases(pair) == before
 
 
-def test_hosts_that_wait_are_named_when_the_first_one_fails(pair: Site) -> None:
+def test_hosts_that_wait_are_named_when_the_first_one_fails(pair: Site, checkout: Path) -> None:
     pair.ppmctl("deploy --parallel 2")
     one, two = (host.name for host in pair.lab.hosts)
     revision = sql(pair, 1, "SELECT version_num FROM alembic_version")
     sql(pair, 1, UNKNOWN)
-    configure(pair, app={"scan_interval_minutes": 9})
     try:
-        refused = pair.json("deploy", status=1)
+        refused = json.loads(pair.ppmctl("deploy --json", status=1, checkout=changed(checkout)).stdout)
     finally:
         sql(pair, 1, KNOWN.format(revision=revision))
 
