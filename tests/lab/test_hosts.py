@@ -5,15 +5,13 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy.lab import Lab, inventory, ssh_command
 from tests.site import Site
-
-UNKNOWN = "UPDATE alembic_version SET version_num = 'beyond'"
-KNOWN = "UPDATE alembic_version SET version_num = '{revision}'"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +47,18 @@ def sql(site: Site, number: int, statement: str) -> str:
     return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout.strip()
 
 
+@contextmanager
+def ahead(site: Site, number: int) -> Iterator[None]:
+    """Let the database of a host be one that only later releases can run on."""
+    revision = sql(site, number, "SELECT version_num FROM alembic_version")
+    floor = sql(site, number, "SELECT revision FROM schema_floor")
+    sql(site, number, "UPDATE alembic_version SET version_num = 'beyond'")
+    sql(site, number, "UPDATE schema_floor SET revision = 'beyond'")
+    yield
+    sql(site, number, f"UPDATE alembic_version SET version_num = '{revision}'")
+    sql(site, number, f"UPDATE schema_floor SET revision = '{floor}'")
+
+
 def changed(checkout: Path) -> Path:
     """Change a line of the code: only a new image is asked about the schema."""
     with (checkout / "app" / "api" / "__init__.py").open("a") as code:
@@ -68,9 +78,8 @@ def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pa
     assert all(host["changed"] for host in done["hosts"])
     assert releases(pair) == [done["release"]] * 2
 
-    revision = sql(pair, 2, "SELECT version_num FROM alembic_version")
-    sql(pair, 2, UNKNOWN)
-    refused = json.loads(pair.ppmctl("deploy --json", status=1, checkout=changed(checkout)).stdout)
+    with ahead(pair, 2):
+        refused = json.loads(pair.ppmctl("deploy --json", status=1, checkout=changed(checkout)).stdout)
 
     assert refused["host"] == two
     assert "does not know" in refused["error"] + (refused["seen"] or "")
@@ -78,7 +87,6 @@ def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pa
     new, old = releases(pair, status=3)
     assert old == done["release"] != new
 
-    sql(pair, 2, KNOWN.format(revision=revision))
     again = json.loads(pair.ppmctl("deploy --json", checkout=checkout).stdout)
     assert [host["changed"] for host in again["hosts"]] == [False, True]
     assert releases(pair) == [new] * 2
@@ -101,12 +109,8 @@ def test_ctrl_c_is_heard_while_hosts_are_upgraded_at_once_and_each_is_undone(pai
 def test_hosts_that_wait_are_named_when_the_first_one_fails(pair: Site, checkout: Path) -> None:
     pair.ppmctl("deploy --parallel 2")
     one, two = (host.name for host in pair.lab.hosts)
-    revision = sql(pair, 1, "SELECT version_num FROM alembic_version")
-    sql(pair, 1, UNKNOWN)
-    try:
+    with ahead(pair, 1):
         refused = json.loads(pair.ppmctl("deploy --json", status=1, checkout=changed(checkout)).stdout)
-    finally:
-        sql(pair, 1, KNOWN.format(revision=revision))
 
     assert refused["host"] == one
     assert f"Not begun: {two}" in refused["error"]
