@@ -18,6 +18,7 @@ from pydantic import (
     ByteSize,
     ConfigDict,
     Field,
+    IPvAnyNetwork,
     PlainSerializer,
     PositiveFloat,
     PositiveInt,
@@ -43,7 +44,7 @@ def _duration(value: Any) -> Any:
 
 def _written(duration: timedelta) -> str:
     """Given a duration, return it as an environment's file has it: 90s, 1.5s."""
-    return f"{duration.total_seconds():g}s"
+    return f"{duration.total_seconds():.15g}s"
 
 
 Duration = Annotated[
@@ -101,7 +102,7 @@ class App(Model):
     database_url: str = "sqlite:////data/ppm.db"
     """DATABASE_URL. SQLite lies on the volume that is mounted at /data."""
     rate_limit_per_minute: PositiveInt = 600
-    """RATE_LIMIT_PER_MINUTE: requests per minute and client."""
+    """RATE_LIMIT_PER_MINUTE: requests per minute and client address, to page and api; so many may come at once."""
     scan_interval_minutes: PositiveInt = 60
     """SCAN_INTERVAL_MINUTES: how often the worker looks at every repository."""
     cors_origin: str | None = None
@@ -127,6 +128,13 @@ class Proxy(Model):
     """LETSENCRYPT_EMAIL: where the CA writes to; needed when `url` is https."""
     ca_server: str = "https://acme-v02.api.letsencrypt.org/directory"
     """The ACME directory that certificates come from."""
+    client_timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=60)
+    """How long a client may take to send a request, with its body."""
+    max_body: Bytes = ByteSize(1 << 20)
+    """The largest body that the api gets to see; it may have a lower limit of its own."""
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
+    """Addresses or networks of proxies before this one (a CDN, a load balancer): of these, and nobody else,
+    X-Forwarded-For is believed, and the rate limit counts whom it names."""
 
 
 class Service(Model):
@@ -198,10 +206,27 @@ class Images(Model):
 class Secrets(Model):
     """Where the values of the secrets are on this machine. On hosts they are files that others cannot reach."""
 
-    provider: Literal["files"] = "files"
-    """`files`: one file for each secret in `directory`."""
+    provider: Literal["age", "files", "command"] = "files"
+    """`age`: one encrypted file for each secret in `directory`, made to be committed. `files`: plain files there, which
+    git ignores. `command`: whatever `command` prints, so that any password manager works."""
     directory: str | None = None
-    """Default: secrets/<environment>. Relative to the project's folder; never committed."""
+    """Default: secrets/<environment>. Relative to the project's folder."""
+    recipients: tuple[Annotated[str, Field(pattern=r"^(age1|ssh-)")], ...] = ()
+    """Public keys of all who deploy, of age or SSH: what is written from now on can be read by them only."""
+    identity_file: str | None = None
+    """The private key that opens age files. Default: ~/.config/ppmctl/age.txt; PPMCTL_AGE_IDENTITY names another."""
+    command: tuple[str, ...] = ()
+    """Program and arguments; `{name}` and `{environment}` are filled in: [pass, show, "ppm/{environment}/{name}"]."""
+    accept_previous: Duration = timedelta(days=7)
+    """How long a release gets the value of before a rotation too, for what is signed with it."""
+    max_age: Duration = timedelta(days=365)
+    """From which age on `secrets check` wants a secret rotated."""
+
+    @model_validator(mode="after")
+    def _command_is_there(self) -> Secrets:
+        if self.provider == "command" and not any("{name}" in part for part in self.command):
+            raise ValueError("`provider: command` needs `command:` with {name} in it")
+        return self
 
 
 class Upgrade(Model):
