@@ -141,7 +141,8 @@ def test_routes_send_users_to_live_and_the_loopback_to_preview(environment: Envi
     text = render.routes(environment, live="blue", preview="green", servers=servers)  # type: ignore[arg-type]
     routers = YAML(typ="safe").load(text)["http"]["routers"]
     assert routers["api"]["service"] == "api-blue"
-    assert routers["api"]["entryPoints"] == ["web"]
+    assert routers["edge"]["entryPoints"] == ["web"]
+    assert all(routers[name]["parentRefs"] == ["edge"] for name in ("api", "api-write", "frontend"))
     assert routers["preview-api"]["service"] == "api-green"
     assert routers["preview-api"]["entryPoints"] == ["internal"]
     assert routers["proxy-api"]["entryPoints"] == ["internal"]
@@ -151,7 +152,7 @@ def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(en
     servers = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
     text = render.routes(environment, live="blue", preview="green", servers=servers, canary=5)  # type: ignore[arg-type]
     http = YAML(typ="safe").load(text)["http"]
-    assert http["routers"]["api"]["service"] == "api-canary"
+    assert http["routers"]["api"]["service"] == http["routers"]["api-write"]["service"] == "api-canary"
     assert http["services"]["api-canary"]["weighted"]["services"] == [
         {"name": "api-blue", "weight": 95},
         {"name": "api-green", "weight": 5},
@@ -163,7 +164,7 @@ def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(en
 def test_with_https_users_are_only_served_by_their_domain_with_a_certificate() -> None:
     servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
     text = render.routes(environment_of(**PRODUCTION), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
-    api = YAML(typ="safe").load(text)["http"]["routers"]["api"]
-    assert api["rule"] == "Host(`ppm.example.org`) && PathPrefix(`/api`)"
-    assert api["entryPoints"] == ["websecure"]
-    assert api["tls"] == {"certResolver": "letsencrypt"}
+    edge = YAML(typ="safe").load(text)["http"]["routers"]["edge"]
+    assert edge["rule"] == "Host(`ppm.example.org`) && PathPrefix(`/`)"
+    assert edge["entryPoints"] == ["websecure"]
+    assert edge["tls"] == {"certResolver": "letsencrypt"}
