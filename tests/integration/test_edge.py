@@ -63,6 +63,7 @@ class _Upstream(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.send_header("Content-Security-Policy", CSP)
         self.send_header("X-Powered-By", "Python")
+        self.send_header("X-Port", str(self.server.server_address[1]))  # type: ignore[index]
         self.end_headers()
         self.wfile.write(body)
 
@@ -88,11 +89,13 @@ def upstream(docker: DockerClient) -> Iterator[str]:
 
 
 @contextmanager
-def edge(docker: DockerClient, folder: Path, upstream: str, ready: str = "/", **changes: Any) -> Iterator[httpx.Client]:
+def edge(
+    docker: DockerClient, folder: Path, upstream: str, page: str | None = None, ready: str = "/", **changes: Any
+) -> Iterator[httpx.Client]:
     """Yield a client of the proxy, run as a host runs it, once it has its routes."""
     environment = environment_of(**changes)
     folder.chmod(0o755)
-    servers = {"blue": {"api": [upstream], "frontend": [upstream]}}
+    servers = {"blue": {"api": [upstream], "frontend": [page or upstream]}}
     (folder / render.ROUTES).write_text(render.routes(environment, live="blue", preview="blue", servers=servers))  # type: ignore[arg-type]
     image = ensure_bases(Images(bases="local"), docker, print)["traefik"]
     mounts = [(folder, "/etc/traefik/dynamic", "ro")]
@@ -223,6 +226,17 @@ def test_the_proxys_own_api_is_not_public(site: httpx.Client) -> None:
     for host in ("traefik", "preview", "localhost:8081"):
         for path in ("/api/http/routers", "/api/rawdata", "/dashboard/", "/ping"):
             assert "@file" not in site.get(path, headers={"Host": host}).text
+
+
+def test_what_is_for_the_api_goes_there_and_all_else_to_the_page(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    api = ("/api", "/api/", "/api/system", "/api/docs?x=1")
+    with listening(docker) as page, edge(docker, tmp_path, upstream, page) as client:
+        for method in ("GET", "POST"):
+            answered = {path: client.request(method, path).headers["X-Port"] for path in (*api, "/", "/a/b?/api")}
+            wanted = {path: (upstream if path in api else page).rpartition(":")[2] for path in answered}
+            assert answered == wanted, method
 
 
 def test_nobody_is_believed_who_says_for_whom_he_asks(site: httpx.Client) -> None:
