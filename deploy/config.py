@@ -6,66 +6,17 @@ Every key has a description: together they are the reference page and the JSON S
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    IPvAnyNetwork,
-    PlainSerializer,
-    PositiveFloat,
-    PositiveInt,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+from deploy.configtypes import Bytes, Duration, Model, Name, Port, UrlPath
+from deploy.proxyconfig import Proxy
 
-
-def _duration(value: Any) -> Any:
-    """Given "30s" or "1.5h", return seconds; anything else is left for pydantic to judge."""
-    if isinstance(value, str):
-        found = _DURATION.match(value.strip())
-        if not found:
-            raise ValueError(f"not a duration: {value!r}; write a number and a unit: 500ms, 30s, 5m, 1h, 7d")
-        return float(found[1]) * _UNITS[found[2]]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}h")  # noqa: TRY004
-    return value
-
-
-def _written(duration: timedelta) -> str:
-    """Given a duration, return it as an environment's file has it: 90s, 1.5s."""
-    return f"{duration.total_seconds():.15g}s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_written, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30s", "5m"]}),
-]
-Bytes = Annotated[
-    ByteSize,
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKMGT]i?)?B?$", "examples": ["256MiB"]}),
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
-
-
-class Model(BaseModel):
-    """Frozen, and closed: an unknown key is an error, never passed over."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+__all__ = ["Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
 
 class HostAddress(Model):
@@ -113,28 +64,6 @@ class App(Model):
     """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """LOG_LEVEL."""
-
-
-class Proxy(Model):
-    """Traefik, the only thing that listens to the world."""
-
-    http_port: Port = 80
-    """Published on every address of the host."""
-    https_port: Port = 443
-    """Published on every address of the host when `url` is https."""
-    internal_port: Port = 8081
-    """Published on the host's loopback only: Traefik's API and metrics, and the preview of the idle colour."""
-    letsencrypt_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
-    """LETSENCRYPT_EMAIL: where the CA writes to; needed when `url` is https."""
-    ca_server: str = "https://acme-v02.api.letsencrypt.org/directory"
-    """The ACME directory that certificates come from."""
-    client_timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=60)
-    """How long a client may take to send a request, with its body."""
-    max_body: Bytes = ByteSize(1 << 20)
-    """The largest body that the api gets to see; it may have a lower limit of its own."""
-    trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
-    """Addresses or networks of proxies before this one (a CDN, a load balancer): of these, and nobody else,
-    X-Forwarded-For is believed, and the rate limit counts whom it names."""
 
 
 class Service(Model):
@@ -299,14 +228,29 @@ class Environment(Model):
         names = [host.name for host in self.hosts]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
-        if self.tls and self.proxy.letsencrypt_email is None:
-            raise ValueError("an https `url` needs `proxy.letsencrypt_email`")
+        if self.acme and self.proxy.letsencrypt_email is None:
+            raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
         return self
 
     @property
     def tls(self) -> bool:
         """Whether the application is served over https."""
         return urlsplit(self.url).scheme == "https"
+
+    @property
+    def acme(self) -> bool:
+        """Whether certificates come from a CA by themselves."""
+        return self.tls and self.proxy.certificates == "acme"
+
+    @property
+    def proxy_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that the proxy mounts, and nobody else."""
+        if not self.tls:
+            return ()
+        if not self.acme:
+            return "tls_certificate", "tls_key"
+        wanted = {"dns_token": self.proxy.dns_challenge is not None, "acme_ca": self.proxy.private_ca}
+        return tuple(name for name, needed in wanted.items() if needed)
 
     @property
     def domain(self) -> str:

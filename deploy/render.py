@@ -65,7 +65,7 @@ def routes(
     public, tls = "", ""
     if environment.tls:
         public = f"Host(`{environment.domain}`) && "
-        tls = "\n      tls: {certResolver: letsencrypt}"
+        tls = "\n      tls: {certResolver: letsencrypt}" if environment.acme else "\n      tls: {}"
     return _fill(
         "traefik/routes.yaml.j2",
         env=environment,

@@ -49,18 +49,24 @@ class _Kind:
     min_length: int
     keeps_previous: bool = False
     """After a rotation the value before lies beside it as NAME_previous, for what was signed with that."""
+    pem: bool = False
 
 
 # A new secret is a line here, a file in secrets.example/, and its name in `needed`.
 _KINDS = {
     "session_secret": _Kind(generated=True, min_length=32, keeps_previous=True),
     "oauth_client_secret": _Kind(generated=False, min_length=8),
+    "dns_token": _Kind(generated=False, min_length=8),
+    "acme_ca": _Kind(generated=False, min_length=100, pem=True),
+    "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
+    "tls_key": _Kind(generated=False, min_length=100, pem=True),
 }
 
 
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
-    return ["session_secret", *(["oauth_client_secret"] if environment.app.oauth_client_id else [])]
+    oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
+    return ["session_secret", *oauth, *environment.proxy_secrets]
 
 
 def read(environment: Environment) -> dict[str, Secret]:
@@ -188,6 +194,8 @@ def _unfit(name: str, value: str) -> str | None:
         return "is still the example"
     if len(value) < _KINDS[name].min_length:
         return f"is shorter than {_KINDS[name].min_length} characters"
+    if _KINDS[name].pem and not value.startswith("-----BEGIN "):
+        return "is no PEM: it begins with -----BEGIN"
     if len(set(value)) < min(_MIN_DIFFERENT, _KINDS[name].min_length):
         return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
     return None

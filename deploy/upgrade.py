@@ -11,7 +11,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deploy import assets, container, diagnosis, hold, images, mend, metrics, migrate, placement, proxy, prune, render
+from deploy import (
+    assets,
+    certificates,
+    container,
+    diagnosis,
+    hold,
+    images,
+    mend,
+    metrics,
+    migrate,
+    placement,
+    proxy,
+    prune,
+    render,
+)
 from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
 from deploy.release import Color, Record, other
@@ -46,6 +60,7 @@ def start_proxy(upgrade: Upgrade) -> str:
     stack = upgrade.stack
     if stack.live is None:
         proxy.route(upgrade.host, stack, live=None, preview=None)
+    certificates.prepare(upgrade.host, upgrade.release.images.steward)
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]

@@ -19,10 +19,16 @@ from tests.unit.conftest import environment_of
 
 SECRETS = {"session_secret": "0a1b2c3d4e5f"}
 PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "ops@example.org"}}
+DNS = {"provider": "route53", "token_variable": "AWS_SECRET_ACCESS_KEY", "variables": {"AWS_REGION": "eu-west-1"}}
+CLOSED = {"url": "https://ppm.example.org", "proxy": {**PRODUCTION["proxy"], "private_ca": True, "dns_challenge": DNS}}  # type: ignore[dict-item]
+OWN = {"url": "https://ppm.example.org", "proxy": {"certificates": "files"}}
+EVERY_WAY = pytest.mark.parametrize(
+    "changes", [{}, PRODUCTION, CLOSED, OWN], ids=["http", "https", "private CA, DNS", "own certificate"]
+)
 
 
 def release_of(environment: Environment, images: Images) -> Release:
-    return render.release(environment, images, SECRETS)
+    return render.release(environment, images, SECRETS | dict.fromkeys(environment.proxy_secrets, "0a1b2c3d"))
 
 
 def compose_of(environment: Environment, images: Images) -> dict[str, Any]:
@@ -38,7 +44,7 @@ def accept(file: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
+@EVERY_WAY
 def test_docker_compose_accepts_what_is_rendered(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
     environment = environment_of(**changes)
     file = tmp_path / "compose.yaml"
@@ -52,7 +58,7 @@ def test_docker_compose_accepts_what_is_rendered_for_development(tmp_path: Path)
     accept(file)
 
 
-@pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
+@EVERY_WAY
 def test_compose_lint_finds_nothing(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
     environment = environment_of(**changes)
     file = tmp_path / "compose.yaml"
@@ -168,3 +174,43 @@ def test_with_https_users_are_only_served_by_their_domain_with_a_certificate() -
     assert edge["rule"] == "Host(`ppm.example.org`) && PathPrefix(`/`)"
     assert edge["entryPoints"] == ["websecure"]
     assert edge["tls"] == {"certResolver": "letsencrypt"}
+
+
+def test_secrets_of_the_proxy_are_mounted_by_nobody_else(images: Images) -> None:
+    for changes in (CLOSED, OWN):
+        environment = environment_of(**changes)
+        services = compose_of(environment, images)["services"]
+        assert services["reverse-proxy"]["secrets"] == list(environment.proxy_secrets)
+        for name in ("api-blue", "worker-green"):
+            assert services[name]["secrets"] == ["session_secret"]
+
+
+def test_the_proxy_learns_where_its_ca_and_its_token_are_never_what_they_are(images: Images) -> None:
+    proxy = compose_of(environment_of(**CLOSED), images)["services"]["reverse-proxy"]
+
+    assert proxy["environment"] == {
+        "LEGO_CA_CERTIFICATES": "/run/secrets/acme_ca",
+        "AWS_SECRET_ACCESS_KEY_FILE": "/run/secrets/dns_token",
+        "AWS_REGION": "eu-west-1",
+    }
+    assert "--certificatesResolvers.letsencrypt.acme.dnsChallenge.provider=route53" in proxy["command"]
+    assert not any("httpChallenge" in option for option in proxy["command"])
+
+
+def test_one_key_takes_certificates_from_the_staging_ca(images: Images) -> None:
+    staging = {**PRODUCTION, "proxy": {**PRODUCTION["proxy"], "staging": True}}  # type: ignore[dict-item]
+    command = compose_of(environment_of(**staging), images)["services"]["reverse-proxy"]["command"]
+
+    assert any("acme.caServer=https://acme-staging-v02" in option for option in command)
+
+
+def test_https_speaks_tls_1_2_and_newer_and_browsers_remember_it() -> None:
+    servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
+    text = render.routes(environment_of(**OWN), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
+    found = YAML(typ="safe").load(text)
+
+    assert found["tls"]["options"]["default"]["minVersion"] == "VersionTLS12"
+    assert found["tls"]["certificates"] == [
+        {"certFile": "/run/secrets/tls_certificate", "keyFile": "/run/secrets/tls_key"}
+    ]
+    assert found["http"]["middlewares"]["security-headers"]["headers"]["stsSeconds"] == 31_536_000

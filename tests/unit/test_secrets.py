@@ -95,8 +95,11 @@ def test_the_text_of_the_example_is_no_secret(oauth_site: Environment, name: str
 
 def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oauth_site: Environment) -> None:
     examples = {path.name: path.read_text() for path in (ROOT / "secrets.example").iterdir()}
+    dns = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}
+    acme = {"letsencrypt_email": "ops@example.org", "private_ca": True, "dns_challenge": dns}
+    sites = [oauth_site, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
 
-    assert examples.keys() == set(secrets.needed(oauth_site))
+    assert examples.keys() == {name for site in sites for name in secrets.needed(site)}
     for text in examples.values():
         assert all(word in text for word in ("Purpose: ", "Form: ", "Who needs it: ", "/run/secrets/"))
 
@@ -109,6 +112,11 @@ def test_a_weak_secret_is_refused_and_changes_nothing(site: Environment, value: 
     with pytest.raises(UsageError, match=fault):
         secrets.set_secret(site, "session_secret", value)
     assert secrets.read(site) == before
+
+
+def test_what_is_no_certificate_is_refused(site: Environment) -> None:
+    with pytest.raises(UsageError, match="tls_key is no PEM"):
+        secrets.set_secret(site, "tls_key", LONG * 4)
 
 
 def test_a_misspelt_secret_is_answered_with_the_nearest(site: Environment) -> None:
