@@ -56,7 +56,8 @@ class Proxy(Model):
     client_timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=60)
     """How long a client may take to send a request, with its body."""
     max_body: Bytes = ByteSize(1 << 20)
-    """The largest body that the api gets to see; it may have a lower limit of its own."""
+    """The largest body that the api gets to see, by what a request says of its length; the api has a limit of its own,
+    for those that do not say."""
     trusted_proxies: tuple[IPvAnyNetwork, ...] = ()
     """Addresses or networks of proxies before this one (a CDN, a load balancer): of these, and nobody else,
     X-Forwarded-For is believed, and the rate limit counts whom it names."""

@@ -133,15 +133,11 @@ def site(docker: DockerClient, upstream: str, tmp_path_factory: pytest.TempPathF
 
 
 def test_a_body_that_is_too_large_never_reaches_the_api(site: httpx.Client) -> None:
-    def chunks() -> Iterator[bytes]:
-        for _ in range(11):
-            yield bytes(MAX_BODY // 10)
-
     assert site.post("/api/projects", content=bytes(MAX_BODY)).json() == MAX_BODY
-    assert site.post("/api/projects", content=bytes(MAX_BODY + 1)).status_code == 413
-    assert site.post("/api/projects", content=chunks()).status_code == 413
-    for method in ("PUT", "PATCH", "DELETE"):
-        assert site.request(method, "/api/projects/1", content=bytes(MAX_BODY + 1)).status_code == 413
+    for method in ("POST", "PUT", "PATCH", "DELETE", "GET"):
+        for path in ("/api/projects", "/"):
+            refused = site.request(method, path, content=bytes(MAX_BODY + 1))
+            assert (refused.status_code, "X-Port" in refused.headers) == (413, False)
 
 
 def test_a_client_that_sends_its_body_too_slowly_is_sent_away_and_others_are_served(site: httpx.Client) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from deploy import render
@@ -148,7 +151,7 @@ def test_routes_send_users_to_live_and_the_loopback_to_preview(environment: Envi
     routers = YAML(typ="safe").load(text)["http"]["routers"]
     assert routers["api"]["service"] == "api-blue"
     assert routers["edge"]["entryPoints"] == ["web"]
-    assert all(routers[name]["parentRefs"] == ["edge"] for name in ("api", "api-write", "frontend"))
+    assert all(routers[name]["parentRefs"] == ["edge"] for name in ("api", "too-large", "frontend"))
     assert routers["preview-api"]["service"] == "api-green"
     assert routers["preview-api"]["entryPoints"] == ["internal"]
     assert routers["proxy-api"]["entryPoints"] == ["internal"]
@@ -158,13 +161,20 @@ def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(en
     servers = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
     text = render.routes(environment, live="blue", preview="green", servers=servers, canary=5)  # type: ignore[arg-type]
     http = YAML(typ="safe").load(text)["http"]
-    assert http["routers"]["api"]["service"] == http["routers"]["api-write"]["service"] == "api-canary"
+    assert http["routers"]["api"]["service"] == "api-canary"
     assert http["services"]["api-canary"]["weighted"]["services"] == [
         {"name": "api-blue", "weight": 95},
         {"name": "api-green", "weight": 5},
     ]
     assert http["routers"]["frontend"]["service"] == "frontend-blue"
     assert http["routers"]["preview-api"]["service"] == "api-green"
+
+
+@given(st.integers(1, 1 << 40), st.integers(0, 1 << 41), st.integers(0, 3))
+def test_a_length_is_too_large_exactly_above_the_limit(limit: int, length: int, zeros: int) -> None:
+    for number in (length, limit, limit + 1, limit - 1):
+        found = re.match(render.larger_than(limit), "0" * zeros + str(number))
+        assert bool(found) == (number > limit)
 
 
 def test_with_https_users_are_only_served_by_their_domain_with_a_certificate() -> None:
