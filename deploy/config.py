@@ -199,6 +199,10 @@ class Provision(Model):
     """Packages of the distribution, or Docker's own repository. An engine that is there already is kept."""
     time_sync: bool = True
     """Install and start chrony, unless the host already keeps its clock."""
+    firewall: bool = True
+    """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables."""
+    security_updates: bool = True
+    """The distribution's security updates install themselves (unattended-upgrades)."""
 
 
 class Environment(Model):
