@@ -71,12 +71,16 @@ class _Upstream(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # as a real one has: a full queue would look like a host that is gone
+
+
 @contextmanager
 def listening(docker: DockerClient, port: int = 0) -> Iterator[str]:
     """Yield the URL of an upstream, as containers reach it."""
     gateway = docker.network.inspect("bridge").ipam.config[0]["Gateway"]
-    with ThreadingHTTPServer((gateway, port), _Upstream) as server:
-        server.daemon_threads = True
+    with _Server((gateway, port), _Upstream) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{gateway}:{server.server_address[1]}"
         server.shutdown()

@@ -175,9 +175,7 @@ def test_a_process_that_cannot_run_is_an_error_with_what_it_said(
 
 
 @pytest.mark.parametrize(("url", "ports"), [("http://x.org", "80"), ("https://x.org", "80, 443")])
-def test_the_firewall_lets_in_ssh_where_sshd_listens_and_the_proxys_ports_and_nothing_else(
-    url: str, ports: str
-) -> None:
+def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports: str) -> None:
     environment = environment_of(url=url, proxy={"letsencrypt_email": "ops@x.org"})
 
     rules = firewall(environment, [22, 2222])
