@@ -6,65 +6,17 @@ Every key has a description: together they are the reference page and the JSON S
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PositiveFloat,
-    PositiveInt,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+from deploy.configtypes import Bytes, Duration, Model, Name, Port, UrlPath
+from deploy.proxyconfig import Proxy
 
-
-def _duration(value: Any) -> Any:
-    """Given "30s" or "1.5h", return seconds; anything else is left for pydantic to judge."""
-    if isinstance(value, str):
-        found = _DURATION.match(value.strip())
-        if not found:
-            raise ValueError(f"not a duration: {value!r}; write a number and a unit: 500ms, 30s, 5m, 1h, 7d")
-        return float(found[1]) * _UNITS[found[2]]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}h")  # noqa: TRY004
-    return value
-
-
-def _written(duration: timedelta) -> str:
-    """Given a duration, return it as an environment's file has it: 90s, 1.5s."""
-    return f"{duration.total_seconds():g}s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_written, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30s", "5m"]}),
-]
-Bytes = Annotated[
-    ByteSize,
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKMGT]i?)?B?$", "examples": ["256MiB"]}),
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
-
-
-class Model(BaseModel):
-    """Frozen, and closed: an unknown key is an error, never passed over."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+__all__ = ["Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
 
 class HostAddress(Model):
@@ -101,7 +53,7 @@ class App(Model):
     database_url: str = "sqlite:////data/ppm.db"
     """DATABASE_URL. SQLite lies on the volume that is mounted at /data."""
     rate_limit_per_minute: PositiveInt = 600
-    """RATE_LIMIT_PER_MINUTE: requests per minute and client."""
+    """RATE_LIMIT_PER_MINUTE: requests per minute and client address, to page and api; so many may come at once."""
     scan_interval_minutes: PositiveInt = 60
     """SCAN_INTERVAL_MINUTES: how often the worker looks at every repository."""
     cors_origin: str | None = None
@@ -112,21 +64,6 @@ class App(Model):
     """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """LOG_LEVEL."""
-
-
-class Proxy(Model):
-    """Traefik, the only thing that listens to the world."""
-
-    http_port: Port = 80
-    """Published on every address of the host."""
-    https_port: Port = 443
-    """Published on every address of the host when `url` is https."""
-    internal_port: Port = 8081
-    """Published on the host's loopback only: Traefik's API and metrics, and the preview of the idle colour."""
-    letsencrypt_email: str | None = Field(default=None, pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")
-    """LETSENCRYPT_EMAIL: where the CA writes to; needed when `url` is https."""
-    ca_server: str = "https://acme-v02.api.letsencrypt.org/directory"
-    """The ACME directory that certificates come from."""
 
 
 class Service(Model):
@@ -198,10 +135,27 @@ class Images(Model):
 class Secrets(Model):
     """Where the values of the secrets are on this machine. On hosts they are files that others cannot reach."""
 
-    provider: Literal["files"] = "files"
-    """`files`: one file for each secret in `directory`."""
+    provider: Literal["age", "files", "command"] = "files"
+    """`age`: one encrypted file for each secret in `directory`, made to be committed. `files`: plain files there, which
+    git ignores. `command`: whatever `command` prints, so that any password manager works."""
     directory: str | None = None
-    """Default: secrets/<environment>. Relative to the project's folder; never committed."""
+    """Default: secrets/<environment>. Relative to the project's folder."""
+    recipients: tuple[Annotated[str, Field(pattern=r"^(age1|ssh-)")], ...] = ()
+    """Public keys of all who deploy, of age or SSH: what is written from now on can be read by them only."""
+    identity_file: str | None = None
+    """The private key that opens age files. Default: ~/.config/ppmctl/age.txt; PPMCTL_AGE_IDENTITY names another."""
+    command: tuple[str, ...] = ()
+    """Program and arguments; `{name}` and `{environment}` are filled in: [pass, show, "ppm/{environment}/{name}"]."""
+    accept_previous: Duration = timedelta(days=7)
+    """How long a release gets the value of before a rotation too, for what is signed with it."""
+    max_age: Duration = timedelta(days=365)
+    """From which age on `secrets check` wants a secret rotated."""
+
+    @model_validator(mode="after")
+    def _command_is_there(self) -> Secrets:
+        if self.provider == "command" and not any("{name}" in part for part in self.command):
+            raise ValueError("`provider: command` needs `command:` with {name} in it")
+        return self
 
 
 class Upgrade(Model):
@@ -245,6 +199,10 @@ class Provision(Model):
     """Packages of the distribution, or Docker's own repository. An engine that is there already is kept."""
     time_sync: bool = True
     """Install and start chrony, unless the host already keeps its clock."""
+    firewall: bool = True
+    """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables."""
+    security_updates: bool = True
+    """The distribution's security updates install themselves (unattended-upgrades)."""
 
 
 class Environment(Model):
@@ -274,14 +232,29 @@ class Environment(Model):
         names = [host.name for host in self.hosts]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
-        if self.tls and self.proxy.letsencrypt_email is None:
-            raise ValueError("an https `url` needs `proxy.letsencrypt_email`")
+        if self.acme and self.proxy.letsencrypt_email is None:
+            raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
         return self
 
     @property
     def tls(self) -> bool:
         """Whether the application is served over https."""
         return urlsplit(self.url).scheme == "https"
+
+    @property
+    def acme(self) -> bool:
+        """Whether certificates come from a CA by themselves."""
+        return self.tls and self.proxy.certificates == "acme"
+
+    @property
+    def proxy_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that the proxy mounts, and nobody else."""
+        if not self.tls:
+            return ()
+        if not self.acme:
+            return "tls_certificate", "tls_key"
+        wanted = {"dns_token": self.proxy.dns_challenge is not None, "acme_ca": self.proxy.private_ca}
+        return tuple(name for name, needed in wanted.items() if needed)
 
     @property
     def domain(self) -> str:

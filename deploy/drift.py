@@ -57,14 +57,23 @@ class Intended(Model):
     setup: Setup
 
 
+class SecretFile(Model):
+    """One version of a secret as it lies on a host."""
+
+    version: str
+    """The one that its content has."""
+    fault: str | None = None
+    """What is wrong with its mode or owner."""
+
+
 class Evidence(Model):
     """What was read from a host to judge it by."""
 
     files: dict[str, str]
     """{path: content} of ``releases/<id>/``, without release.json."""
     routes: str | None
-    secrets: dict[str, str | None]
-    """{name/version: the version that its content has, or None when it is missing}."""
+    secrets: dict[str, SecretFile]
+    """{name/version: what lies there}."""
     strangers: tuple[str, ...]
     """Containers on the environment's networks or volumes that its Compose project does not know."""
     services: dict[str, Intended]
@@ -166,16 +175,24 @@ def _general(routes: str) -> str:
     return re.sub(r"(- url: \S+)-\d+:", r"\1-N:", routes)
 
 
-def _secrets(base: Release, wanted: Release, found: Mapping[str, str | None]) -> Iterable[Drift]:
+def _secrets(base: Release, wanted: Release, found: Mapping[str, SecretFile]) -> Iterable[Drift]:
     for name, version in base.secrets.items():
         what, there = f"secrets/{name}/{version}", found.get(f"{name}/{version}")
-        if there == version:
+        seen = _secret(version, there)
+        if seen is None:
             continue
-        seen = "it is gone" if there is None else "its content is not that of this version"
+        edited = there is not None and there.version != version
         if wanted.secrets.get(name) != version:
             yield Drift(what=what, seen=seen, means="operator", next="`ppmctl deploy` leaves it for another version")
         else:
-            yield _drift(what, seen, "replace" if there and base.id == wanted.id else "write")
+            yield _drift(what, seen, "replace" if edited and base.id == wanted.id else "write")
+
+
+def _secret(version: str, there: SecretFile | None) -> str | None:
+    """Return what is wrong with a version of a secret as it lies there."""
+    if there is None:
+        return "it is gone"
+    return "its content is not that of this version" if there.version != version else there.fault
 
 
 def _containers(live: Color, stack: Stack, services: Mapping[str, Intended]) -> Iterable[Drift]:

@@ -266,6 +266,11 @@ class Host:
                 return
 
     @property
+    def public_socket(self) -> Path:
+        """This end of the forwarded public port."""
+        return self._sockets / "public"
+
+    @property
     def docker_socket(self) -> Path:
         """This end of the forwarded socket of the host's Docker engine."""
         return self._sockets / "docker"
@@ -277,13 +282,14 @@ class Host:
 
     @cached_property
     def public(self) -> httpx.Client:
-        """HTTP to the public port, as a user's request arrives there."""
+        """HTTP to the public port, as a user's request arrives there; the certificate is no matter (SSH proves whose
+        the port is): ``status`` looks at it."""
         return self._http("public", f"{'https' if self.environment.tls else 'http'}://{self.environment.domain}")
 
     def _http(self, socket: str, base_url: str) -> httpx.Client:
         import httpx
 
-        transport = httpx.HTTPTransport(uds=str(self._sockets / socket))
+        transport = httpx.HTTPTransport(uds=str(self._sockets / socket), verify=False)
         client = httpx.Client(base_url=base_url, transport=transport, timeout=5)
         self._clients.append(client)
         return client

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploy import drift, redact, render, secrets
+from deploy import drift, placement, render, secrets
 from deploy.errors import ConfigError, HostError
 from deploy.plan import Plan, basis, decide
 from deploy.release import Release
@@ -59,6 +59,7 @@ def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
     with ThreadPoolExecutor() as pool:
         strangers = pool.submit(_strangers, host, {c.name for c in stack.containers})
+        placed = pool.submit(placement.read, host, base.secrets, base.images.steward)
         services = pool.submit(intended, known[render.COMPOSE], host.environment.project) if known else None
         found = _files(host, base)
         where = f"releases/{base.id}/"
@@ -68,24 +69,29 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
         return drift.Evidence(
             files=files,
             routes=found.get(drift.ROUTES),
-            secrets={f"{n}/{v}": _version(n, found.get(f"secrets/{n}/{v}")) for n, v in base.secrets.items()},
+            secrets={
+                file: drift.SecretFile(
+                    version=secrets.version_of(file.partition("/")[0], there.value), fault=there.fault
+                )
+                for file, there in placed.result().items()
+            },
             strangers=strangers.result(),
             services=services.result() if services else {},
         )
 
 
 def _files(host: Host, base: Release) -> dict[str, str]:
-    paths = [drift.ROUTES, f"releases/{base.id}", *(f"secrets/{name}/{v}" for name, v in base.secrets.items())]
+    paths = [drift.ROUTES, f"releases/{base.id}"]
     lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
     parts = (line.partition("\t") for line in lines)
     return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}
 
 
-def _version(name: str, value: str | None) -> str | None:
-    if value is None:
-        return None
-    redact.learn(value.strip())
-    return secrets.version_of(name, value)
+def _versions(placed: dict[str, placement.Placed]) -> dict[str, drift.SecretFile]:
+    return {
+        file: drift.SecretFile(version=secrets.version_of(PurePosixPath(file).parts[0], there.value), fault=there.fault)
+        for file, there in placed.items()
+    }
 
 
 def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from deploy import inspection, render
+from deploy import inspection, placement, render
 from deploy.drift import LIMITS
 
 if TYPE_CHECKING:
@@ -23,13 +23,12 @@ def mend(upgrade: Upgrade) -> str:
 def _files(upgrade: Upgrade, drifted: set[str]) -> list[str]:
     environment, release = upgrade.environment, upgrade.release
     where = f"releases/{release.id}/"
-    wanted = {where + path: (text, 0o644) for path, text in render.tree(environment, release).items()}
-    for secret in upgrade.secrets.values():
-        wanted[f"secrets/{secret.name}/{secret.version}"] = (secret.value.get_secret_value(), 0o444)
-    written = sorted(drifted & wanted.keys())
-    for path in written:
-        content, mode = wanted[path]
-        upgrade.host.write(environment.directory / path, content, mode=mode)
+    wanted = {where + path: text for path, text in render.tree(environment, release).items()}
+    values = {f"secrets/{secret.name}/{secret.version}": secret for secret in upgrade.secrets.values()}
+    for path in sorted(drifted & wanted.keys()):
+        upgrade.host.write(environment.directory / path, wanted[path])
+    placement.write(upgrade.host, [values[path] for path in sorted(drifted & values.keys())], release.images.steward)
+    written = sorted(drifted & (wanted.keys() | values.keys()))
     needless = sorted(path for path in drifted - wanted.keys() if path.startswith(where))
     for path in needless:
         upgrade.host.run(["rm", "-f", str(environment.directory / path)])

@@ -1,10 +1,11 @@
-"""What must hold on a host before an upgrade touches it: engine, disk, ports, clock."""
+"""What must hold on a host before an upgrade touches it: engine, disk, ports, clock, and the domain for a CA."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
+from deploy import domain
 from deploy.errors import UpgradeError
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ def check(host: Host, stack: Stack) -> None:
             raise _refuse(host, f"its clock is {offset:+.0f} s off this machine's", provision)
     _check_ports(host, stack, {fact[1] for fact in facts if fact[0] == "port"})
     _check_engine(host)
+    if not stack.running("reverse-proxy"):  # who has a certificate needs to prove nothing
+        domain.check(host)
 
 
 def _check_ports(host: Host, stack: Stack, listening: set[str]) -> None:

@@ -65,7 +65,7 @@ def routes(
     public, tls = "", ""
     if environment.tls:
         public = f"Host(`{environment.domain}`) && "
-        tls = "\n      tls: {certResolver: letsencrypt}"
+        tls = "\n      tls: {certResolver: letsencrypt}" if environment.acme else "\n      tls: {}"
     return _fill(
         "traefik/routes.yaml.j2",
         env=environment,
@@ -75,6 +75,7 @@ def routes(
         servers=servers,
         maintenance=maintenance,
         attempts=_attempts(environment),
+        too_large=larger_than(environment.proxy.max_body),
         public=public,
         tls=tls,
     )
@@ -87,6 +88,18 @@ def _attempts(environment: Environment) -> int:
     """
     seconds = environment.upgrade.hold_limit.total_seconds() + _GOING_BACK_SECONDS
     return max(40, math.ceil(seconds / (0.25 * 1.44)))
+
+
+def larger_than(limit: int) -> str:
+    """Return a regular expression of the decimal numbers above ``limit``."""
+    digits = str(limit)
+    more = f"[1-9][0-9]{{{len(digits)},}}"
+    same = [
+        f"{digits[:place]}[{int(digit) + 1}-9][0-9]{{{len(digits) - place - 1}}}"
+        for place, digit in enumerate(digits)
+        if digit != "9"
+    ]
+    return f"^0*({'|'.join([more, *same])})$"
 
 
 def dev(environment: Environment, images: Mapping[str, str]) -> str:

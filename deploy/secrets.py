@@ -1,20 +1,18 @@
-"""The secrets of an environment: files here, files on its hosts, and never anything else.
+"""The secrets of an environment: what there is, whether it is fit, and how it is renewed.
 
-Here they lie in ``secrets/<environment>/<name>``, mode 0600. On a host each version is a file of its own that
-is never edited, so a release names exactly the values it ran with. The directory above them is open to the
-deploy user only; the files themselves are readable, because the containers that mount them run as another user.
+Where the values lie here is in ``deploy/secretstore.py``, on a host in ``deploy/placement.py``. On a host each version
+is a file of its own that is never edited, so a release names exactly the values it ran with.
 """
 
 from __future__ import annotations
 
+import base64
 import difflib
 import hashlib
-import os
 import secrets as random
-import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
@@ -23,10 +21,15 @@ from deploy import redact
 from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
+from deploy.secretstore import open_store
 
 if TYPE_CHECKING:
     from deploy.config import Environment
-    from deploy.host import Host
+    from deploy.secretstore import Store
+
+_PREVIOUS = "_previous"
+_MIN_DIFFERENT = 8
+"""Characters: fewer different ones are no chance, in a value that is long enough."""
 
 
 class Secret(Model):
@@ -44,85 +47,115 @@ class _Kind:
 
     generated: bool
     min_length: int
+    keeps_previous: bool = False
+    """After a rotation the value before lies beside it as NAME_previous, for what was signed with that."""
+    pem: bool = False
 
 
+# A new secret is a line here, a file in secrets.example/, and its name in `needed`.
 _KINDS = {
-    "session_secret": _Kind(generated=True, min_length=32),
+    "session_secret": _Kind(generated=True, min_length=32, keeps_previous=True),
     "oauth_client_secret": _Kind(generated=False, min_length=8),
+    "dns_token": _Kind(generated=False, min_length=8),
+    "acme_ca": _Kind(generated=False, min_length=100, pem=True),
+    "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
+    "tls_key": _Kind(generated=False, min_length=100, pem=True),
 }
 
 
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
-    return ["session_secret", *(["oauth_client_secret"] if environment.app.oauth_client_id else [])]
-
-
-def directory(environment: Environment) -> Path:
-    """Return where the environment's secrets lie on this machine."""
-    return ROOT / (environment.secrets.directory or f"secrets/{environment.name}")
+    oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
+    return ["session_secret", *oauth, *environment.proxy_secrets]
 
 
 def read(environment: Environment) -> dict[str, Secret]:
-    """Return the secrets that the environment needs, by name. Raises ConfigError naming every one that is not fit."""
-    faults = [fault for name in needed(environment) if (fault := _fault(environment, name))]
+    """Return the secrets that the environment's release is made with, by name: those that it needs, and values of
+    before a rotation as long as they are accepted. Raises ConfigError naming every one that is not fit."""
+    store = open_store(environment)
+    found = {name: store.read(name) for name in needed(environment)}
+    faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
     if faults:
         raise ConfigError(
             f"secrets of {environment.name}: {'; '.join(faults)}",
             step="secrets",
             next=f"ppmctl secrets init -e {environment.name} makes those that can be made and says what else to do",
         )
-    return {name: _secret(name, _path(environment, name).read_text().strip()) for name in needed(environment)}
+    found |= {name: store.read(name) for name in _still_accepted(environment, store)}
+    return {name: _secret(name, value) for name, value in found.items() if value}
 
 
-def init(environment: Environment) -> list[str]:
-    """Create the secrets that can be generated; return what was done and what is left to do, one line each."""
-    lines = []
+def init(environment: Environment, ask: Callable[[str], str] | None = None) -> list[str]:
+    """Create the secrets that can be generated, and ask for the others; return what was done and what is left to do,
+    one line each."""
+    store, lines = open_store(environment), []
+    if made := store.prepare():
+        lines.append(made)
     for name in needed(environment):
-        path = _path(environment, name)
-        if path.is_file():
+        if store.read(name) is not None:
             continue
-        if _KINDS[name].generated:
-            _write(path, random.token_urlsafe(48))
-            lines.append(f"created {_shown(path)}")
+        if not store.writable:
+            lines.append(f"{name} is missing and is made where it is kept: {store.shown(name)}")
+        elif _KINDS[name].generated:
+            store.write(name, _generate(), datetime.now(UTC))
+            lines.append(f"created {store.shown(name)}")
+        elif ask:
+            lines.append(f"wrote {set_secret(environment, name, ask(name))}")
         else:
             lines.append(f"{name} comes from elsewhere: ppmctl secrets set {name} -e {environment.name}")
     return lines
 
 
-def set_secret(environment: Environment, name: str, value: str) -> Path:
-    """Write a secret here and return its file; the next deploy brings it to the hosts. Raises UsageError."""
-    if name not in _KINDS:
-        near = difflib.get_close_matches(name, _KINDS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"there is no secret {name}{hint}", next=f"Secrets: {', '.join(_KINDS)}")
+def set_secret(environment: Environment, name: str, value: str) -> str:
+    """Write a secret here and return where it is; the next deploy brings it to the hosts. Raises UsageError."""
+    _known(name)
     if fault := _unfit(name, value):
-        raise UsageError(f"{name} {fault}; nothing was changed", next=f"ppmctl secrets set {name}")
-    path = _path(environment, name)
-    _write(path, value)
-    return path
+        again = f"ppmctl secrets set {name} -e {environment.name}"
+        raise UsageError(f"{name} {fault}; nothing was changed", next=again)
+    store = open_store(environment)
+    store.write(name, value, datetime.now(UTC))
+    return store.shown(name)
+
+
+def is_generated(name: str) -> bool:
+    """Return whether ppmctl can make the secret up. Raises UsageError for a name that is not known."""
+    _known(name)
+    return _KINDS[name].generated
+
+
+def rotate(environment: Environment, name: str, value: str | None = None, *, revoke: bool = False) -> list[str]:
+    """Give a secret a new value here, a generated one without ``value``; return what was written, one line each.
+
+    The value before is kept beside it where something may still be signed with it, unless ``revoke`` says that it
+    leaked. Raises UsageError when nothing can be or was changed.
+    """
+    _known(name)
+    store, now = open_store(environment), datetime.now(UTC)
+    was = store.read(name)
+    if name not in needed(environment) or was is None:
+        init = f"ppmctl secrets init -e {environment.name}"
+        raise UsageError(f"{environment.name} has no {name} to rotate", next=init)
+    new = value if value is not None else _generate()
+    if fault := "is what it was" if new == was else _unfit(name, new):
+        again = f"ppmctl secrets rotate {name} -e {environment.name}"
+        raise UsageError(f"{name} {fault}; nothing was changed", next=again)
+    lines = []
+    if _KINDS[name].keeps_previous:
+        if revoke:
+            store.remove(name + _PREVIOUS)
+        else:
+            # First, so that no moment is without it; should it end here, both are the same.
+            store.write(name + _PREVIOUS, was, now)
+            lines.append(f"wrote {store.shown(name + _PREVIOUS)}")
+    store.write(name, new, now)
+    return [*lines, f"wrote {store.shown(name)}"]
 
 
 def check(environment: Environment) -> list[str]:
-    """Return what is wrong with the secrets here, one line each: missing, unfit, readable by others."""
-    found = [fault for name in needed(environment) if (fault := _fault(environment, name))]
-    place = directory(environment)
-    files = sorted(place.iterdir()) if place.is_dir() else []
-    open_ = [_shown(path) for path in files if path.stat().st_mode & 0o77]
-    found += [f"{path} can be read by others: chmod 600 {path}" for path in open_]
-    found += [f"{_shown(path)} is no secret that ppm knows" for path in files if path.name not in _KINDS]
-    return found
-
-
-def place(host: Host, secrets: Mapping[str, Secret]) -> int:
-    """Write to the host the versions that it lacks; return how many those were."""
-    there = host.environment.directory / "secrets"
-    wanted = {there / secret.name / secret.version: secret for secret in secrets.values()}
-    script = 'for file; do test -e "$file" || echo "$file"; done'
-    missing = host.run(["sh", "-c", script, "sh", *map(str, wanted)]).stdout.split()
-    for path, secret in wanted.items():
-        if str(path) in missing:
-            host.write(path, secret.value.get_secret_value(), mode=0o444)
-    return len(missing)
+    """Return what is wrong with the secrets here, one line each: missing, weak, expired, readable by others, unused."""
+    store = open_store(environment)
+    faults = (_fault(store, name, store.read(name)) for name in needed(environment))
+    return [*filter(None, faults), *store.exposed(), *_expired(environment, store), *_unused(environment, store)]
 
 
 def version_of(name: str, value: str) -> str:
@@ -131,12 +164,15 @@ def version_of(name: str, value: str) -> str:
     return stretched.hex()
 
 
-def _path(environment: Environment, name: str) -> Path:
-    return directory(environment) / name
+def _generate() -> str:
+    return base64.b64encode(random.token_bytes(32)).decode()
 
 
-def _shown(path: Path) -> str:
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+def _known(name: str) -> None:
+    if name not in _KINDS:
+        near = difflib.get_close_matches(name, _KINDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"there is no secret {name}{hint}", next=f"Secrets: {', '.join(_KINDS)}")
 
 
 def _secret(name: str, value: str) -> Secret:
@@ -144,12 +180,12 @@ def _secret(name: str, value: str) -> Secret:
     return Secret(name=name, version=version_of(name, value), value=SecretStr(value))
 
 
-def _fault(environment: Environment, name: str) -> str | None:
-    path = _path(environment, name)
-    if not path.is_file():
-        return f"{name} is missing ({_shown(path)})"
-    fault = _unfit(name, path.read_text().strip())
-    return f"{name} {fault} ({_shown(path)})" if fault else None
+def _fault(store: Store, name: str, value: str | None) -> str | None:
+    if value is None:
+        return f"{name} is missing ({store.shown(name)})"
+    redact.learn(value)
+    fault = _unfit(name, value)
+    return f"{name} {fault} ({store.shown(name)})" if fault else None
 
 
 def _unfit(name: str, value: str) -> str | None:
@@ -158,15 +194,44 @@ def _unfit(name: str, value: str) -> str | None:
         return "is still the example"
     if len(value) < _KINDS[name].min_length:
         return f"is shorter than {_KINDS[name].min_length} characters"
+    if _KINDS[name].pem and not value.startswith("-----BEGIN "):
+        return "is no PEM: it begins with -----BEGIN"
+    if len(set(value)) < min(_MIN_DIFFERENT, _KINDS[name].min_length):
+        return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
     return None
 
 
-def _write(path: Path, value: str) -> None:
-    """Replace a file as a whole; nobody else can read it, at no time."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor, scratch = tempfile.mkstemp(dir=path.parent, prefix=".new.")  # mode 0600
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{value}\n")
-        file.flush()
-        os.fsync(descriptor)
-    Path(scratch).replace(path)
+def _previous(environment: Environment) -> list[str]:
+    return [name + _PREVIOUS for name in needed(environment) if _KINDS[name].keeps_previous]
+
+
+def _still_accepted(environment: Environment, store: Store) -> list[str]:
+    """Return the values of before a rotation that a release gets too. One without a date is up to who wrote it."""
+    since, now = store.since(), datetime.now(UTC)
+    return [
+        name
+        for name in _previous(environment)
+        if name not in since or now - since[name] < environment.secrets.accept_previous
+    ]
+
+
+def _expired(environment: Environment, store: Store) -> Iterator[str]:
+    now = datetime.now(UTC)
+    for name, since in store.since().items():
+        age = now - since
+        if name in needed(environment) and age > environment.secrets.max_age:
+            yield (
+                f"{name} has been the same for {age.days} days, longer than secrets.max_age: "
+                f"ppmctl secrets rotate {name} -e {environment.name}"
+            )
+
+
+def _unused(environment: Environment, store: Store) -> Iterator[str]:
+    accepted, previous = _still_accepted(environment, store), _previous(environment)
+    for name in store.names():
+        if name in previous and name not in accepted:
+            yield f"{name} is not accepted any longer: remove {store.shown(name)}, then deploy"
+        elif name in _KINDS and name not in needed(environment):
+            yield f"{name} is not used by {environment.name}: remove {store.shown(name)}"
+        elif name not in _KINDS and name not in previous:
+            yield f"{store.shown(name)} is no secret that ppm knows"

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deploy import lock, recover
+from deploy import certificates, lock, recover
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import PpmctlError
 from deploy.host import Host
@@ -83,6 +83,9 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
                 release = stack.release(stack.live)
                 checks += [_answers("ready", host.internal, "/readyz", release)]
                 checks += [_answers(path, host.public, path, release) for path in ("/", "/api/system")]
+                if environment.tls:
+                    ok, seen = certificates.look(host)
+                    checks.append(Check(name="certificate", ok=ok, seen=seen))
     except PpmctlError as error:
         return _unknown(address.name, Check(name="reach", ok=False, seen=error.message))
     except DockerException as error:

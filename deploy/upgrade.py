@@ -11,7 +11,21 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from deploy import assets, container, diagnosis, hold, images, mend, metrics, migrate, proxy, prune, render, secrets
+from deploy import (
+    assets,
+    certificates,
+    container,
+    diagnosis,
+    hold,
+    images,
+    mend,
+    metrics,
+    migrate,
+    placement,
+    proxy,
+    prune,
+    render,
+)
 from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
 from deploy.release import Color, Record, other
@@ -33,7 +47,7 @@ def ship(upgrade: Upgrade) -> str:
 def place(upgrade: Upgrade) -> str:
     """Lay the release's files and secrets on the host; both are never edited later."""
     environment, host = upgrade.environment, upgrade.host
-    placed = secrets.place(host, upgrade.secrets)
+    placed = placement.place(host, upgrade.secrets, upgrade.release.images.steward)
     if upgrade.resumed:
         return "is there"
     files = render.tree(environment, upgrade.release)
@@ -46,6 +60,7 @@ def start_proxy(upgrade: Upgrade) -> str:
     stack = upgrade.stack
     if stack.live is None:
         proxy.route(upgrade.host, stack, live=None, preview=None)
+    certificates.prepare(upgrade.host, upgrade.release.images.steward)
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]

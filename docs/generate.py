@@ -82,7 +82,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, ByteSize):
         return f"`{value.human_readable(decimal=False)}`"
     if hasattr(value, "total_seconds"):
-        return f"`{value.total_seconds():g}s`"
+        return f"`{value.total_seconds():.15g}s`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 

@@ -73,12 +73,19 @@ def images_ship(env: Env = "lab") -> None:
             sys.stdout.write(f"{host}  {sent:,} bytes\n")
 
 
+def _ask(name: str) -> str:
+    """Return a value that is typed where nobody sees it, or read from a pipe."""
+    if sys.stdin.isatty():
+        return str(typer.prompt(name, hide_input=True, err=True))
+    return sys.stdin.read().strip()
+
+
 @secrets.command("init")
 def secrets_init(env: Env = "lab") -> None:
-    """Create what can be generated, and say what to fill in by hand."""
+    """Create what can be generated, and ask for the rest (on a terminal; else say how to set it)."""
     from deploy.secrets import init
 
-    for line in init(load(env)):
+    for line in init(load(env), _ask if sys.stdin.isatty() else None):
         sys.stdout.write(f"{line}\n")
 
 
@@ -87,18 +94,40 @@ def secrets_set(name: str, env: Env = "lab") -> None:
     """Set a secret; its value is asked for, or read from a pipe."""
     from deploy.secrets import set_secret
 
-    value = typer.prompt(name, hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.read().strip()
-    set_secret(load(env), name, value)
+    sys.stdout.write(f"wrote {set_secret(load(env), name, _ask(name))}\n")
+
+
+@secrets.command("rotate")
+def secrets_rotate(
+    name: str,
+    env: Env = "lab",
+    revoke: Annotated[
+        bool, typer.Option("--revoke", help="It leaked: what was signed with the old value counts no longer.")
+    ] = False,
+) -> None:
+    """Give a secret a new value (generated, or asked for) and deploy this checkout with it, as any upgrade."""
+    from deploy import deployment, show
+    from deploy.secrets import is_generated, rotate
+
+    environment = load_hosts(env)
+    with console() as shown:
+        for line in rotate(environment, name, None if is_generated(name) else _ask(name), revoke=revoke):
+            shown.say(line)
+        done = deployment.deploy(environment, shown, shown.announce, shown.planned)
+    sys.stdout.write(show.deployment(done))
 
 
 @secrets.command("check")
-def secrets_check(env: Env = "lab") -> None:
-    """Say what is missing, weak or readable by others. Exit code 3 when something is."""
+def secrets_check(env: Env = "lab", as_json: Json = False) -> None:
+    """Say what is missing, weak, too old, readable by others or not used. Exit code 3 when something is."""
     from deploy.secrets import check
 
     findings = check(load(env))
-    for finding in findings:
-        sys.stdout.write(f"{finding}\n")
+    if as_json:
+        print_json(findings)
+    else:
+        for finding in findings:
+            sys.stdout.write(f"{finding}\n")
     raise typer.Exit(DIFFERENT if findings else 0)
 
 

@@ -9,6 +9,7 @@ import pyinfra
 
 from deploy.tasks.base import base
 from deploy.tasks.docker import docker
+from deploy.tasks.hardening import hardening
 from deploy.tasks.ppm import ppm
 from deploy.tasks.ssh import ssh
 
@@ -20,6 +21,7 @@ def provision() -> None:
     ssh()
     docker()
     ppm()
+    hardening()
 
 
 if pyinfra.is_cli:

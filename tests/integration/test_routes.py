@@ -57,12 +57,12 @@ def understood(traefik: httpx.Client, folder: Path, **routes: Any) -> dict[str, 
     (folder / "new").write_text(text)
     (folder / "new").rename(folder / render.ROUTES)
     http = YAML(typ="safe").load(text)["http"]
-    wanted = {name: router["service"] for name, router in http["routers"].items()}
+    wanted = {name: router.get("service") for name, router in http["routers"].items()}
     has: dict[str, Any] = {}
 
     def in_force() -> bool:
         has.update(routers=_of_the_file(traefik, "routers"), services=_of_the_file(traefik, "services"))
-        enabled = {name: r["service"] for name, r in has["routers"].items() if r["status"] == "enabled"}
+        enabled = {name: r.get("service") for name, r in has["routers"].items() if r["status"] == "enabled"}
         return enabled == wanted and has["services"].keys() == http["services"].keys()
 
     assert eventually(in_force), has

@@ -145,7 +145,8 @@ def test_containers_read_their_secrets_and_routes_and_nobody_else_the_secrets(
     root(servers, SLEEPER)
     secret, route = environment.directory / "secrets" / "x", environment.directory / "traefik" / "dynamic" / "x"
     with Host.connect(environment, environment.hosts[0]) as host:
-        host.write(secret, "hush", mode=0o444)
+        host.write(secret, "hush")
+        root(servers, f"chown 10001:10001 {secret}; chmod 400 {secret}")
         host.write(route, "routes")
         mounts = ["-v", f"{secret}:/run/secrets/x:ro", "-v", f"{route.parent}:/dynamic:ro"]
         limits = ["--rm", "--user", "10001:10001", "--cap-drop", "ALL", "--network", "none"]

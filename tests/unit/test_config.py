@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from deploy.config import Environment
 from deploy.configfile import dump, environments, load
 from deploy.errors import ConfigError
+from tests.unit.conftest import environment_of
 
 BASE = "url: http://localhost:8101\nhosts:\n  - {name: one, address: 127.0.0.1}\n"
 
@@ -115,3 +116,10 @@ def test_what_config_show_prints_is_the_same_environment(inventory: Path) -> Non
 def test_nothing_but_a_text_is_taken_for_an_address(value: object) -> None:
     with pytest.raises(ValidationError):
         Environment.model_validate({"name": "x", "url": "http://x", "hosts": [{"name": "a", "address": value}]})
+
+
+def test_a_duration_comes_back_as_it_was_written_even_a_long_one() -> None:
+    changes = {"secrets": {"max_age": "400d"}, "upgrade": {"bake": "1.5s"}}
+    environment = environment_of(**changes)
+
+    assert type(environment).model_validate_json(environment.model_dump_json()) == environment

@@ -54,7 +54,7 @@ def evidence(environment: Environment, release: Release, **changes: Any) -> Evid
     values = {
         "files": files,
         "routes": recolored(files[ROUTES], "blue"),
-        "secrets": {f"{name}/{version}": version for name, version in release.secrets.items()},
+        "secrets": {f"{name}/{version}": {"version": version} for name, version in release.secrets.items()},
         "strangers": (),
         "services": services(),
     }
@@ -148,13 +148,17 @@ def test_routes_that_send_users_elsewhere_are_edited(environment: Environment, r
 
 
 @pytest.mark.parametrize(
-    ("found_version", "words", "means"),
-    [(None, "it is gone", "write"), ("bad00000", "its content is not that of this version", "replace")],
+    ("found", "words", "means"),
+    [
+        ({}, "it is gone", "write"),
+        ({"version": "bad00000"}, "its content is not that of this version", "replace"),
+        ({"version": "0a1b2c3d", "fault": "it has mode 444"}, "it has mode 444", "write"),
+    ],
 )
-def test_a_secret_that_is_lost_or_altered_is_named_by_its_version(
-    environment: Environment, release: Release, found_version: str | None, words: str, means: str
+def test_a_secret_that_is_lost_altered_or_open_is_named_by_its_version(
+    environment: Environment, release: Release, found: dict[str, str], words: str, means: str
 ) -> None:
-    [item] = seen(environment, release, secrets={"session_secret/0a1b2c3d": found_version})
+    [item] = seen(environment, release, secrets={"session_secret/0a1b2c3d": found} if found else {})
 
     assert (item.what, item.seen, item.means) == ("secrets/session_secret/0a1b2c3d", words, means)
 

@@ -19,6 +19,7 @@ from deploy.tasks import connection
 from deploy.tasks.command import Said, words
 from deploy.tasks.daemonjson import WANTED, change
 from deploy.tasks.docker import engine_packages
+from deploy.tasks.hostfiles import firewall
 from deploy.tasks.packages import Installed
 from deploy.tasks.ssh import changed_keys, with_keys
 from tests.unit.conftest import environment_of
@@ -171,3 +172,16 @@ def test_a_process_that_cannot_run_is_an_error_with_what_it_said(
         provision(environment, check=True, announce=said.append)
     assert caught.value.seen == "\n".join(said)
     assert said
+
+
+@pytest.mark.parametrize(("url", "ports"), [("http://x.org", "80"), ("https://x.org", "80, 443")])
+def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports: str) -> None:
+    environment = environment_of(url=url, proxy={"letsencrypt_email": "ops@x.org"})
+
+    rules = firewall(environment, [22, 2222])
+
+    assert "policy drop" in rules
+    assert "tcp dport { 22, 2222 } accept" in rules
+    assert f"tcp dport {{ {ports} }} accept" in rules
+    assert f"ct status dnat ct original proto-dst {{ {ports} }} accept\n        ct status dnat drop" in rules
+    assert rules.count("accept") == 11

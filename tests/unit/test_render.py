@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from deploy import render
@@ -19,10 +22,16 @@ from tests.unit.conftest import environment_of
 
 SECRETS = {"session_secret": "0a1b2c3d4e5f"}
 PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "ops@example.org"}}
+DNS = {"provider": "route53", "token_variable": "AWS_SECRET_ACCESS_KEY", "variables": {"AWS_REGION": "eu-west-1"}}
+CLOSED = {"url": "https://ppm.example.org", "proxy": {**PRODUCTION["proxy"], "private_ca": True, "dns_challenge": DNS}}  # type: ignore[dict-item]
+OWN = {"url": "https://ppm.example.org", "proxy": {"certificates": "files"}}
+EVERY_WAY = pytest.mark.parametrize(
+    "changes", [{}, PRODUCTION, CLOSED, OWN], ids=["http", "https", "private CA, DNS", "own certificate"]
+)
 
 
 def release_of(environment: Environment, images: Images) -> Release:
-    return render.release(environment, images, SECRETS)
+    return render.release(environment, images, SECRETS | dict.fromkeys(environment.proxy_secrets, "0a1b2c3d"))
 
 
 def compose_of(environment: Environment, images: Images) -> dict[str, Any]:
@@ -38,7 +47,7 @@ def accept(file: Path) -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
+@EVERY_WAY
 def test_docker_compose_accepts_what_is_rendered(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
     environment = environment_of(**changes)
     file = tmp_path / "compose.yaml"
@@ -52,7 +61,7 @@ def test_docker_compose_accepts_what_is_rendered_for_development(tmp_path: Path)
     accept(file)
 
 
-@pytest.mark.parametrize("changes", [{}, PRODUCTION], ids=["http", "https"])
+@EVERY_WAY
 def test_compose_lint_finds_nothing(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
     environment = environment_of(**changes)
     file = tmp_path / "compose.yaml"
@@ -141,7 +150,8 @@ def test_routes_send_users_to_live_and_the_loopback_to_preview(environment: Envi
     text = render.routes(environment, live="blue", preview="green", servers=servers)  # type: ignore[arg-type]
     routers = YAML(typ="safe").load(text)["http"]["routers"]
     assert routers["api"]["service"] == "api-blue"
-    assert routers["api"]["entryPoints"] == ["web"]
+    assert routers["edge"]["entryPoints"] == ["web"]
+    assert all(routers[name]["parentRefs"] == ["edge"] for name in ("api", "too-large", "frontend"))
     assert routers["preview-api"]["service"] == "api-green"
     assert routers["preview-api"]["entryPoints"] == ["internal"]
     assert routers["proxy-api"]["entryPoints"] == ["internal"]
@@ -160,10 +170,57 @@ def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(en
     assert http["routers"]["preview-api"]["service"] == "api-green"
 
 
+@given(st.integers(1, 1 << 40), st.integers(0, 1 << 41), st.integers(0, 3))
+def test_a_length_is_too_large_exactly_above_the_limit(limit: int, length: int, zeros: int) -> None:
+    for number in (length, limit, limit + 1, limit - 1):
+        found = re.match(render.larger_than(limit), "0" * zeros + str(number))
+        assert bool(found) == (number > limit)
+
+
 def test_with_https_users_are_only_served_by_their_domain_with_a_certificate() -> None:
     servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
     text = render.routes(environment_of(**PRODUCTION), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
-    api = YAML(typ="safe").load(text)["http"]["routers"]["api"]
-    assert api["rule"] == "Host(`ppm.example.org`) && PathPrefix(`/api`)"
-    assert api["entryPoints"] == ["websecure"]
-    assert api["tls"] == {"certResolver": "letsencrypt"}
+    edge = YAML(typ="safe").load(text)["http"]["routers"]["edge"]
+    assert edge["rule"] == "Host(`ppm.example.org`) && PathPrefix(`/`)"
+    assert edge["entryPoints"] == ["websecure"]
+    assert edge["tls"] == {"certResolver": "letsencrypt"}
+
+
+def test_secrets_of_the_proxy_are_mounted_by_nobody_else(images: Images) -> None:
+    for changes in (CLOSED, OWN):
+        environment = environment_of(**changes)
+        services = compose_of(environment, images)["services"]
+        assert services["reverse-proxy"]["secrets"] == list(environment.proxy_secrets)
+        for name in ("api-blue", "worker-green"):
+            assert services[name]["secrets"] == ["session_secret"]
+
+
+def test_the_proxy_learns_where_its_ca_and_its_token_are_never_what_they_are(images: Images) -> None:
+    proxy = compose_of(environment_of(**CLOSED), images)["services"]["reverse-proxy"]
+
+    assert proxy["environment"] == {
+        "LEGO_CA_CERTIFICATES": "/run/secrets/acme_ca",
+        "AWS_SECRET_ACCESS_KEY_FILE": "/run/secrets/dns_token",
+        "AWS_REGION": "eu-west-1",
+    }
+    assert "--certificatesResolvers.letsencrypt.acme.dnsChallenge.provider=route53" in proxy["command"]
+    assert not any("httpChallenge" in option for option in proxy["command"])
+
+
+def test_one_key_takes_certificates_from_the_staging_ca(images: Images) -> None:
+    staging = {**PRODUCTION, "proxy": {**PRODUCTION["proxy"], "staging": True}}  # type: ignore[dict-item]
+    command = compose_of(environment_of(**staging), images)["services"]["reverse-proxy"]["command"]
+
+    assert any("acme.caServer=https://acme-staging-v02" in option for option in command)
+
+
+def test_https_speaks_tls_1_2_and_newer_and_browsers_remember_it() -> None:
+    servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
+    text = render.routes(environment_of(**OWN), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
+    found = YAML(typ="safe").load(text)
+
+    assert found["tls"]["options"]["default"]["minVersion"] == "VersionTLS12"
+    assert found["tls"]["certificates"] == [
+        {"certFile": "/run/secrets/tls_certificate", "keyFile": "/run/secrets/tls_key"}
+    ]
+    assert found["http"]["middlewares"]["security-headers"]["headers"]["stsSeconds"] == 31_536_000

@@ -1,7 +1,10 @@
-"""Secrets on this machine: made, set, checked, and never shown."""
+"""Secrets on this machine: made, set, rotated, checked, and never shown."""
 
 from __future__ import annotations
 
+import base64
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,24 +16,42 @@ from deploy.errors import ConfigError, UsageError
 from deploy.redact import redact
 from tests.unit.conftest import environment_of
 
-
-@pytest.fixture
-def site(tmp_path: Path) -> Environment:
-    return environment_of(secrets={"directory": str(tmp_path / "secrets")})
+LONG = "0123456789abcdef" * 3
 
 
 @pytest.fixture
-def oauth_site(tmp_path: Path) -> Environment:
-    return environment_of(secrets={"directory": str(tmp_path / "secrets")}, app={"oauth_client_id": "Iv1.x"})
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "secrets"
 
 
-def test_init_makes_a_long_secret_that_only_its_owner_reads(site: Environment) -> None:
+@pytest.fixture
+def site(folder: Path) -> Environment:
+    return environment_of(secrets={"directory": str(folder)})
+
+
+@pytest.fixture
+def oauth_site(folder: Path) -> Environment:
+    return environment_of(secrets={"directory": str(folder)}, app={"oauth_client_id": "Iv1.x"})
+
+
+def values(environment: Environment) -> dict[str, str]:
+    return {name: secret.value.get_secret_value() for name, secret in secrets.read(environment).items()}
+
+
+def since(folder: Path, name: str, days: int) -> None:
+    """Make a secret so many days old."""
+    file = folder / ".dates.json"
+    dates = json.loads(file.read_text()) | {name: (datetime.now(UTC) - timedelta(days=days)).isoformat()}
+    file.write_text(json.dumps(dates))
+
+
+def test_init_makes_32_random_bytes_that_only_their_owner_reads(site: Environment, folder: Path) -> None:
     secrets.init(site)
 
-    file = secrets.directory(site) / "session_secret"
-    assert len(file.read_text().strip()) >= 48
+    file = folder / "session_secret"
+    assert len(base64.b64decode(file.read_text().strip(), validate=True)) == 32
     assert file.stat().st_mode & 0o777 == 0o600
-    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert folder.stat().st_mode & 0o777 == 0o700
     assert secrets.check(site) == []
 
 
@@ -42,24 +63,25 @@ def test_init_never_replaces_a_secret(site: Environment) -> None:
     assert secrets.read(site) == before
 
 
-def test_a_secret_from_elsewhere_is_asked_for_by_command(oauth_site: Environment) -> None:
+def test_a_secret_from_elsewhere_is_asked_for_or_named_with_its_command(oauth_site: Environment) -> None:
     assert any("ppmctl secrets set oauth_client_secret -e test" in line for line in secrets.init(oauth_site))
     with pytest.raises(ConfigError, match="oauth_client_secret is missing"):
         secrets.read(oauth_site)
 
-    secrets.set_secret(oauth_site, "oauth_client_secret", "0123456789abcdef")
-    assert set(secrets.read(oauth_site)) == {"session_secret", "oauth_client_secret"}
+    [said] = secrets.init(oauth_site, ask={"oauth_client_secret": "0123456789abcdef"}.__getitem__)
+    assert said.startswith("wrote ")
+    assert values(oauth_site)["oauth_client_secret"] == "0123456789abcdef"
 
 
 def test_the_version_follows_from_the_value_and_does_not_contain_it(site: Environment) -> None:
-    secrets.set_secret(site, "session_secret", "a" * 40)
-    first = secrets.read(site)["session_secret"].version
-    secrets.set_secret(site, "session_secret", "b" * 40)
-    second = secrets.read(site)["session_secret"].version
-    secrets.set_secret(site, "session_secret", "a" * 40)
+    def version(value: str) -> str:
+        secrets.set_secret(site, "session_secret", value)
+        return secrets.read(site)["session_secret"].version
+
+    first, second = version(LONG), version(LONG[::-1])
 
     assert first != second
-    assert secrets.read(site)["session_secret"].version == first
+    assert version(LONG) == first
     assert len(first) == 8
 
 
@@ -71,33 +93,116 @@ def test_the_text_of_the_example_is_no_secret(oauth_site: Environment, name: str
         secrets.set_secret(oauth_site, name, example.strip())
 
 
-def test_every_secret_has_an_example_that_says_what_it_is_for(oauth_site: Environment) -> None:
-    assert {path.name for path in (ROOT / "secrets.example").iterdir()} == set(secrets.needed(oauth_site))
+def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oauth_site: Environment) -> None:
+    examples = {path.name: path.read_text() for path in (ROOT / "secrets.example").iterdir()}
+    dns = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}
+    acme = {"letsencrypt_email": "ops@example.org", "private_ca": True, "dns_challenge": dns}
+    sites = [oauth_site, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
+
+    assert examples.keys() == {name for site in sites for name in secrets.needed(site)}
+    for text in examples.values():
+        assert all(word in text for word in ("Purpose: ", "Form: ", "Who needs it: ", "/run/secrets/"))
 
 
-def test_a_short_secret_is_refused_and_changes_nothing(site: Environment) -> None:
+@pytest.mark.parametrize(("value", "fault"), [("short", "shorter than 32"), ("ab" * 20, "is weak")])
+def test_a_weak_secret_is_refused_and_changes_nothing(site: Environment, value: str, fault: str) -> None:
     secrets.init(site)
     before = secrets.read(site)
 
-    with pytest.raises(UsageError, match="shorter than 32"):
-        secrets.set_secret(site, "session_secret", "short")
+    with pytest.raises(UsageError, match=fault):
+        secrets.set_secret(site, "session_secret", value)
     assert secrets.read(site) == before
+
+
+def test_what_is_no_certificate_is_refused(site: Environment) -> None:
+    with pytest.raises(UsageError, match="tls_key is no PEM"):
+        secrets.set_secret(site, "tls_key", LONG * 4)
 
 
 def test_a_misspelt_secret_is_answered_with_the_nearest(site: Environment) -> None:
     with pytest.raises(UsageError, match="did you mean session_secret"):
-        secrets.set_secret(site, "sesion_secret", "a" * 40)
+        secrets.set_secret(site, "sesion_secret", LONG)
 
 
-def test_check_finds_what_others_can_read_and_what_nobody_uses(site: Environment) -> None:
+def test_a_rotation_keeps_the_value_before_beside_the_new_one(site: Environment) -> None:
     secrets.init(site)
-    folder = secrets.directory(site)
+    before = values(site)["session_secret"]
+
+    said = secrets.rotate(site, "session_secret")
+
+    after = values(site)
+    assert after["session_secret_previous"] == before
+    assert after["session_secret"] != before
+    assert before not in " ".join(said)
+    assert secrets.check(site) == []
+
+
+def test_a_rotation_of_what_leaked_leaves_nothing_of_it(site: Environment, folder: Path) -> None:
+    secrets.init(site)
+    secrets.rotate(site, "session_secret")
+
+    secrets.rotate(site, "session_secret", revoke=True)
+
+    assert values(site).keys() == {"session_secret"}
+    assert not (folder / "session_secret_previous").exists()
+
+
+def test_the_value_before_is_accepted_for_a_set_time_only(site: Environment, folder: Path) -> None:
+    secrets.init(site)
+    secrets.rotate(site, "session_secret")
+    since(folder, "session_secret_previous", days=6)
+    assert "session_secret_previous" in values(site)
+
+    since(folder, "session_secret_previous", days=8)
+
+    assert "session_secret_previous" not in values(site)
+    assert "is not accepted any longer" in " ".join(secrets.check(site))
+
+
+def test_a_secret_from_elsewhere_is_rotated_to_the_value_that_is_given(oauth_site: Environment) -> None:
+    secrets.init(oauth_site, ask=lambda _name: LONG)
+
+    secrets.rotate(oauth_site, "oauth_client_secret", LONG[::-1])
+
+    assert values(oauth_site)["oauth_client_secret"] == LONG[::-1]
+    assert "oauth_client_secret_previous" not in values(oauth_site)
+
+
+def test_what_is_not_there_or_not_new_cannot_be_rotated(site: Environment) -> None:
+    with pytest.raises(UsageError, match="has no session_secret to rotate"):
+        secrets.rotate(site, "session_secret")
+    secrets.init(site)
+    with pytest.raises(UsageError, match="has no oauth_client_secret to rotate"):
+        secrets.rotate(site, "oauth_client_secret", LONG)
+    with pytest.raises(UsageError, match="is what it was"):
+        secrets.rotate(site, "session_secret", values(site)["session_secret"])
+
+
+def test_check_finds_what_others_can_read_and_what_nobody_uses(site: Environment, folder: Path) -> None:
+    secrets.init(site)
     (folder / "session_secret").chmod(0o644)
     (folder / "sesion_secret").write_text("x")
+    (folder / "oauth_client_secret").write_text("x")
+    folder.chmod(0o755)
 
     found = " ".join(secrets.check(site))
-    assert "chmod 600" in found
+    assert "session_secret can be read by others: chmod 600" in found
+    assert f"chmod 700 {folder}" in found
     assert "sesion_secret is no secret that ppm knows" in found
+    assert "oauth_client_secret is not used by test" in found
+
+
+def test_check_finds_what_is_missing_weak_or_too_old(oauth_site: Environment, folder: Path) -> None:
+    secrets.init(oauth_site)
+    since(folder, "session_secret", days=366)
+
+    missing, old = secrets.check(oauth_site)
+    assert missing.startswith("oauth_client_secret is missing")
+    assert old.startswith("session_secret has been the same for 366 days")
+    assert "ppmctl secrets rotate session_secret -e test" in old
+
+    (folder / "session_secret").write_text("short\n")
+    assert "session_secret is shorter than 32 characters" in secrets.check(oauth_site)[0]
 
 
 def test_a_value_that_was_read_is_masked_and_a_model_does_not_show_it(site: Environment) -> None:

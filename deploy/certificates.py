@@ -1,0 +1,101 @@
+"""The certificate that users see, and until when it is good; and where the proxy keeps those that it gets."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.host import Host
+
+WARN = timedelta(days=20)
+"""So long before the end a certificate should have been renewed. Of one that lasts less, a quarter of its time."""
+_LETSENCRYPT = "letsencrypt.org"
+_ADDRESSES = 'ip -o address show scope global | awk \'{sub("/.*", "", $4); print $4}\''
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What a server shows who it is by."""
+
+    names: tuple[str, ...]
+    begins: datetime
+    ends: datetime
+    issuer: str
+
+
+def shown(host: Host) -> Certificate:
+    """Return the certificate that the host's public port shows for the domain. Raises OSError when there is none."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whatever it is, it is looked at
+    with socket.socket(socket.AF_UNIX) as raw:
+        raw.settimeout(5)
+        raw.connect(str(host.public_socket))
+        with context.wrap_socket(raw, server_hostname=host.environment.domain) as connection:
+            return parse(connection.getpeercert(binary_form=True) or b"")
+
+
+def parse(der: bytes) -> Certificate:
+    """Given a certificate, return what counts of it."""
+    from cryptography import x509
+
+    found = x509.load_der_x509_certificate(der)
+    try:
+        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        names = tuple(extension.value.get_values_for_type(x509.DNSName))
+    except x509.ExtensionNotFound:
+        names = ()
+    issuer = found.issuer.rfc4514_string()
+    return Certificate(names, found.not_valid_before_utc, found.not_valid_after_utc, issuer)
+
+
+def verdict(certificate: Certificate, domain: str, now: datetime) -> tuple[bool, str]:
+    """Return whether a certificate is good for the domain and long enough, and words for it."""
+    if domain not in certificate.names and f"*.{domain.partition('.')[2]}" not in certificate.names:
+        named = ", ".join(certificate.names) or "nobody"
+        return False, f"it is for {named}, not for {domain}: see what the CA said: ppmctl logs reverse-proxy"
+    left = certificate.ends - now
+    until = f"{certificate.ends:%Y-%m-%d %H:%M} UTC"
+    if left <= timedelta():
+        return False, f"it ended on {until}"
+    if left < min(WARN, (certificate.ends - certificate.begins) / 4):
+        return False, f"it ends on {until} and was not renewed: ppmctl logs reverse-proxy says why"
+    return True, f"good until {until}"
+
+
+def prepare(host: Host, image: str) -> None:
+    """Make the volume that certificates are kept in, once.
+
+    A new volume belongs to whoever owns the folder that it is first mounted over: the steward's /data is the services'.
+    """
+    project = host.environment.project
+    volume = f"{project}_acme"
+    if not host.environment.acme or host.docker.volume.exists(volume):
+        return
+    labels = {"com.docker.compose.project": project, "com.docker.compose.volume": "acme"}
+    host.docker.volume.create(volume, labels=labels)
+    start = [
+        "docker",
+        "run",
+        "--rm",
+        "--pull",
+        "never",
+        "--network",
+        "none",
+        "--cap-drop",
+        "ALL",
+        "--log-driver",
+        "none",
+    ]
+    host.run([*start, "--volume", f"{volume}:/data", "--entrypoint", "true", image])
+
+
+def look(host: Host) -> tuple[bool, str]:
+    """Return whether the certificate that users get is good, and words for it."""
+    try:
+        return verdict(shown(host), host.environment.domain, datetime.now(UTC))
+    except (OSError, ValueError) as error:
+        return False, f"the public port shows none: {error}"

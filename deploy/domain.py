@@ -1,0 +1,104 @@
+"""What must hold before a CA is asked for a certificate: it counts attempts that fail, and then refuses for hours."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from deploy.errors import UpgradeError
+
+if TYPE_CHECKING:
+    from dns.resolver import Resolver
+
+    from deploy.config import Environment
+    from deploy.host import Host
+
+_LETSENCRYPT = "letsencrypt.org"
+_ADDRESSES = 'ip -o address show scope global | awk \'{sub("/.*", "", $4); print $4}\''
+
+
+def check(host: Host) -> None:
+    """Raise UpgradeError, with all that is to be changed, when the CA would refuse."""
+    from dns.resolver import get_default_resolver
+
+    environment = host.environment
+    if not environment.acme or not environment.proxy.check_domain:
+        return
+    problems = list(obstacles(environment, _own_addresses(host), get_default_resolver()))
+    if problems:
+        raise UpgradeError(
+            f"{host.name}: the CA would give no certificate for {environment.domain}: {'; '.join(problems)}. "
+            "Nothing was changed",
+            step="preflight",
+            host=host.name,
+            next=f"Then: ppmctl deploy -e {environment.name}. If the CA sees another network than this machine does: "
+            "proxy.check_domain: false",
+        )
+
+
+def obstacles(environment: Environment, own: Collection[str], resolver: Resolver, timeout: float = 5) -> Iterator[str]:
+    """Yield what stands in the way of a certificate, each with what to change. ``own`` are addresses of the host."""
+    proxy = environment.proxy
+    if not proxy.dns_challenge:
+        yield from _way_here(environment, own, resolver, timeout)
+    if proxy.publicly_trusted or proxy.staging:
+        allowed = list(_caa(resolver, environment.domain))
+        if allowed and _LETSENCRYPT not in allowed:
+            yield f'a CAA record allows only {", ".join(allowed)}: add `0 issue "{_LETSENCRYPT}"`'
+
+
+def _way_here(environment: Environment, own: Collection[str], resolver: Resolver, timeout: float) -> Iterator[str]:
+    """Yield what is wrong with the way from the domain to the host. Behind trusted proxies it leads to them first."""
+    domain, port, ours = environment.domain, environment.proxy.http_port, ", ".join(sorted(own))
+    found = sorted({*_records(resolver, domain, "A"), *_records(resolver, domain, "AAAA")})
+    if not found:
+        yield f"{domain} has no address: make an A (or AAAA) record with {ours}"
+    elif environment.proxy.trusted_proxies:
+        return
+    elif strange := [address for address in found if address not in own]:
+        yield f"{domain} is {', '.join(strange)}, and the host is {ours}: correct the A and AAAA records"
+    elif closed := [address for address in found if not _reached(address, port, timeout)]:
+        yield f"port {port} of {', '.join(closed)} does not answer: open it in every firewall before the host"
+
+
+def _reached(address: str, port: int, timeout: float) -> bool:
+    """Return whether the host answers there: to refuse is an answer, for the proxy need not run yet."""
+    try:
+        with socket.create_connection((address, port), timeout):
+            return True
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+
+
+def _records(resolver: Resolver, name: str, kind: str) -> list[str]:
+    from dns.exception import DNSException
+
+    try:
+        return [record.to_text() for record in resolver.resolve(name, kind, lifetime=5)]
+    except DNSException:
+        return []
+
+
+def _caa(resolver: Resolver, domain: str) -> Iterator[str]:
+    """Yield the CAs that the nearest CAA records allow (RFC 8659: the domain's, else those of the name above, …)."""
+    labels = domain.split(".")
+    for first in range(len(labels)):
+        if found := _records(resolver, ".".join(labels[first:]), "CAA"):
+            for record in found:
+                _flags, tag, value = record.split(" ", 2)
+                if tag == "issue":
+                    yield value.strip('"').partition(";")[0].strip() or "nobody"
+            return
+
+
+def _own_addresses(host: Host) -> set[str]:
+    """Return the host's addresses: its own, and those that we reach it by."""
+    found = set(host.run(["sh", "-c", _ADDRESSES]).stdout.split())
+    address = next(a.address for a in host.environment.hosts if a.name == host.name)
+    with suppress(socket.gaierror):  # a name of ~/.ssh/config
+        found |= {str(entry[4][0]) for entry in socket.getaddrinfo(address, None)}
+    return found

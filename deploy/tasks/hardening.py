@@ -1,0 +1,122 @@
+"""Closing a host: SSH by key only, a firewall that Docker cannot open, security updates, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+
+from pyinfra.api.command import StringCommand
+from pyinfra.api.deploy import deploy
+from pyinfra.api.exceptions import OperationError
+from pyinfra.api.facts import FactBase
+from pyinfra.api.operation import operation
+from pyinfra.context import host
+from pyinfra.facts.files import FileContents
+
+from deploy.tasks.base import Machine
+from deploy.tasks.command import Said
+from deploy.tasks.connection import wanted
+from deploy.tasks.hostfiles import FIREWALL, LOADED, UNIT, UNIT_FILE, HostFile, firewall, host_files
+from deploy.tasks.packages import INSTALL_TIMEOUT, packages
+
+# The file of before comes back when the new one cannot go live.
+_APPLY = """
+set -e
+umask 022
+mkdir -p "$(dirname "$path")"
+trap 'rm -f "$path.ppm-new" "$path.ppm-before"' EXIT
+cp -p "$path" "$path.ppm-before" 2>/dev/null || true
+cat > "$path.ppm-new"; sync "$path.ppm-new"
+mv -f "$path.ppm-new" "$path"
+if apply >&2; then exit 0; fi
+if test -e "$path.ppm-before"; then mv -f "$path.ppm-before" "$path"; else rm -f "$path"; fi
+apply || true
+echo "$path did not go live; the one before is back" >&2
+exit 1
+"""
+_LOAD = f"""
+set -e
+umask 022
+trap 'rm -f {FIREWALL}.new' EXIT
+cat > {FIREWALL}.new
+nft --check -f {FIREWALL}.new
+mv -f {FIREWALL}.new {FIREWALL}
+cat > /etc/systemd/system/{UNIT} <<'END'
+{UNIT_FILE}END
+systemctl daemon-reload
+systemctl enable -q {UNIT}
+systemctl restart {UNIT}
+nft --terse list table inet ppm > {LOADED}.new
+mv -f {LOADED}.new {LOADED}
+"""
+
+
+class SshPorts(FactBase[list[int]]):
+    """The ports that sshd listens on."""
+
+    default = list
+
+    def command(self) -> str:
+        """Return the command that prints a port on each line."""
+        return "sshd -T 2>/dev/null | awk '$1 == \"port\" {print $2}'"
+
+    def process(self, output: list[str]) -> list[int]:
+        """Given sshd's own words, return the ports."""
+        return sorted({int(line) for line in output})
+
+
+class FirewallLoaded(FactBase[bool]):
+    """Whether the kernel has the rules as they were loaded, and a boot will load them."""
+
+    default = bool
+
+    def command(self) -> str:
+        """Return the command that prints a word when it is so."""
+        return (
+            f"systemctl is-enabled -q {UNIT} 2>/dev/null && nft --terse list table inet ppm 2>/dev/null "
+            f"| cmp -s - {LOADED} && echo loaded; true"
+        )
+
+    def process(self, output: list[str]) -> bool:
+        """Given what was printed, return whether it is so."""
+        return output == ["loaded"]
+
+
+@operation()
+def kept(file: HostFile) -> Generator[StringCommand, None, None]:
+    """Have a file, in force."""
+    if host.get_fact(FileContents, path=file.path) == file.content.splitlines():
+        return
+    apply = "true" if file.kernel and host.get_fact(Machine)["container"] else file.apply
+    script = f"path={file.path}\napply() {{ {apply}; }}\n{_APPLY}"
+    yield Said(script, says=f"write {file.path}, then: {apply}", stdin=file.content)
+
+
+@operation()
+def ports(rules: str) -> Generator[StringCommand, None, None]:
+    """Have the firewall's rules, now and after a boot."""
+    same = host.get_fact(FileContents, path=FIREWALL) == rules.splitlines()
+    if not same or not host.get_fact(FirewallLoaded):
+        why = "they are not in force" if same else "they differ"
+        yield Said(_LOAD, says=f"write {FIREWALL} and load it: {why}", stdin=rules)
+
+
+def _ssh_ports() -> Sequence[int]:
+    found = host.get_fact(SshPorts)
+    if not found:
+        raise OperationError("sshd does not say which port it listens on, and a firewall could lock everybody out")
+    return found
+
+
+@deploy("Hardening")
+def hardening() -> None:
+    """Close the host."""
+    environment = wanted()
+    needed = [
+        *(["nftables"] if environment.provision.firewall else []),
+        *(["unattended-upgrades"] if environment.provision.security_updates else []),
+    ]
+    packages(name="Packages of the hardening", names=needed, _timeout=INSTALL_TIMEOUT)
+    for file in host_files(environment):
+        kept(name=file.name, file=file)
+    if environment.provision.firewall:
+        ports(name="Firewall", rules=firewall(environment, _ssh_ports()))

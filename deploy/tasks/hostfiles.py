@@ -1,0 +1,150 @@
+"""The files that close a host, and what makes each go live. Pure, and without pyinfra: doctor reads them too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from deploy.config import Environment
+
+_MARK = "# Written by ppmctl provision."
+FIREWALL = "/etc/ppm-firewall.nft"
+LOADED = "/etc/ppm-firewall.loaded"
+"""The rules as the kernel listed them when they were loaded: what they are held against later."""
+UNIT = "ppm-firewall.service"
+
+
+@dataclass(frozen=True)
+class HostFile:
+    """One file of a host."""
+
+    name: str
+    path: str
+    content: str
+    apply: str
+    """The command after which it is in force; when it fails, the file of before comes back."""
+    kernel: bool = False
+    """It sets the kernel, which a container shares with its machine."""
+
+
+SSHD = HostFile(
+    name="SSH by key only",
+    path="/etc/ssh/sshd_config.d/10-ppm.conf",
+    content=f"""{_MARK}
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+X11Forwarding no
+LoginGraceTime 20
+MaxAuthTries 4
+# Who has not logged in yet is limited, in all and by address.
+MaxStartups 20:50:60
+PerSourceMaxStartups 10
+""",
+    # A server that is reloaded keeps its connections.
+    apply="sshd -t && systemctl reload ssh",
+)
+_JOURNALD = HostFile(
+    name="Limits of the journal",
+    path="/etc/systemd/journald.conf.d/10-ppm.conf",
+    content=f"""{_MARK}
+[Journal]
+SystemMaxUse=200M
+MaxRetentionSec=1month
+""",
+    apply="systemctl restart systemd-journald",
+)
+_SYSCTL = HostFile(
+    name="Kernel settings",
+    path="/etc/sysctl.d/60-ppm.conf",
+    content=f"""{_MARK}
+kernel.dmesg_restrict = 1
+kernel.unprivileged_bpf_disabled = 1
+net.ipv4.conf.all.accept_redirects = 0
+net.ipv4.conf.all.accept_source_route = 0
+net.ipv4.conf.all.send_redirects = 0
+net.ipv4.tcp_syncookies = 1
+net.ipv6.conf.all.accept_redirects = 0
+vm.swappiness = 10
+""",
+    apply="sysctl -q -p /etc/sysctl.d/60-ppm.conf",
+    kernel=True,
+)
+_UPDATES = HostFile(
+    name="Security updates",
+    path="/etc/apt/apt.conf.d/20auto-upgrades",
+    content="""APT::Periodic::Update-Package-Lists "1";
+APT::Periodic::Unattended-Upgrade "1";
+""",
+    apply="systemctl enable -q --now unattended-upgrades",
+)
+
+
+def host_files(environment: Environment) -> list[HostFile]:
+    """Return the files that a host of the environment has."""
+    return [SSHD, _JOURNALD, _SYSCTL, *([_UPDATES] if environment.provision.security_updates else [])]
+
+
+def firewall(environment: Environment, ssh_ports: Sequence[int]) -> str:
+    """Return the rules of nftables: from outside only SSH, http and https, published ports of containers too.
+
+    They are a table of their own: Docker's rules stay Docker's, whatever it does to them when it restarts. A packet
+    must please both.
+    """
+    proxy = environment.proxy
+    public = ", ".join(map(str, [proxy.http_port, *([proxy.https_port] if environment.tls else [])]))
+    ssh = ", ".join(map(str, ssh_ports))
+    return f"""{_MARK}
+table inet ppm
+delete table inet ppm
+table inet ppm {{
+    chain input {{
+        type filter hook input priority filter; policy drop;
+        iif lo accept
+        ct state established,related accept
+        ct state invalid drop
+        # Containers need nothing of the host itself, and a broken one shall get nothing.
+        iifname "docker0" drop
+        iifname "br-*" drop
+        meta l4proto {{ icmp, ipv6-icmp }} accept
+        # Addresses by DHCP.
+        udp dport {{ 68, 546 }} accept
+        # Who knocks more often than that is no person, and no ppmctl.
+        tcp dport {{ {ssh} }} ct state new meter ssh4 {{ ip saddr limit rate over 20/second burst 200 packets }} drop
+        tcp dport {{ {ssh} }} accept
+        tcp dport {{ {public} }} accept
+    }}
+    # What Docker publishes comes by here, with its port already changed. Containers may go out.
+    chain forward {{
+        type filter hook forward priority filter - 1; policy accept;
+        ct state established,related accept
+        # Where clouds hand out a server's own credentials.
+        ip daddr 169.254.0.0/16 drop
+        iifname "docker0" accept
+        iifname "br-*" accept
+        ct status dnat ct original proto-dst {{ {public} }} accept
+        ct status dnat drop
+    }}
+}}
+"""
+
+
+UNIT_FILE = f"""{_MARK}
+[Unit]
+Description=Only SSH, http and https from outside
+DefaultDependencies=no
+Before=network-pre.target docker.service
+Wants=network-pre.target
+After=local-fs.target
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+ExecStart=/usr/sbin/nft -f {FIREWALL}
+ExecStop=/usr/sbin/nft delete table inet ppm
+
+[Install]
+WantedBy=multi-user.target
+"""

@@ -1,0 +1,280 @@
+"""What users meet first: a real Traefik with a host's options and routes, and an upstream that tells what it got."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import httpx
+import pytest
+from python_on_whales import DockerClient
+from ruamel.yaml import YAML
+
+from deploy import render
+from deploy.bases import ensure_bases
+from deploy.config import Environment, Images
+from deploy.release import Release
+from tests.integration.conftest import HARDENED, address
+from tests.unit.conftest import environment_of
+from tests.waiting import eventually
+
+TIMEOUT = 2
+"""Seconds that a client may take in these tests."""
+MAX_BODY = 10_000
+CSP = "default-src 'self'"
+
+
+class _Upstream(BaseHTTPRequestHandler):
+    """Api and page: says what it was asked, slowly if asked so."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        if self.path == "/api/stream":
+            self._stream()
+        else:
+            self._say(200, dict(self.headers))
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._say(201, len(body))
+
+    def _stream(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(2 * TIMEOUT * 2):
+            self.wfile.write(f"data: {number} {time.time()}\n\n".encode())
+            self.wfile.flush()
+            time.sleep(0.5)
+
+    def _say(self, status: int, found: Any) -> None:
+        body = json.dumps(found).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Security-Policy", CSP)
+        self.send_header("X-Powered-By", "Python")
+        self.send_header("X-Port", str(self.server.server_address[1]))  # type: ignore[index]
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # as a real one has: a full queue would look like a host that is gone
+
+
+@contextmanager
+def listening(docker: DockerClient, port: int = 0) -> Iterator[str]:
+    """Yield the URL of an upstream, as containers reach it."""
+    gateway = docker.network.inspect("bridge").ipam.config[0]["Gateway"]
+    with _Server((gateway, port), _Upstream) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://{gateway}:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def upstream(docker: DockerClient) -> Iterator[str]:
+    with listening(docker) as url:
+        yield url
+
+
+@contextmanager
+def edge(
+    docker: DockerClient, folder: Path, upstream: str, page: str | None = None, ready: str = "/", **changes: Any
+) -> Iterator[httpx.Client]:
+    """Yield a client of the proxy, run as a host runs it, once it has its routes."""
+    environment = environment_of(**changes)
+    folder.chmod(0o755)
+    servers = {"blue": {"api": [upstream], "frontend": [page or upstream]}}
+    (folder / render.ROUTES).write_text(render.routes(environment, live="blue", preview="blue", servers=servers))  # type: ignore[arg-type]
+    image = ensure_bases(Images(bases="local"), docker, print)["traefik"]
+    mounts = [(folder, "/etc/traefik/dynamic", "ro")]
+    container = docker.run(image, _options(environment), detach=True, volumes=mounts, **HARDENED)
+    container.reload()
+    try:
+        with httpx.Client(base_url=f"http://{address(container)}:8000", trust_env=False, timeout=30) as client:
+            assert eventually(lambda: _has_routes(client, ready), 20), container.logs()
+            yield client
+    finally:
+        docker.remove(container, force=True)
+
+
+def _options(environment: Environment) -> list[str]:
+    images = {name: f"{name}@sha256:{'0' * 64}" for name in ("api", "frontend", "steward", "traefik")}
+    release = Release.model_validate({"id": "0a1b2c3d4e5f", "images": images, "secrets": {"session_secret": "0"}})
+    compose = YAML(typ="safe").load(render.compose(environment, release))
+    command: list[str] = compose["services"]["reverse-proxy"]["command"]
+    return command
+
+
+def _has_routes(client: httpx.Client, path: str) -> bool:
+    try:
+        return "X-Frame-Options" in client.get(path).headers
+    except httpx.TransportError:
+        return False
+
+
+@pytest.fixture(scope="module")
+def site(docker: DockerClient, upstream: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    proxy = {"client_timeout": f"{TIMEOUT}s", "max_body": str(MAX_BODY)}
+    folder = tmp_path_factory.mktemp("edge")
+    with edge(docker, folder, upstream, app={"rate_limit_per_minute": 100_000}, proxy=proxy) as client:
+        yield client
+
+
+def test_a_body_that_is_too_large_never_reaches_the_api(site: httpx.Client) -> None:
+    assert site.post("/api/projects", content=bytes(MAX_BODY)).json() == MAX_BODY
+    for method in ("POST", "PUT", "PATCH", "DELETE", "GET"):
+        for path in ("/api/projects", "/"):
+            refused = site.request(method, path, content=bytes(MAX_BODY + 1))
+            assert (refused.status_code, "X-Port" in refused.headers) == (413, False)
+
+
+def test_a_client_that_sends_its_body_too_slowly_is_sent_away_and_others_are_served(site: httpx.Client) -> None:
+    head = b"POST /api/projects HTTP/1.1\r\nHost: ppm\r\nContent-Length: 1000\r\n\r\n"
+
+    assert TIMEOUT - 0.5 < _until_closed(site, head) < TIMEOUT + 3
+
+
+def test_a_client_that_sends_its_headers_too_slowly_is_sent_away(site: httpx.Client) -> None:
+    assert TIMEOUT - 0.5 < _until_closed(site, b"GET / HTTP/1.1\r\nHost: ppm\r\n") < TIMEOUT + 3
+
+
+def _until_closed(site: httpx.Client, first: bytes) -> float:
+    """Send a byte four times a second after the first ones; return how long the proxy listened to that."""
+    began = time.monotonic()
+    with socket.create_connection((site.base_url.host, 8000), 20) as slow:
+        slow.sendall(first)
+        slow.settimeout(0.25)
+        while time.monotonic() < began + 15:
+            try:
+                answer = slow.recv(4096)
+            except TimeoutError:
+                assert site.get("/api/system").is_success
+                slow.sendall(b"x")
+            except ConnectionError:
+                break
+            else:
+                if not answer:
+                    break
+    return time.monotonic() - began
+
+
+def test_headers_without_end_are_refused(site: httpx.Client) -> None:
+    assert site.get("/", headers={"X-Long": "x" * 60_000}).status_code == 431
+
+
+def test_a_stream_outlives_the_timeout_and_arrives_as_it_is_sent(site: httpx.Client) -> None:
+    with site.stream("GET", "/api/stream") as answer:
+        delays = [time.time() - float(line.split()[2]) for line in answer.iter_lines() if line]
+
+    assert len(delays) == 2 * TIMEOUT * 2
+    assert max(delays) < 0.4
+
+
+def test_what_waits_for_the_api_outlives_the_timeout(docker: DockerClient, tmp_path: Path) -> None:
+    with listening(docker) as url:
+        port = int(url.rpartition(":")[2])
+    with edge(docker, tmp_path, url, ready="/metrics", proxy={"client_timeout": f"{TIMEOUT}s"}) as client:
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as pool:
+            reads = [pool.submit(client.get, "/api/system") for _ in range(4)]
+            writes = [pool.submit(client.post, "/api/projects", content=b"x") for _ in range(4)]
+            assert not eventually(lambda: any(held.done() for held in reads + writes), 2 * TIMEOUT)
+            with listening(docker, port):
+                statuses = [held.result().status_code for held in reads + writes]
+
+    assert statuses == [200] * 4 + [201] * 4
+    assert time.monotonic() - began > 2 * TIMEOUT
+
+
+def test_every_answer_has_the_security_headers_once(site: httpx.Client) -> None:
+    for path in ("/", "/api/system", "/metrics"):
+        headers = site.get(path).headers
+        assert headers.get_list("X-Content-Type-Options") == ["nosniff"], path
+        assert headers.get_list("X-Frame-Options") == ["DENY"]
+        assert headers.get_list("Referrer-Policy") == ["no-referrer"]
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert "camera=()" in headers["Permissions-Policy"]
+        assert not {"Server", "X-Powered-By"} & headers.keys()
+    assert site.get("/").headers.get_list("Content-Security-Policy") == [CSP]
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/healthz", "/%6detrics", "//metrics", "/x/../readyz"])
+def test_what_is_for_the_host_alone_is_not_found(site: httpx.Client, path: str) -> None:
+    with socket.create_connection((site.base_url.host, 8000), 5) as raw:  # httpx would put the path in order
+        raw.sendall(f"GET {path} HTTP/1.1\r\nHost: ppm\r\nConnection: close\r\n\r\n".encode())
+        status = raw.recv(4096).split()[1]
+    assert status in (b"404", b"400", b"301"), status
+
+
+def test_the_proxys_own_api_is_not_public(site: httpx.Client) -> None:
+    for host in ("traefik", "preview", "localhost:8081"):
+        for path in ("/api/http/routers", "/api/rawdata", "/dashboard/", "/ping"):
+            assert "@file" not in site.get(path, headers={"Host": host}).text
+
+
+def test_what_is_for_the_api_goes_there_and_all_else_to_the_page(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    api = ("/api", "/api/", "/api/system", "/api/docs?x=1")
+    with listening(docker) as page, edge(docker, tmp_path, upstream, page) as client:
+        for method in ("GET", "POST"):
+            answered = {path: client.request(method, path).headers["X-Port"] for path in (*api, "/", "/a/b?/api")}
+            wanted = {path: (upstream if path in api else page).rpartition(":")[2] for path in answered}
+            assert answered == wanted, method
+
+
+def test_nobody_is_believed_who_says_for_whom_he_asks(site: httpx.Client) -> None:
+    claims = {"X-Forwarded-For": "6.6.6.6", "X-Real-Ip": "6.6.6.6", "X-Forwarded-Proto": "https"}
+
+    got = {name.lower(): value for name, value in site.get("/api/system", headers=claims).json().items()}
+
+    assert "6.6.6.6" not in got["x-forwarded-for"]
+    assert "6.6.6.6" not in got["x-real-ip"]
+    assert got["x-forwarded-proto"] == "http"
+
+
+def _statuses(client: httpx.Client, count: int, **headers: str) -> list[int]:
+    with ThreadPoolExecutor(8) as pool:
+        paths = ["/", "/api/system"] * (count // 2)
+        return list(pool.map(lambda path: client.get(path, headers=headers).status_code, paths))
+
+
+def test_who_asks_too_often_is_told_when_to_come_back(docker: DockerClient, upstream: str, tmp_path: Path) -> None:
+    with edge(docker, tmp_path, upstream, app={"rate_limit_per_minute": 60}) as client:
+        statuses = _statuses(client, 80, **{"X-Forwarded-For": "6.6.6.6"})
+        refused = client.get("/")
+        posted = client.post("/api/projects", content=b"x")
+
+    assert set(statuses) == {200, 429}
+    assert 55 < statuses.count(200) < 65
+    assert refused.status_code == posted.status_code == 429
+    assert 0 < int(refused.headers["Retry-After"]) <= 2
+
+
+def test_behind_a_trusted_proxy_whom_it_names_is_counted(docker: DockerClient, upstream: str, tmp_path: Path) -> None:
+    trusted = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    changes = {"app": {"rate_limit_per_minute": 60}, "proxy": {"trusted_proxies": [trusted]}}
+    with edge(docker, tmp_path, upstream, **changes) as client:
+        first = _statuses(client, 80, **{"X-Forwarded-For": "203.0.113.1"})
+        other = _statuses(client, 20, **{"X-Forwarded-For": "9.9.9.9, 203.0.113.2"})
+        again = _statuses(client, 2, **{"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
+
+    assert 429 in first
+    assert set(other) == {200}
+    assert set(again) == {429}

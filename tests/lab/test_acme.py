@@ -1,0 +1,168 @@
+"""Certificates on a real server from a real ACME CA (Pebble): issued, renewed while users are connected, and shown."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from cryptography import x509
+
+from deploy.lab import Lab
+from tests.site import Site
+from tests.waiting import eventually
+
+DOMAIN = "ppm.test"
+# Traefik, told that certificates last an hour, renews when 20 minutes are left: a few seconds after these are issued.
+LASTS = 1205
+PEBBLE = f"""
+set -e
+apt-get install -qq -y --no-install-recommends pebble openssl > /dev/null
+address=$(ip -4 -o address show eth0 | awk '{{sub("/.*", "", $4); print $4}}')
+mkdir -p /etc/lab-ca && cd /etc/lab-ca
+openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -addext "subjectAltName=IP:$address" \
+  -keyout key.pem -out cert.pem 2>/dev/null
+cat > pebble.json <<END
+{{"pebble": {{"listenAddress": "0.0.0.0:14000", "managementListenAddress": "127.0.0.1:15000", "httpPort": 80,
+  "certificate": "/etc/lab-ca/cert.pem", "privateKey": "/etc/lab-ca/key.pem", "tlsPort": 443, "ocspResponderURL": "",
+  "externalAccountBindingRequired": false, "certificateValidityPeriod": {LASTS}}}}}
+END
+nft insert rule inet ppm input tcp dport 14000 accept  # the CA is elsewhere, in earnest
+systemd-run -q --unit=lab-dns pebble-challtestsrv -defaultIPv4 $address -defaultIPv6 "" -dns01 127.0.0.1:8053 \
+  -http01 "" -https01 "" -tlsalpn01 "" -doh "" -management 127.0.0.1:8055
+systemd-run -q --unit=lab-ca --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 \
+  pebble -config /etc/lab-ca/pebble.json -dnsserver 127.0.0.1:8053
+echo $address
+"""
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site with https, and a CA on its host."""
+    site = Site("secured", lab, 2, tmp_path_factory.mktemp("secured"))
+    site.provision()
+    address = site.root(PEBBLE)
+    ca = {"ca_server": f"https://{address}:14000/dir", "private_ca": True, "certificate_lifetime": "1h"}
+    proxy = {"letsencrypt_email": "ops@ppm.test", "check_domain": False, **ca}
+    site.configure(url=f"https://{DOMAIN}", proxy=proxy)
+    pem = site.root("cat /etc/lab-ca/cert.pem")
+    argv = site.argv("secrets set", "acme_ca")
+    subprocess.run(argv, env=site.variables, input=pem, text=True, check=True, capture_output=True)
+    site.ppmctl("deploy")
+    yield site
+    site.ppmctl("down", "--purge", "--yes")
+    site.root("systemctl stop lab-ca lab-dns; systemctl restart ppm-firewall")
+
+
+def connect(site: Site, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTED) -> ssl.SSLSocket:
+    """Return a connection to the public port, as of a browser that trusts anybody."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if newest != ssl.TLSVersion.MAXIMUM_SUPPORTED:
+        context.set_ciphers("ALL:@SECLEVEL=0")
+        context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+        context.maximum_version = newest
+    return context.wrap_socket(
+        socket.create_connection(("127.0.0.1", site.host.https_port), 10), server_hostname=DOMAIN
+    )
+
+
+def served(site: Site) -> x509.Certificate:
+    with connect(site) as connection:
+        return x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+
+
+class Reader(threading.Thread):
+    """A user whose one connection must last: it asks again and again, and never connects anew."""
+
+    def __init__(self, site: Site, ended: threading.Event) -> None:
+        super().__init__()
+        self.ended, self.answers, self.failures = ended, 0, list[str]()
+        self.connection = http.client.HTTPConnection(DOMAIN)
+        self.connection.auto_open = 0
+        self.connection.sock = connect(site)
+
+    def run(self) -> None:
+        while not self.ended.wait(0.05) and not self.failures:
+            try:
+                self.connection.request("GET", "/api/system")
+                answer = self.connection.getresponse()
+                answer.read()
+            except (OSError, http.client.HTTPException) as error:
+                self.failures.append(repr(error))
+            else:
+                self.answers += 1
+                if answer.status != 200:
+                    self.failures.append(str(answer.status))
+        self.connection.close()
+
+
+@contextmanager
+def connected(site: Site) -> Iterator[list[Reader]]:
+    """Yield users that are connected as long as the block lasts."""
+    ended = threading.Event()
+    readers = [Reader(site, ended) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    try:
+        yield readers
+    finally:
+        ended.set()
+        for reader in readers:
+            reader.join(20)
+
+
+@pytest.mark.timeout(240)
+def test_a_certificate_comes_and_is_renewed_and_no_connection_is_dropped(site: Site) -> None:
+    assert eventually(lambda: "Pebble" in served(site).issuer.rfc4514_string(), 30), served(site)
+    first = served(site)
+    with connected(site) as users:
+        renewed = eventually(lambda: served(site).serial_number != first.serial_number, 150)
+
+    assert renewed
+    assert served(site).not_valid_after_utc > first.not_valid_after_utc
+    assert [user.failures for user in users] == [[]] * 4
+    assert min(user.answers for user in users) > 20
+
+
+def test_status_says_until_when_it_is_good_and_the_proxy_counts_it(site: Site) -> None:
+    checks = {check["name"]: check for check in site.json("status")["hosts"][0]["checks"]}
+
+    assert checks["certificate"]["ok"], checks
+    assert re.match(r"good until \d{4}-\d\d-\d\d \d\d:\d\d UTC", checks["certificate"]["seen"])
+    metrics = site.root("curl -s 127.0.0.1:8081/metrics")
+    assert re.search(rf'traefik_tls_certs_not_after\{{cn="{DOMAIN}"|sans="{DOMAIN}"', metrics)
+
+
+def test_the_keys_are_in_a_volume_that_only_the_proxy_reads(site: Site) -> None:
+    volume = f"/var/lib/docker/volumes/ppm-{site.name}_acme/_data"
+
+    assert site.root(f"stat -c '%a %u' {volume}/acme.json") == "600 10001"
+    mounting = site.root(f"docker ps -a --filter volume=ppm-{site.name}_acme --format '{{{{.Names}}}}'")
+    assert mounting == f"ppm-{site.name}-reverse-proxy-1"
+
+
+def test_http_leads_to_https_and_browsers_are_told_to_stay_there(site: Site) -> None:
+    asked = httpx.get(f"http://127.0.0.1:{site.host.http_port}/x?y=1", headers={"Host": DOMAIN}, trust_env=False)
+
+    assert asked.status_code in (301, 308)
+    assert re.fullmatch(rf"https://{DOMAIN}(:443)?/x\?y=1", asked.headers["Location"])
+    page = http.client.HTTPConnection(DOMAIN)
+    page.sock = connect(site)
+    page.request("GET", "/")
+    assert page.getresponse().headers["Strict-Transport-Security"] == "max-age=31536000"
+    page.close()
+
+
+def test_nothing_older_than_tls_1_2_is_spoken(site: Site) -> None:
+    with pytest.raises(ssl.SSLError), pytest.warns(DeprecationWarning, match="TLSv1_1|MINIMUM_SUPPORTED"):
+        connect(site, ssl.TLSVersion.TLSv1_1)
+    with connect(site, ssl.TLSVersion.TLSv1_2) as old, connect(site) as new:
+        assert (old.version(), new.version()) == ("TLSv1.2", "TLSv1.3")

@@ -1,0 +1,77 @@
+"""What runs, as the engine and the kernel tell it: not what the Compose file says."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.site import Site
+
+ROLES = {"reverse-proxy", "api", "frontend", "worker"}
+
+
+@pytest.fixture(scope="module")
+def running(live: Site) -> list[dict[str, Any]]:
+    """What `docker inspect` says of every container of the stack that runs."""
+    found: list[dict[str, Any]] = json.loads(live.root("docker inspect $(docker ps -qf label=ppm.role)"))
+    assert {container["Config"]["Labels"]["ppm.role"] for container in found} == ROLES
+    return found
+
+
+def test_every_container_is_closed(running: list[dict[str, Any]]) -> None:
+    for container in running:
+        config, limits, name = container["Config"], container["HostConfig"], container["Name"]
+        assert config["User"] == "10001:10001", name
+        assert limits["ReadonlyRootfs"], name
+        assert limits["CapDrop"] == ["ALL"], name
+        assert not limits["CapAdd"], name
+        assert "no-new-privileges:true" in limits["SecurityOpt"], name
+        assert not limits["Privileged"], name
+        assert 0 < limits["Memory"] == limits["MemorySwap"], name
+        assert min(limits["PidsLimit"], limits["NanoCpus"]) > 0, name
+        assert limits["LogConfig"]["Config"] == {"max-size": "10m", "max-file": "3"}, name
+        assert limits["RestartPolicy"]["Name"] == "unless-stopped", name
+        assert config["Healthcheck"]["Test"][0] == "CMD", name
+        assert container["State"]["Health"]["Status"] in ("healthy", "starting"), name
+        assert container["Image"].startswith("sha256:"), name
+        shared = [limits[key] for key in ("PidMode", "IpcMode", "UTSMode", "UsernsMode", "NetworkMode")]
+        assert "host" not in shared, name
+
+
+def test_nothing_of_the_host_is_mounted_but_secrets_and_routes_that_cannot_be_written(
+    live: Site, running: list[dict[str, Any]]
+) -> None:
+    for container in running:
+        for mount in container["Mounts"]:
+            if mount["Type"] == "bind":
+                assert mount["Source"].startswith((f"{live.directory}/secrets/", f"{live.directory}/traefik/dynamic"))
+                assert not mount["RW"], mount
+        assert "docker.sock" not in json.dumps(container), container["Name"]
+
+
+def test_the_kernel_gives_no_process_of_them_a_capability_or_a_way_to_one(live: Site) -> None:
+    look = """
+for container in $(docker ps -qf label=ppm.role); do
+  for process in $(docker top $container -eo pid | tail -n +2); do
+    awk '/^(Uid|CapEff|CapBnd|NoNewPrivs|Seccomp):/ {printf "%s ", $2} END {print ""}' /proc/$process/status
+  done
+done
+"""
+    found = set(live.root(look).splitlines())
+
+    assert {line.split()[0] for line in found} == {"10001"}
+    assert {line.split()[1] for line in found} == {"0000000000000000"}
+    assert {line.split()[2] for line in found} == {"0000000000000000"}
+    assert {line.split()[3] for line in found} == {"1"}
+    assert {line.split()[4] for line in found} == {"2"}, "the filter of system calls is off"
+
+
+def test_only_the_proxy_publishes_and_its_api_on_the_loopback_only(running: list[dict[str, Any]]) -> None:
+    for container in running:
+        ports = container["HostConfig"]["PortBindings"] or {}
+        role = container["Config"]["Labels"]["ppm.role"]
+        assert bool(ports) == (role == "reverse-proxy")
+        if ports:
+            assert [binding["HostIp"] for binding in ports["8081/tcp"]] == ["127.0.0.1"]

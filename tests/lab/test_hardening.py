@@ -1,0 +1,85 @@
+"""A provisioned host, looked at from another one and from inside its containers, by programs that are none of ours."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.lab.hosts import ssh_command
+from tests.site import Site
+
+ADDRESS = 'ip -4 -o address show eth0 | awk \'{sub("/.*", "", $4); print $4}\''
+REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
+
+
+@pytest.fixture(scope="module")
+def careless(live: Site) -> Iterator[Site]:
+    """The site that serves, beside a container and a program that somebody has left open to the world."""
+    image = live.root("docker ps --filter label=ppm.role=api --format '{{.Image}}' | head -1")
+    live.root(f"docker run -d --name lodger -p 9999:9999 --entrypoint python {image} -m http.server 9999")
+    live.root("systemd-run -q --unit=lodger python3 -m http.server 9998")
+    for port in (9998, 9999):
+        live.root(f"curl -s --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://localhost:{port}/")
+    yield live
+    live.root("systemctl stop lodger; docker rm -f lodger")
+
+
+def test_from_another_host_only_ssh_and_the_proxy_answer(careless: Site, bare: Site) -> None:
+    bare.root("command -v nmap || apt-get install -qq -y --no-install-recommends nmap")
+    address = careless.root(ADDRESS)
+
+    scan = bare.root(f"nmap -Pn -n -p- -T5 --min-rate 8000 --max-retries 1 --open {address}")
+
+    assert re.findall(r"^(\d+)/tcp +open", scan, re.MULTILINE) == ["22", "80"], scan
+
+
+def test_a_container_reaches_neither_the_host_nor_the_metadata_of_a_cloud(careless: Site) -> None:
+    gateway = careless.root(
+        f"docker network inspect -f '{{{{(index .IPAM.Config 0).Gateway}}}}' ppm-{careless.name}_edge"
+    )
+    inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) python -c"
+
+    for address, port in ((gateway, 22), (gateway, 9998), (careless.root(ADDRESS), 22), ("169.254.169.254", 80)):
+        said = careless.root(f"{inside} '{REACH}' {address} {port} 2>&1 || true")
+        assert "TimeoutError" in said or "unreachable" in said, (address, port, said)
+
+
+def test_nobody_logs_in_with_a_password(live: Site) -> None:
+    by_password = ["-o", "PreferredAuthentications=password,keyboard-interactive", "-o", "PubkeyAuthentication=no"]
+    argv = [*ssh_command(live.lab, live.host), "true"]
+    done = subprocess.run([argv[0], *by_password, *argv[1:]], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 255
+    assert re.search(r"Permission denied \(publickey\)", done.stderr)
+    assert "permitrootlogin without-password" in live.root("sshd -T")
+
+
+@pytest.mark.parametrize(
+    ("harm", "named"),
+    [
+        ("nft flush chain inet ppm input", "Hardening | Firewall"),
+        ("systemctl disable -q ppm-firewall", "Hardening | Firewall"),
+        ("echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/10-ppm.conf", "Hardening | SSH by key only"),
+        ("rm /etc/apt/apt.conf.d/20auto-upgrades", "Hardening | Security updates"),
+    ],
+)
+def test_what_was_opened_by_hand_is_shown_and_closed_again(live: Site, harm: str, named: str) -> None:
+    live.root(harm)
+
+    report = live.json("provision --check", status=3)
+
+    assert [operation["name"] for operation in report["hosts"][0]["operations"] if operation["changed"]] == [named]
+    live.ppmctl("provision")
+    assert live.json("provision --check")["hosts"][0]["error"] is None
+
+
+def test_a_reload_of_docker_opens_nothing(careless: Site, bare: Site) -> None:
+    careless.root("systemctl restart docker")
+    address = careless.root(ADDRESS)
+
+    for port in (9998, 9999):
+        assert "timed out" in bare.root(f"curl -sS -m 2 http://{address}:{port}/ 2>&1 || true")
+    assert careless.serving()

@@ -1,0 +1,189 @@
+"""Secrets on a real server: who can read them, that they are nowhere else, rotation under load, and their end.
+
+The values of this site are sentinels. They lie encrypted in a git repository of its own, as a team would keep them.
+"""
+
+from __future__ import annotations
+
+import base64
+import subprocess
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from deploy.configfile import ROOT
+from deploy.lab import Lab
+from tests.load import losing_nothing
+from tests.site import Site
+
+NAMES = ("session_secret", "oauth_client_secret")
+KEY = pyrage.x25519.Identity.generate()
+SENTINELS = {name: f"sentinel-{uuid.uuid4().hex}" for name in NAMES}
+# Every file of the server: of the system, of Docker (images, containers and their logs, volumes), of its memory.
+SEARCH = (
+    "find / /var/lib/docker /run /tmp -xdev -type f -size -200M -print0 | xargs -0 grep -lsaF -f /run/sentinels; true"
+)
+IN_MEMORY = "for f in /proc/[0-9]*/environ /proc/[0-9]*/cmdline; do grep -qsaF -f /run/sentinels $f && echo $f; done"
+DESCRIBED = """
+docker inspect $(docker ps -aq) $(docker images -q) $(docker volume ls -q) $(docker network ls -q)
+docker history --no-trunc $(docker images -q ppm/api | head -1)
+for c in $(docker ps -aq); do docker logs $c 2>&1; done
+docker events --since 30m --until 0s
+journalctl --no-pager
+"""
+
+
+def forms(value: str) -> list[str]:
+    """Return what a value looks like: as it is, in hex, and in base64 wherever it begins."""
+    encoded = [base64.b64encode(bytes(shift) + value.encode())[4:-4].decode() for shift in (0, 1, 2)]
+    return [value, value.encode().hex(), *encoded]
+
+
+PATTERNS = "\n".join(form for value in SENTINELS.values() for form in forms(value))
+
+
+def seen_in(text: str) -> list[str]:
+    return [line for line in text.splitlines() if any(pattern in line for pattern in PATTERNS.splitlines())]
+
+
+@contextmanager
+def watching_processes() -> Iterator[list[str]]:
+    """Yield what is seen of sentinels in arguments and variables of any process of this machine, the server's too."""
+    found: list[str] = []
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(0.1):
+            for file in [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]:
+                try:
+                    text = file.read_bytes().decode(errors="replace")
+                except OSError:
+                    continue
+                found.extend(seen_in(text.replace("\0", "\n")))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        watcher.join()
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A provisioned site whose secrets are sentinels, encrypted with age and committed."""
+    folder = tmp_path_factory.mktemp("sealed")
+    keys = tmp_path_factory.mktemp("keys") / "age.txt"
+    keys.write_text(f"{KEY}\n")
+    keys.chmod(0o600)
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setenv("PPMCTL_AGE_IDENTITY", str(keys))
+    site = Site("sealed", lab, 2, folder)
+    sealed(site)
+    site.ppmctl("provision")
+    for name, value in SENTINELS.items():
+        argv = site.argv("secrets set", name)
+        subprocess.run(argv, env=site.variables, input=value, text=True, check=True, capture_output=True)
+    git(site, "init", "-q")
+    git(site, "add", "-A")
+    git(site, "-c", "user.name=a", "-c", "user.email=a@example.org", "commit", "-qm", "Keep the secrets")
+    site.root(f"umask 077; cat > /run/sentinels <<'END'\n{PATTERNS}\nEND")
+    yield site
+    if site.root("docker ps -aq"):
+        site.ppmctl("down", "--purge", "--yes")
+    monkeypatch.undo()
+
+
+def sealed(site: Site, **app: str) -> None:
+    """Configure the site: secrets by age, and these settings of the application."""
+    site.configure(
+        secrets={"provider": "age", "recipients": [str(KEY.to_public())]}, app={"oauth_client_id": "Iv1.x"} | app
+    )
+
+
+def git(site: Site, *argv: str) -> str:
+    done = subprocess.run(["git", "-C", site.folder, *argv], capture_output=True, text=True, check=False)
+    return done.stdout
+
+
+@pytest.mark.timeout(400)
+def test_the_values_are_nowhere_but_in_their_files(site: Site, tmp_path: Path) -> None:
+    said = []
+
+    def ppmctl(command: str, *argv: str, status: int = 0) -> None:
+        done = site.ppmctl(command, *argv, status=status)
+        said.extend([done.stdout, done.stderr])
+
+    with watching_processes() as in_processes:
+        ppmctl("plan", "--out", str(tmp_path / "plan.json"), status=3)
+        ppmctl("deploy")
+        for command in ("plan", "status", "releases", "history", "secrets check", "config show"):
+            ppmctl(command, "--json")
+        ppmctl("render", "--out", str(tmp_path / "rendered"))
+        sealed(site, database_url="sqlite:////nowhere/x.db")
+        ppmctl("deploy", status=1)
+        sealed(site)
+        ppmctl("logs api")
+
+    assert in_processes == []
+    assert seen_in("\n".join(said)) == []
+    assert seen_in("\n".join(path.read_text() for path in tmp_path.rglob("*") if path.is_file())) == []
+    assert seen_in(site.root(DESCRIBED)) == []
+    assert site.root(f"{IN_MEMORY}; true") == ""
+    files = site.root(f"ls {site.directory}/secrets/*/*").splitlines()
+    assert sorted(site.root(SEARCH).splitlines()) == sorted([*files, "/run/sentinels"])
+    assert len(files) == len(NAMES)
+    assert seen_in(git(site, "log", "-p", "--all") + git(site, "grep", "-aI", "", "HEAD")) == []
+    assert "AGE ENCRYPTED FILE" in git(site, "show", "HEAD:secrets/session_secret.age")
+    search = ["git", "-C", ROOT, "grep", "--untracked", "-laF", "-f", "-"]
+    assert subprocess.run(search, input=PATTERNS, capture_output=True, text=True, check=False).stdout == ""
+
+
+def test_the_services_read_them_and_nobody_else(site: Site) -> None:
+    for role in ("api", "worker"):
+        for name, value in SENTINELS.items():
+            inside = f"docker exec $(docker ps -qf label=ppm.role={role} | head -1)"
+            assert site.root(f"{inside} cat /run/secrets/{name}") == value
+            assert site.root(f"{inside} stat -c '%a %u' /run/secrets/{name}") == "400 10001"
+    assert site.root("docker exec $(docker ps -qf label=ppm.role=frontend) ls /run/secrets 2>&1 || true").startswith(
+        "ls:"
+    )
+    file = f"{site.directory}/secrets/session_secret/*"
+    assert "Permission denied" in site.root(f"runuser -u deploy -- sh -c 'cat {file}' 2>&1 || true")
+    assert "Permission denied" in site.root(f"runuser -u nobody -- ls {site.directory}/secrets 2>&1 || true")
+
+
+def test_a_file_that_others_can_read_is_shown_and_closed_again(site: Site) -> None:
+    file = site.root(f"ls {site.directory}/secrets/session_secret/*")
+    site.root(f"chmod 444 {file}")
+
+    assert "it has mode 444 and is of user 10001" in site.ppmctl("plan", status=3).stdout
+    site.ppmctl("deploy")
+
+    assert site.root(f"stat -c '%a %u' {file}") == "400 10001"
+
+
+def test_a_rotation_under_load_loses_no_request_and_keeps_the_value_before(site: Site) -> None:
+    with losing_nothing(site):
+        done = site.ppmctl("secrets rotate", "session_secret")
+
+    inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) cat /run/secrets"
+    new = site.root(f"{inside}/session_secret")
+    assert len(base64.b64decode(new)) == 32
+    assert new not in done.stdout + done.stderr
+    assert site.root(f"{inside}/session_secret_previous") == SENTINELS["session_secret"]
+    assert site.json("secrets check") == []
+    assert "nothing to do" in site.ppmctl("deploy").stdout
+
+
+def test_a_purge_leaves_no_value_on_the_server(site: Site) -> None:
+    site.ppmctl("down", "--purge", "--yes")
+
+    assert site.root(SEARCH) == "/run/sentinels"
+    assert site.root(f"find {site.directory}/secrets -type f") == ""

@@ -1,0 +1,118 @@
+"""Before a CA is asked: a real name server on this machine, with the mistakes that people make."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from socketserver import BaseRequestHandler, UDPServer
+
+import dns.message
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+import pytest
+
+from deploy import domain
+from tests.unit.conftest import environment_of
+
+NAME = "ppm.example.org"
+HERE = "127.0.0.1"
+Zone = dict[tuple[str, str], list[str]]
+
+
+@pytest.fixture
+def zone() -> Zone:
+    """What the name server knows; the tests write to it."""
+    return {(NAME, "A"): [HERE]}
+
+
+@pytest.fixture
+def resolver(zone: Zone) -> Iterator[dns.resolver.Resolver]:
+    """What asks a name server that knows the zone."""
+
+    class Answer(BaseRequestHandler):
+        def handle(self) -> None:
+            data, server = self.request
+            query = dns.message.from_wire(data)
+            answer, asked = dns.message.make_response(query), query.question[0]
+            kind = dns.rdatatype.to_text(asked.rdtype)
+            if found := zone.get((asked.name.to_text().rstrip("."), kind)):
+                answer.answer.append(dns.rrset.from_text(asked.name, 60, "IN", kind, *found))
+            server.sendto(answer.to_wire(), self.client_address)
+
+    with UDPServer((HERE, 0), Answer) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        asking = dns.resolver.Resolver(configure=False)
+        asking.nameservers, asking.port = [HERE], server.server_address[1]
+        yield asking
+        server.shutdown()
+        thread.join()
+
+
+def found(resolver: dns.resolver.Resolver, *own: str, **proxy: object) -> str:
+    """Return what stands in the way of a host with these addresses; nothing listens at its port 1."""
+    settings = {"letsencrypt_email": "ops@example.org", "http_port": 1, **proxy}
+    environment = environment_of(url=f"https://{NAME}", proxy=settings)
+    return "; ".join(domain.obstacles(environment, own or (HERE,), resolver, timeout=1))
+
+
+def test_a_domain_that_leads_to_the_host_needs_nothing(resolver: dns.resolver.Resolver) -> None:
+    assert found(resolver) == ""
+
+
+def test_a_domain_without_an_address_is_told_which_one(resolver: dns.resolver.Resolver, zone: Zone) -> None:
+    zone.clear()
+
+    assert found(resolver, "192.0.2.1") == f"{NAME} has no address: make an A (or AAAA) record with 192.0.2.1"
+
+
+@pytest.mark.parametrize(("kind", "address"), [("A", "192.0.2.9"), ("AAAA", "2001:db8::9")])
+def test_a_record_that_leads_elsewhere_is_named(
+    resolver: dns.resolver.Resolver, zone: Zone, kind: str, address: str
+) -> None:
+    zone[NAME, kind] = [address]
+
+    assert found(resolver).startswith(f"{NAME} is {address}, and the host is {HERE}")
+
+
+def test_behind_a_trusted_proxy_the_domain_may_lead_elsewhere(resolver: dns.resolver.Resolver, zone: Zone) -> None:
+    zone[NAME, "A"] = ["192.0.2.9"]
+
+    assert found(resolver, trusted_proxies=["192.0.2.0/24"]) == ""
+
+
+def test_a_port_that_nobody_gets_through_to_is_named(resolver: dns.resolver.Resolver) -> None:
+    with socket.socket() as full:  # the kernel does not answer for a program that accepts nobody
+        full.bind((HERE, 0))
+        full.listen(0)
+        port = full.getsockname()[1]
+        with socket.create_connection((HERE, port)):
+            said = found(resolver, http_port=port)
+
+    assert said == f"port {port} of {HERE} does not answer: open it in every firewall before the host"
+
+
+@pytest.mark.parametrize("owner", [NAME, "example.org"])
+def test_a_caa_record_for_another_ca_is_named(resolver: dns.resolver.Resolver, zone: Zone, owner: str) -> None:
+    zone[owner, "CAA"] = ['0 issue "ca.example.net; policy=ev"']
+
+    assert found(resolver) == 'a CAA record allows only ca.example.net: add `0 issue "letsencrypt.org"`'
+    assert found(resolver, ca_server="https://ca.example.net/dir") == ""
+
+
+def test_a_caa_record_that_allows_the_ca_or_nearer_ones_that_do_are_no_matter(
+    resolver: dns.resolver.Resolver, zone: Zone
+) -> None:
+    zone["example.org", "CAA"] = ['0 issue ";"']
+    assert "allows only nobody" in found(resolver)
+
+    zone[NAME, "CAA"] = ['0 issue "letsencrypt.org"', '0 iodef "mailto:ops@example.org"']
+    assert found(resolver) == ""
+
+
+def test_with_the_dns_challenge_the_domain_may_lead_anywhere(resolver: dns.resolver.Resolver, zone: Zone) -> None:
+    zone[NAME, "A"] = ["192.0.2.9"]
+
+    assert found(resolver, dns_challenge={"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}) == ""
