@@ -12,13 +12,14 @@ from typing import Any
 
 import apsw
 
+from . import ask
 from .errors import StewardError
 from .files import remove, stamp_of
 from .pages import freshen, quiet
 from .restore import restore
 from .schema import schema
 from .since import since
-from .snapshot import snapshot, verify
+from .snapshot import rows, snapshot, verify
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -42,11 +43,12 @@ def _parser() -> argparse.ArgumentParser:
     command(_stamp, "tell whether somebody has written: it is another one then", "database")
     command(schema, "tell the revision of the database, and the oldest whose release may run on it", "database")
     command(_prune, "remove the copies in a directory, but one", "directory", "kept")
+    ask.add(commands)
     return parser
 
 
 def _verify(copy: Path) -> dict[str, Any]:
-    return {"rows": verify(copy)}
+    return {"rows": rows(verify(copy))}
 
 
 def _remove(copy: Path) -> dict[str, Any]:

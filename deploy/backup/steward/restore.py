@@ -11,7 +11,7 @@ from typing import Any
 
 from .files import need_room, published, stamp_of, sync
 from .pages import quiet
-from .snapshot import verify
+from .snapshot import rows, verify
 
 
 def restore(copy: Path, target: Path) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def restore(copy: Path, target: Path) -> dict[str, Any]:
     open the database looks at it under the lock that is held here.
     """
     began = time.monotonic()
-    rows = verify(copy)
+    held = rows(verify(copy))
     with target.with_name(f"{target.name}.migrating").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if target.exists():
@@ -38,4 +38,4 @@ def restore(copy: Path, target: Path) -> dict[str, Any]:
         sync(target.parent)
         marked = stamp_of(target)
     seconds = round(time.monotonic() - began, 3)
-    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows, "stamp": marked}
+    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": held, "stamp": marked}

@@ -1,0 +1,132 @@
+"""Making a backup: a copy of one state of the live database, proven, as a file that can leave the host."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import apsw
+
+from . import catalog
+from .archive import Data, pack, recipient
+from .catalog import Kind, Manifest
+from .digest import ALGORITHM, Table
+from .errors import StewardError
+from .files import need_local, need_room
+from .pace import WAL_CAP
+from .schema import schema
+from .snapshot import compare, copy, verify
+
+COPY = "copy.db"
+"""The plain copy while a backup is made; it never stays."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """How backups are made."""
+
+    recipients: tuple[str, ...] = ()
+    """Public keys of age or SSH; none: not encrypted."""
+    deadline: float = 3600
+    wal_cap: int = WAL_CAP
+    rate: int | None = None
+    """Bytes a second at most, while the live database is read."""
+
+
+def create(
+    source: Path, backups: Path, wishes: Wishes, *, kind: Kind = "manual", pinned: bool = False
+) -> dict[str, Any]:
+    """Back up the live database; return {id, bytes, seconds, verified, …}.
+
+    Raises StewardError, OSError or apsw.Error when it is not proven to hold what the database did; then there is no
+    backup. Everything up to the digests is checked (L3) on what is published, not only on what it was made of.
+    """
+    for key in wishes.recipients:
+        recipient(key)
+    _refuse_what_is_none(source)
+    with catalog.alone(backups):
+        sweep(backups)
+        with _directory(backups) as directory:
+            return _create(source, directory, wishes, kind, pinned=pinned)
+
+
+def _create(source: Path, directory: Path, wishes: Wishes, kind: Kind, *, pinned: bool) -> dict[str, Any]:
+    began, created, seconds = time.monotonic(), catalog.now(), {}
+    need_room(directory, source.stat().st_size * 3 // 2)
+    taken = directory / COPY
+    held = copy(source, taken, wishes.deadline, wal_cap=wishes.wal_cap, rate=wishes.rate)
+    seconds["copy"] = round(time.monotonic() - began, 3)
+    data = _prove_and_pack(taken, held, directory / f"{source.name}.zst", wishes.recipients)
+    found = schema(taken, immutable=True)
+    taken.unlink()
+    seconds["prove_and_pack"] = round(time.monotonic() - began - seconds["copy"], 3)
+    manifest = Manifest(
+        version=catalog.VERSION,
+        id=directory.name,
+        kind=kind,
+        pinned=pinned,
+        created=created,
+        database=source.name,
+        revision=found["revision"],
+        floor=found["floor"],
+        sqlite=apsw.sqlite_lib_version(),
+        digests=ALGORITHM,
+        tables=held,
+        data=data,
+        seconds=seconds,
+    )
+    total = round(time.monotonic() - began, 3)
+    seen = "the copy is sound and holds what the database did; what was packed, decoded again, is that copy"
+    catalog.add_evidence(
+        directory, {"time": catalog.now(), "level": "L3", "outcome": "ok", "seen": seen, "seconds": total}
+    )
+    catalog.write_manifest(directory, manifest)
+    return {**catalog.read(directory).summary(), "seconds": total, "stages": seconds}
+
+
+def _prove_and_pack(taken: Path, held: dict[str, Table], target: Path, recipients: Sequence[str]) -> Data:
+    """Check the copy, and pack it meanwhile: in a process of its own, for both want all of a processor."""
+    if recipients:
+        target = target.with_name(f"{target.name}.age")
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        checked = pool.submit(verify, taken)
+        data = pack(taken, target, recipients)
+        compare(held, checked.result())
+    return data
+
+
+def _refuse_what_is_none(source: Path) -> None:
+    """Raise StewardError for what looks like a database and would be backed up as nothing."""
+    if not source.is_file():
+        raise StewardError(f"there is no {source}")
+    if source.stat().st_size == 0:
+        raise StewardError(f"{source} is empty")
+    need_local(source)
+
+
+@contextmanager
+def _directory(backups: Path) -> Iterator[Path]:
+    """Yield the directory of a new backup; it is gone when the block fails."""
+    directory = backups / datetime.fromisoformat(catalog.now()).strftime("%Y%m%dT%H%M%S%f")[:-3]
+    directory.mkdir(mode=0o750)
+    try:
+        yield directory
+    except BaseException:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+def sweep(backups: Path) -> int:
+    """Remove what was left by one that was killed while it made a backup, or removed one; return how many."""
+    left = [path for path in backups.iterdir() if path.is_dir() and not (path / catalog.MANIFEST).exists()]
+    for directory in left:
+        shutil.rmtree(directory)
+    return len(left)
