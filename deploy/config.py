@@ -6,65 +6,16 @@ Every key has a description: together they are the reference page and the JSON S
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ByteSize,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    PositiveFloat,
-    PositiveInt,
-    WithJsonSchema,
-    model_validator,
-)
+from pydantic import ByteSize, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
-_DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
+from deploy.configtypes import Bytes, Duration, Model, Name, Port, Recipient, UrlPath
 
-
-def _duration(value: Any) -> Any:
-    """Given "30s" or "1.5h", return seconds; anything else is left for pydantic to judge."""
-    if isinstance(value, str):
-        found = _DURATION.match(value.strip())
-        if not found:
-            raise ValueError(f"not a duration: {value!r}; write a number and a unit: 500ms, 30s, 5m, 1h, 7d")
-        return float(found[1]) * _UNITS[found[2]]
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}h")  # noqa: TRY004
-    return value
-
-
-def _written(duration: timedelta) -> str:
-    """Given a duration, return it as an environment's file has it: 90s, 1.5s."""
-    return f"{duration.total_seconds():g}s"
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    PlainSerializer(_written, return_type=str, when_used="json"),
-    WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30s", "5m"]}),
-]
-Bytes = Annotated[
-    ByteSize,
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKMGT]i?)?B?$", "examples": ["256MiB"]}),
-]
-Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
-UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
-
-
-class Model(BaseModel):
-    """Frozen, and closed: an unknown key is an error, never passed over."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+__all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Model"]
 
 
 class HostAddress(Model):
@@ -238,6 +189,47 @@ class Upgrade(Model):
     in a browser; the rollback target is always one of them."""
 
 
+class Keep(Model):
+    """How many backups stay, with restic's meaning: of each of the last N hours (days, …) that have one, the newest.
+
+    One that is pinned, and the newest that is verified, stay whatever these say.
+    """
+
+    last: NonNegativeInt = 3
+    """The newest ones."""
+    hourly: NonNegativeInt = 0
+    """Hours."""
+    daily: NonNegativeInt = 7
+    """Days, in UTC; so are the others."""
+    weekly: NonNegativeInt = 4
+    """Weeks, from Monday on."""
+    monthly: NonNegativeInt = 6
+    """Months."""
+    yearly: NonNegativeInt = 0
+    """Years."""
+    safety: NonNegativeInt = 3
+    """Of those that a restore made of what it replaced; they count for nothing else."""
+
+
+class Backup(Model):
+    """Backups: how they are made, who can read them, how long they stay."""
+
+    recipients: tuple[Recipient, ...] = ()
+    """Public keys of age (`age1…`) or SSH (`ssh-ed25519 …`) that backups are encrypted to; none: not encrypted. Hosts
+    need no private key."""
+    identity_file: str | None = None
+    """The private key of one of them, on this machine: only what reads a backup needs it (`backup verify`, `drill`,
+    `restore`). Relative to the project's folder."""
+    deadline: Duration = timedelta(hours=1)
+    """How long one may take."""
+    wal_cap: Bytes = ByteSize(1 << 30)
+    """By how much the WAL may grow while the database is copied: SQLite cannot empty it meanwhile. More gives the
+    backup up."""
+    rate: Bytes | None = None
+    """Bytes a second at most while the database is copied. Default: as fast as it goes."""
+    keep: Keep = Keep()
+
+
 class Provision(Model):
     """What `ppmctl provision` sets up beyond the minimum."""
 
@@ -265,6 +257,7 @@ class Environment(Model):
     images: Images = Images()
     secrets: Secrets = Secrets()
     upgrade: Upgrade = Upgrade()
+    backup: Backup = Backup()
     provision: Provision = Provision()
 
     @model_validator(mode="after")
@@ -287,6 +280,11 @@ class Environment(Model):
     def domain(self) -> str:
         """The name in `url`, without its port."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def database(self) -> PurePosixPath:
+        """The file of SQLite, as the containers see it."""
+        return PurePosixPath(urlsplit(self.app.database_url).path.removeprefix("/"))
 
     @property
     def project(self) -> str:

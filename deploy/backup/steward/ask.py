@@ -10,8 +10,8 @@ from typing import Any
 
 from . import catalog, ladder, retention
 from .archive import identities
-from .backup import create
-from .catalog import Backup, Kind
+from .backup import create, file
+from .catalog import Backup, Evidence, Kind, Outcome, now
 from .errors import StewardError
 from .settings import Settings, settings
 
@@ -36,6 +36,12 @@ def add(commands: Any) -> None:
     staged.add_argument("id")
     staged.add_argument("target", type=Path)
     staged.add_argument("--key", action="store_true", help="a private key comes on stdin")
+    command(file_copy, "make a backup of a copy: what a restore replaced").add_argument("copied", type=Path)
+    attested = command(attest, "keep beside a backup how a drill with the application went")
+    attested.add_argument("id")
+    attested.add_argument("outcome", choices=["ok", "failed", "inconclusive"])
+    attested.add_argument("seen")
+    attested.add_argument("seconds", type=float)
     command(retain, "remove the backups that no rule keeps").add_argument("--dry-run", action="store_true")
 
 
@@ -74,6 +80,20 @@ def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
         target.unlink(missing_ok=True)
         raise StewardError(f"backup {found.id} cannot be restored: {evidence['seen']}")
     return {**found.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
+
+
+def file_copy(*, copied: Path) -> dict[str, Any]:
+    """Make a backup of kind `safety` of a copy that nobody has open."""
+    told = settings()
+    return file(copied, told.backups, told.wishes, name=told.database.name)
+
+
+def attest(*, id: str, outcome: Outcome, seen: str, seconds: float) -> dict[str, Any]:
+    """Keep the evidence of L4, which the steward cannot see for itself."""
+    found = catalog.find(settings().backups, id)
+    evidence: Evidence = {"time": now(), "level": "L4", "outcome": outcome, "seen": seen, "seconds": seconds}
+    catalog.add_evidence(found.directory, evidence)
+    return {**evidence}
 
 
 def retain(*, dry_run: bool) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from .archive import Data, pack, recipient
 from .catalog import Kind, Manifest
 from .digest import ALGORITHM, Table
 from .errors import StewardError
-from .files import need_local, need_room
+from .files import need_local, need_room, remove
 from .pace import WAL_CAP
 from .schema import schema
 from .snapshot import compare, copy, verify
@@ -55,26 +55,66 @@ def create(
     with catalog.alone(backups):
         sweep(backups)
         with _directory(backups) as directory:
-            return _create(source, directory, wishes, kind, pinned=pinned)
+            return _create(source, _New(directory, source.name, kind, pinned), wishes)
 
 
-def _create(source: Path, directory: Path, wishes: Wishes, kind: Kind, *, pinned: bool) -> dict[str, Any]:
-    began, created, seconds = time.monotonic(), catalog.now(), {}
-    need_room(directory, source.stat().st_size * 3 // 2)
-    taken = directory / COPY
+def _create(source: Path, new: _New, wishes: Wishes) -> dict[str, Any]:
+    began = time.monotonic()
+    need_room(new.directory, source.stat().st_size * 3 // 2)
+    taken = new.directory / COPY
     held = copy(source, taken, wishes.deadline, wal_cap=wishes.wal_cap, rate=wishes.rate)
-    seconds["copy"] = round(time.monotonic() - began, 3)
-    data = _prove_and_pack(taken, held, directory / f"{source.name}.zst", wishes.recipients)
+    copied = time.monotonic()
+    data = _prove_and_pack(taken, held, new.directory / packed_name(source.name, wishes.recipients), wishes.recipients)
     found = schema(taken, immutable=True)
     taken.unlink()
-    seconds["prove_and_pack"] = round(time.monotonic() - began - seconds["copy"], 3)
+    return _publish(new, held, data, found, {"copy": copied - began, "prove_and_pack": time.monotonic() - copied})
+
+
+def file(copied: Path, backups: Path, wishes: Wishes, *, name: str) -> dict[str, Any]:
+    """Make a backup of a copy that nobody has open: what a restore replaced. The copy is no more.
+
+    Raises StewardError when it is not sound; then it stays where it is.
+    """
+    with catalog.alone(backups), _directory(backups) as directory:
+        began = time.monotonic()
+        need_room(directory, copied.stat().st_size // 2)
+        held = verify(copied)
+        data = pack(copied, directory / packed_name(name, wishes.recipients), wishes.recipients)
+        found = schema(copied, immutable=True)
+        new = _New(directory, name, "safety", pinned=False)
+        done = _publish(new, held, data, found, {"prove_and_pack": time.monotonic() - began})
+    remove(copied)
+    return done
+
+
+@dataclass(frozen=True)
+class _New:
+    """A backup that is being made."""
+
+    directory: Path
+    database: str
+    kind: Kind
+    pinned: bool
+    created: str = field(default_factory=catalog.now)
+
+
+def _publish(
+    new: _New, held: dict[str, Table], data: Data, found: dict[str, str | None], stages: dict[str, float]
+) -> dict[str, Any]:
+    """Make a backup of what was proven; return what it is."""
+    seconds = {name: round(value, 3) for name, value in stages.items()}
+    total = round(sum(seconds.values()), 3)
+    seen = "the copy is sound and holds what the database did; what was packed, decoded again, is that copy"
+    catalog.add_evidence(
+        new.directory, {"time": catalog.now(), "level": "L3", "outcome": "ok", "seen": seen, "seconds": total}
+    )
     manifest = Manifest(
         version=catalog.VERSION,
-        id=directory.name,
-        kind=kind,
-        pinned=pinned,
-        created=created,
-        database=source.name,
+        id=new.directory.name,
+        kind=new.kind,
+        pinned=new.pinned,
+        created=new.created,
+        database=new.database,
         revision=found["revision"],
         floor=found["floor"],
         sqlite=apsw.sqlite_lib_version(),
@@ -83,19 +123,17 @@ def _create(source: Path, directory: Path, wishes: Wishes, kind: Kind, *, pinned
         data=data,
         seconds=seconds,
     )
-    total = round(time.monotonic() - began, 3)
-    seen = "the copy is sound and holds what the database did; what was packed, decoded again, is that copy"
-    catalog.add_evidence(
-        directory, {"time": catalog.now(), "level": "L3", "outcome": "ok", "seen": seen, "seconds": total}
-    )
-    catalog.write_manifest(directory, manifest)
-    return {**catalog.read(directory).summary(), "seconds": total, "stages": seconds}
+    catalog.write_manifest(new.directory, manifest)
+    return {**catalog.read(new.directory).summary(), "seconds": total, "stages": seconds}
+
+
+def packed_name(database: str, recipients: Sequence[str]) -> str:
+    """Return what the data of a backup is called."""
+    return f"{database}.zst.age" if recipients else f"{database}.zst"
 
 
 def _prove_and_pack(taken: Path, held: dict[str, Table], target: Path, recipients: Sequence[str]) -> Data:
     """Check the copy, and pack it meanwhile: in a process of its own, for both want all of a processor."""
-    if recipients:
-        target = target.with_name(f"{target.name}.age")
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         checked = pool.submit(verify, taken)
         data = pack(taken, target, recipients)
