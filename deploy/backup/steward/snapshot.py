@@ -46,12 +46,13 @@ def copy(
         pace = Pace(source, deadline, wal_cap=wal_cap, rate=rate)
         live.execute("BEGIN")
         held = digests(live, pace.keep)
-        _copy_pages(live, target, pace)
+        copy_pages(live, target, pace)
         live.execute("COMMIT")
     return held
 
 
-def _copy_pages(live: apsw.Connection, target: Path, pace: Pace) -> None:
+def copy_pages(live: apsw.Connection, target: Path, pace: Pace) -> None:
+    """Copy what the connection's transaction sees, a few MiB a step."""
     size = _number(live, "page_size")
     step = max(1, _STEP // size)
     with closing(apsw.Connection(str(target))) as copied:
