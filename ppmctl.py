@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deploy.cli import groups, upgrades
+from deploy.cli import backups, groups, upgrades
 from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load, load_hosts, print_json
 
 app = typer.Typer(
@@ -24,6 +24,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(upgrades.app)
+app.add_typer(backups.app)
+app.add_typer(backups.backup, name="backup")
 app.add_typer(groups.config, name="config")
 app.add_typer(groups.images, name="images")
 app.add_typer(groups.secrets, name="secrets")

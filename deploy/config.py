@@ -11,12 +11,12 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ByteSize, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from deploy.configtypes import Bytes, Duration, Model, Name, Port, UrlPath
+from deploy.configtypes import Bytes, Duration, Model, Name, Port, Recipient, UrlPath
 from deploy.proxyconfig import Proxy
 
-__all__ = ["Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
+__all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
 
 class HostAddress(Model):
@@ -140,7 +140,7 @@ class Secrets(Model):
     git ignores. `command`: whatever `command` prints, so that any password manager works."""
     directory: str | None = None
     """Default: secrets/<environment>. Relative to the project's folder."""
-    recipients: tuple[Annotated[str, Field(pattern=r"^(age1|ssh-)")], ...] = ()
+    recipients: tuple[Recipient, ...] = ()
     """Public keys of all who deploy, of age or SSH: what is written from now on can be read by them only."""
     identity_file: str | None = None
     """The private key that opens age files. Default: ~/.config/ppmctl/age.txt; PPMCTL_AGE_IDENTITY names another."""
@@ -192,6 +192,47 @@ class Upgrade(Model):
     in a browser; the rollback target is always one of them."""
 
 
+class Keep(Model):
+    """How many backups stay, with restic's meaning: of each of the last N hours (days, …) that have one, the newest.
+
+    One that is pinned, and the newest that is verified, stay whatever these say.
+    """
+
+    last: NonNegativeInt = 3
+    """The newest ones."""
+    hourly: NonNegativeInt = 0
+    """Hours."""
+    daily: NonNegativeInt = 7
+    """Days, in UTC; so are the others."""
+    weekly: NonNegativeInt = 4
+    """Weeks, from Monday on."""
+    monthly: NonNegativeInt = 6
+    """Months."""
+    yearly: NonNegativeInt = 0
+    """Years."""
+    safety: NonNegativeInt = 3
+    """Of those that a restore made of what it replaced; they count for nothing else."""
+
+
+class Backup(Model):
+    """Backups: how they are made, who can read them, how long they stay."""
+
+    recipients: tuple[Recipient, ...] = ()
+    """Public keys of age (`age1…`) or SSH (`ssh-ed25519 …`) that backups are encrypted to; none: not encrypted. Hosts
+    need no private key."""
+    identity_file: str | None = None
+    """The private key of one of them, on this machine: only what reads a backup needs it (`backup verify`, `drill`,
+    `restore`). Relative to the project's folder."""
+    deadline: Duration = timedelta(hours=1)
+    """How long one may take."""
+    wal_cap: Bytes = ByteSize(1 << 30)
+    """By how much the WAL may grow while the database is copied: SQLite cannot empty it meanwhile. More gives the
+    backup up."""
+    rate: Bytes | None = None
+    """Bytes a second at most while the database is copied. Default: as fast as it goes."""
+    keep: Keep = Keep()
+
+
 class Provision(Model):
     """What `ppmctl provision` sets up beyond the minimum."""
 
@@ -223,6 +264,7 @@ class Environment(Model):
     images: Images = Images()
     secrets: Secrets = Secrets()
     upgrade: Upgrade = Upgrade()
+    backup: Backup = Backup()
     provision: Provision = Provision()
 
     @model_validator(mode="after")
@@ -260,6 +302,11 @@ class Environment(Model):
     def domain(self) -> str:
         """The name in `url`, without its port."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def database(self) -> PurePosixPath:
+        """The file of SQLite, as the containers see it."""
+        return PurePosixPath(urlsplit(self.app.database_url).path.removeprefix("/"))
 
     @property
     def project(self) -> str:

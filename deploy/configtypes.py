@@ -41,6 +41,7 @@ Bytes = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+Recipient = Annotated[str, Field(pattern=r"^(age1[0-9a-z]+|ssh-(ed25519|rsa) \S+( .*)?)$")]
 UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
 
 

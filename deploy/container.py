@@ -29,8 +29,9 @@ def ask(
     *,
     timeout: float,
     variables: Mapping[str, str] | None = None,
+    input: str | None = None,
 ) -> Any:
-    """Run a command in a container of the service; return the JSON that it prints.
+    """Run a command in a container of the service, with ``input`` on its stdin; return the JSON that it prints.
 
     Raises UpgradeError with its last words when it fails, and after ``timeout`` seconds.
     """
@@ -41,6 +42,7 @@ def ask(
             _argv(compose, service, command, variables, "--rm", "-T"),
             capture_output=True,
             text=True,
+            input=input or "",
             timeout=timeout,
             check=False,
         )

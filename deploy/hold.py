@@ -25,7 +25,8 @@ _SCRIPT = Path(__file__).with_suffix(".sh")
 _POLL = 0.2
 _WAITING_SECONDS = 60.0
 _UNDO_SECONDS = 60.0
-_TASKS = ("copy", "change", "restore")
+_CHANGE = "change"
+_TASKS = ("copy", _CHANGE, "restore")
 
 
 def refuse_if_too_long(upgrade: Upgrade) -> None:
@@ -61,6 +62,7 @@ def hold(upgrade: Upgrade) -> str:
             next="The rehearsal went well: mend what differs from it, then deploy again",
         )
     upgrade.look_again()
+    upgrade.note(held=f"{time.monotonic() - began:.3f}")
     seconds = _answer_of_change(upgrade).get("seconds", 0.0)
     return f"{upgrade.fact('change')} in {seconds:.1f} s; requests waited at most {time.monotonic() - began:.1f} s"
 
@@ -78,6 +80,24 @@ def reopen(upgrade: Upgrade) -> None:
         host.docker.container.start(stopped)
     proxy.route(host, upgrade.look_again(), live=live, preview=None)
     clean(upgrade)
+
+
+def doer(upgrade: Upgrade) -> str:
+    """Return the name of the container that changes the database."""
+    return _name(upgrade, _CHANGE)
+
+
+def waits(upgrade: Upgrade) -> bool:
+    """Return whether the container that changes the database has been started already, and waits."""
+    try:
+        return container.waits(upgrade.host, doer(upgrade))
+    except UpgradeError:
+        return False
+
+
+def is_under_way(upgrade: Upgrade) -> bool:
+    """Return whether the hold has begun, and was not undone."""
+    return _runs(upgrade) or _outcome(upgrade) == "done"
 
 
 def clean(upgrade: Upgrade) -> None:
@@ -99,7 +119,8 @@ def _prepare(upgrade: Upgrade) -> None:
         host, upgrade.compose, "steward", names["restore"], (*steward, "restore", upgrade.snapshot, file)
     )
     command = (*steward, *change.command) if change.service == "steward" else (*change.command, "--on-signal")
-    container.start_waiting(host, upgrade.doer, change.service, names["change"], command)
+    if not waits(upgrade):
+        container.start_waiting(host, upgrade.doer, change.service, names["change"], command)
     deadline = time.monotonic() + timeout
     while not all(container.waits(host, name) for name in names.values()):
         if time.monotonic() > deadline:

@@ -24,7 +24,7 @@ back() {
     say "going back: $1"
     until docker version > /dev/null 2>&1; do sleep 0.2; done
     docker stop $old > /dev/null   # one that still has something in flight ends that first
-    docker kill $new > /dev/null 2>&1
+    docker kill $new "$change" > /dev/null 2>&1   # what changes the database may keep others from opening it
     for pair in $pairs; do
         docker network disconnect --force "$network" "${pair#*=}"
         docker network connect --alias "${pair%%=*}" "$network" "${pair#*=}"

@@ -17,7 +17,7 @@ from deploy.migrate import Change
 from deploy.release import Color, Release, Source
 
 FILE = "journal.jsonl"
-Kind = Literal["deploy", "rollback"]
+Kind = Literal["deploy", "rollback", "restore"]
 Outcome = Literal["begin", "done", "failed", "undone"]
 
 

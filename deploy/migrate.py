@@ -6,9 +6,7 @@ A migration marked `expand` is believed only after the old image has read and wr
 from __future__ import annotations
 
 import subprocess
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Literal
-from urllib.parse import urlsplit
 
 from pydantic import TypeAdapter
 
@@ -17,6 +15,8 @@ from deploy.config import Model
 from deploy.errors import UpgradeError
 
 if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
     from python_on_whales import DockerClient
 
     from deploy.release import Record
@@ -117,7 +117,7 @@ def lacking(shipped: tuple[Revision, ...], current: str | None) -> tuple[Revisio
 
 def database(upgrade: Upgrade) -> PurePosixPath:
     """Return the file of SQLite, as the containers see it."""
-    return PurePosixPath(urlsplit(upgrade.environment.app.database_url).path.removeprefix("/"))
+    return upgrade.environment.database
 
 
 def find_pending(upgrade: Upgrade) -> str:

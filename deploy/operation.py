@@ -54,7 +54,7 @@ def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: A
     """
     with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
         files = Path(scratch)
-        lies_there = intent.kind == "rollback" or "resumed" in more
+        lies_there = intent.kind != "deploy" or "resumed" in more
         text = compose_text(host, intent.release.id) if lies_there else None
         text = text or render.compose(host.environment, intent.release)
         (files / NEW).write_text(text)

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from deploy import journal, transaction
+from deploy.backup.restore import RESTORE_STEPS
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import HostError, UsageError
 from deploy.operation import compose_text, locked, on_each_host, opened
@@ -30,7 +31,7 @@ class Recovery(Model):
 
     host: str
     kind: str | None
-    """deploy, rollback; None when nothing was cut short."""
+    """deploy, rollback, restore; None when nothing was cut short."""
     release: str | None
     outcome: str
     """finished, undone, or nothing."""
@@ -135,7 +136,7 @@ def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
 
 
 def _steps(found: Unfinished) -> Sequence[Step]:
-    return ROLLBACK_STEPS if found.intent.kind == "rollback" else STEPS
+    return {"deploy": STEPS, "rollback": ROLLBACK_STEPS, "restore": RESTORE_STEPS}[found.intent.kind]
 
 
 def _decided(found: Unfinished) -> bool:

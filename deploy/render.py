@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from datetime import timedelta
@@ -26,6 +27,21 @@ def _seconds(duration: timedelta) -> int:
     return round(duration.total_seconds())
 
 
+def steward(environment: Environment) -> str:
+    """Return what the steward is told about backups, as JSON."""
+    wanted = environment.backup
+    return json.dumps(
+        {
+            "database": str(environment.database),
+            "recipients": list(wanted.recipients),
+            "deadline": wanted.deadline.total_seconds(),
+            "wal_cap": int(wanted.wal_cap),
+            "rate": None if wanted.rate is None else int(wanted.rate),
+            "keep": wanted.keep.model_dump(),
+        }
+    )
+
+
 @cache
 def _jinja() -> Jinja:
     jinja = Jinja(
@@ -34,7 +50,7 @@ def _jinja() -> Jinja:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (YAML, and every value is of a closed form in deploy/config.py)
     )
-    jinja.filters["seconds"] = _seconds
+    jinja.filters |= {"seconds": _seconds, "steward": steward}
     return jinja
 
 

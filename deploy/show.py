@@ -13,6 +13,9 @@ from deploy.difference import SETTINGS
 from deploy.redact import redact
 
 if TYPE_CHECKING:
+    from deploy.backup.backups import Summary, Verdict, Verification
+    from deploy.backup.drill import Drill
+    from deploy.backup.restore import Restored
     from deploy.deployment import Deployment
     from deploy.doctor import Check
     from deploy.journal import Past
@@ -222,3 +225,54 @@ def lab(hosts: Sequence[LabHost]) -> None:
     for host in hosts:
         table.add_row(host.name, host.state, *(f"127.0.0.1:{port}" for port in host.ports))
     _console().print(table)
+
+
+def backups(found: Sequence[Summary]) -> None:
+    """Print backups."""
+    table = _table("host", "backup", "kind", "created", "size", "database", "rows", "schema", "verified")
+    for each in found:
+        kind = f"{each.kind}, pinned" if each.pinned else each.kind
+        created = each.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        sizes = [f"{size / (1 << 20):,.1f} MiB" for size in (each.bytes, each.plain_bytes)]
+        verified = f"[green]{each.level}[/]" if each.verified else "[red]no[/]"
+        table.add_row(each.host, each.id, kind, created, *sizes, f"{each.rows:,}", each.revision or "", verified)
+    _console().print(table)
+
+
+def verifications(found: Sequence[Verification]) -> None:
+    """Print how verifications went."""
+    table = _table("host", "backup", "outcome", "level", "seconds", "seen")
+    for each in found:
+        style = {"ok": "green", "failed": "red"}.get(each.outcome, "yellow")
+        outcome = f"[{style}]{each.outcome}[/]"
+        table.add_row(each.host, each.id, outcome, each.level, f"{each.seconds:.1f}", each.seen)
+    _console().print(table)
+
+
+def drills(found: Sequence[Drill]) -> None:
+    """Print how drills went."""
+    table = _table("host", "backup", "outcome", "seconds", "evidence")
+    for each in found:
+        outcome = f"[{'green' if each.outcome == 'ok' else 'red'}]{each.outcome}[/]"
+        table.add_row(each.host, each.id, outcome, f"{each.seconds:.1f}", each.evidence)
+    _console().print(table)
+
+
+def verdicts(found: Sequence[Verdict], *, dry_run: bool) -> None:
+    """Print which backups stay, which go, and why."""
+    goes = "would go" if dry_run else "gone"
+    table = _table("host", "backup", "", "why")
+    for each in found:
+        table.add_row(each.host, each.id, "stays" if each.keep else f"[yellow]{goes}[/]", each.why)
+    _console().print(table)
+
+
+def restored(done: Restored) -> None:
+    """Print how a restore went."""
+    console = _console()
+    console.print(
+        f"{done.host}: the database is that of backup {done.id}; requests waited at most {done.held_seconds:.1f} s "
+        f"({done.seconds:.1f} s in all)",
+        soft_wrap=True,
+    )
+    console.print(done.safety, soft_wrap=True)

@@ -18,6 +18,8 @@ DIRECTORIES = {
     "backups": "700",
 }
 """What lies below /srv/ppm/<environment>, with its mode; the user that deploys owns it."""
+OF_THE_STEWARD = "backups"
+"""This alone is the steward's, once that has run."""
 
 
 @deploy("ppm")
@@ -28,4 +30,5 @@ def ppm() -> None:
     files.directory(name=f"Directory {root.parent}", path=str(root.parent), mode="755")
     for below, mode in DIRECTORIES.items():
         path = str(root / below)
-        files.directory(name=f"Directory {path}", path=path, user=environment.ssh.user, mode=mode)
+        owner = None if below == OF_THE_STEWARD else environment.ssh.user
+        files.directory(name=f"Directory {path}", path=path, user=owner, mode=mode)

@@ -34,6 +34,17 @@ def run(live: Site, folder: Path, command: str) -> subprocess.CompletedProcess[s
     )
 
 
+def test_the_commands_of_backup_and_restore_do_what_they_say(live: Site, tmp_path: Path) -> None:
+    before = live.serving()
+
+    for name in ("backup", "restore"):
+        for command in commands(ROOT / "docs" / "runbooks" / f"{name}.md"):
+            done = run(live, tmp_path, command)
+            assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+
+    assert live.serving() == before
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("name", CHANGES)
 def test_the_commands_of_a_runbook_do_what_it_says(live: Site, name: str, tmp_path: Path) -> None:

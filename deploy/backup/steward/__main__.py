@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from . import ask
 from .errors import StewardError
-from .files import remove, stamp_of
+from .files import fingerprint, remove, stamp_of
+from .holders import alone
 from .pages import freshen, quiet
-from .restore import restore
+from .restore import restore, take
 from .schema import schema
 from .since import since
-from .snapshot import snapshot, verify
+from .snapshot import rows, snapshot, verify
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="steward", description=__doc__)
+    parser.add_argument("--alone", type=Path, metavar="DATABASE", help="keep others from opening it, from now on")
     parser.add_argument("--on-signal", action="store_true", help="load everything, then wait for SIGUSR1")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -37,16 +42,31 @@ def _parser() -> argparse.ArgumentParser:
     command(_verify, "check a copy that nobody has open", "copy")
     command(freshen, "bring a copy up to date with a database that nobody writes to", "source", "copy")
     command(restore, "put a copy in the place of the database", "copy", "target")
+    moved = command(take, "move a copy that was verified to the place of the database", "copy", "target")
+    moved.add_argument("fingerprint")
     command(since, "count the rows that were written since a copy", "copy", "database")
     command(_remove, "remove a copy", "copy")
+    command(_fingerprint, "tell the digest of a file's bytes", "file")
+    command(_where, "tell how the host's kernel names the file", "database")
     command(_stamp, "tell whether somebody has written: it is another one then", "database")
     command(schema, "tell the revision of the database, and the oldest whose release may run on it", "database")
     command(_prune, "remove the copies in a directory, but one", "directory", "kept")
+    ask.add(commands)
     return parser
 
 
 def _verify(copy: Path) -> dict[str, Any]:
-    return {"rows": verify(copy)}
+    return {"rows": rows(verify(copy))}
+
+
+def _fingerprint(file: Path) -> dict[str, Any]:
+    return {"fingerprint": fingerprint(file)}
+
+
+def _where(database: Path) -> dict[str, Any]:
+    """Return how /proc/locks names the file."""
+    found = database.stat()
+    return {"device": f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}", "inode": found.st_ino}
 
 
 def _remove(copy: Path) -> dict[str, Any]:
@@ -71,12 +91,14 @@ def main() -> int:
     options = vars(_parser().parse_args())
     act = options.pop("act")
     options.pop("command")
-    if options.pop("on_signal"):
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-        print("waiting", file=sys.stderr, flush=True)
-        signal.sigwait({signal.SIGUSR1})
+    closed, waits = options.pop("alone"), options.pop("on_signal")
     try:
-        print(json.dumps(act(**options)))
+        with alone(closed) if closed else nullcontext():
+            if waits:
+                signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+                print("waiting", file=sys.stderr, flush=True)
+                signal.sigwait({signal.SIGUSR1})
+            print(json.dumps(act(**options)), flush=True)
     except (StewardError, OSError, apsw.Error) as error:
         print(f"steward: {error}", file=sys.stderr)
         return 1

@@ -5,3 +5,11 @@ from __future__ import annotations
 
 class StewardError(Exception):
     """The text says what is wrong; nothing was changed."""
+
+
+class KeyMissing(StewardError):
+    """It is encrypted, and nothing here can read it: that says nothing about whether it is sound."""
+
+
+class DiskFull(StewardError):
+    """There is too little room here: that says nothing about the backup."""

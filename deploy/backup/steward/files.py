@@ -8,10 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .errors import StewardError
+from xxhash import xxh3_128
+
+from .errors import DiskFull, StewardError
 
 RESERVE = 64 << 20
 """Bytes that stay free on the disk: the application's own commits need some while a copy grows."""
+
+_BLOCK = 1 << 20
+_REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "fuse.sshfs", "fuse.glusterfs", "afs"})
 
 
 def sync(path: Path) -> None:
@@ -46,18 +51,40 @@ def remove(database: Path) -> None:
             database.with_name(f"{database.name}{suffix}").unlink()
 
 
+def fingerprint(file: Path) -> str:
+    """Return a digest of a file's bytes, at the speed of reading them."""
+    hashed = xxh3_128()
+    with file.open("rb", buffering=0) as source:
+        while block := source.read(_BLOCK):
+            hashed.update(block)
+    return hashed.hexdigest()
+
+
 def stamp_of(database: Path) -> str:
     """Return what changes whenever SQLite writes to the file."""
     found = database.stat()
     return f"{found.st_mtime_ns}:{found.st_size}"
 
 
+def need_local(database: Path) -> None:
+    """Raise StewardError when the file is on a file system of another machine: SQLite's locks do not hold there."""
+    best = ("", "")
+    path = database.resolve()
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        left, _, right = line.partition(" - ")
+        mounted, kind = left.split()[4], right.split()[0]
+        if path.is_relative_to(mounted) and len(mounted) >= len(best[0]):
+            best = (mounted, kind)
+    if best[1] in _REMOTE:
+        raise StewardError(f"{database} is on {best[1]}, a network file system, where SQLite's locks do not hold")
+
+
 def need_room(directory: Path, wanted: int) -> None:
-    """Raise StewardError unless so many bytes, and a reserve, are free where the directory is."""
+    """Raise DiskFull unless so many bytes, and a reserve, are free where the directory is."""
     free = shutil.disk_usage(directory).free
     if free - wanted < RESERVE:
         mib = 1 << 20
-        raise StewardError(
+        raise DiskFull(
             f"the disk is too full for a copy: {free // mib} MiB are free, "
             f"{wanted // mib} MiB and a reserve of {RESERVE // mib} MiB are needed"
         )

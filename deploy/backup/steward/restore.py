@@ -2,40 +2,103 @@
 
 from __future__ import annotations
 
-import fcntl
+import os
 import shutil
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from .files import need_room, published, stamp_of, sync
+import apsw
+
+from .errors import StewardError
+from .files import fingerprint, need_room, published, stamp_of, sync
+from .holders import alone, refuse_if_open
 from .pages import quiet
-from .snapshot import verify
+from .snapshot import rows, verify
+
+_BESIDE = ("-wal", "-shm")
 
 
 def restore(copy: Path, target: Path) -> dict[str, Any]:
     """Put ``copy`` in the place of ``target``; return {bytes, seconds, rows, stamp}. The copy stays.
 
-    Nobody may write meanwhile. All that was committed is first folded into the old file: a -wal that stays behind
-    would be played into the new one, and undo the restore without a word. Then one rename decides. Who waits to
-    open the database looks at it under the lock that is held here.
+    Nobody may have the database open. Who waits to open it looks at it under the lock that is held here.
     """
     began = time.monotonic()
-    rows = verify(copy)
-    with target.with_name(f"{target.name}.migrating").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if target.exists():
-            with closing(quiet(target)) as connection:
-                connection.execute("ROLLBACK")
-        for suffix in ("-wal", "-shm"):  # the last one to close has folded them in, and taken them away
-            target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
+    held = rows(verify(copy))
+    incoming = target.with_name(f"{target.name}.incoming")
+    with alone(target):
         need_room(target.parent, copy.stat().st_size)
-        incoming = target.with_name(f"{target.name}.incoming")
         with published(incoming) as partial:
             shutil.copyfile(copy, partial)
-        incoming.replace(target)
+        _put(incoming, target, fingerprint(copy))
+        return {**_done(target, began), "rows": held}
+
+
+def take(copy: Path, target: Path, fingerprint: str) -> dict[str, Any]:
+    """Put ``copy`` in the place of ``target``; return {bytes, seconds, stamp}. The copy is no more.
+
+    It must have been verified when it had this fingerprint, and lie on the same file system. Nothing large is
+    written or checked row by row while users wait: at the end the file at its place has the bytes that were verified.
+    """
+    began = time.monotonic()
+    with alone(target):
+        _put(copy, target, fingerprint)
+        return _done(target, began)
+
+
+def _put(incoming: Path, target: Path, wanted: str) -> None:
+    """Replace the target by one rename, and see that it is what was wanted; else the old one is back."""
+    if target.exists():
+        _settle(target)
+        refuse_if_open(target)
+    for suffix in _BESIDE:  # the last one to close has folded them in, and taken them away
+        target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
+    replaced = target.with_name(f"{target.name}.replaced")
+    replaced.unlink(missing_ok=True)
+    if target.exists():
+        os.link(target, replaced)
+    incoming.replace(target)
+    sync(target.parent)
+    try:
+        _look_at(target, wanted)
+    except BaseException:
+        if replaced.exists():
+            replaced.replace(target)
+            sync(target.parent)
+        raise
+    replaced.unlink(missing_ok=True)
+
+
+def _settle(target: Path) -> None:
+    """Make one file of the database that is there, and leave nothing beside it.
+
+    All that was committed is folded into it: a -wal that stays behind would be played into the new one, and undo the
+    restore without a word. A database that is too damaged for that is kept as it is, under another name.
+    """
+    try:
+        with closing(quiet(target)) as connection:
+            connection.execute("ROLLBACK")
+    except (apsw.CorruptError, apsw.NotADBError):
+        for suffix in ("", *_BESIDE):
+            kept = target.with_name(f"{target.name}.damaged{suffix}")
+            kept.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.link(target.with_name(f"{target.name}{suffix}"), kept)
         sync(target.parent)
-        marked = stamp_of(target)
+
+
+def _look_at(target: Path, wanted: str) -> None:
+    """Raise StewardError unless the file at its place has the wanted bytes, and SQLite sees those and nothing else."""
+    if left := [suffix for suffix in _BESIDE if target.with_name(f"{target.name}{suffix}").exists()]:
+        raise StewardError(f"somebody has made {target.name}{left[0]} meanwhile")
+    with closing(apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    if fingerprint(target) != wanted:
+        raise StewardError(f"{target.name} is not the copy that was verified")
+
+
+def _done(target: Path, began: float) -> dict[str, Any]:
     seconds = round(time.monotonic() - began, 3)
-    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows, "stamp": marked}
+    return {"bytes": target.stat().st_size, "seconds": seconds, "stamp": stamp_of(target)}

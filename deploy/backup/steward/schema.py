@@ -7,14 +7,14 @@ from pathlib import Path
 
 import apsw
 
-from .snapshot import open_for_reading, tables
+from .database import open_for_reading, tables
 
 _PLACES = {"revision": ("alembic_version", "version_num"), "floor": ("schema_floor", "revision")}
 
 
-def schema(database: Path) -> dict[str, str | None]:
+def schema(database: Path, *, immutable: bool = False) -> dict[str, str | None]:
     """Return {revision, floor}: where it is, and the oldest revision whose release may run on it."""
-    with closing(open_for_reading(database)) as connection:
+    with closing(open_for_reading(database, immutable=immutable)) as connection:
         return {name: _only_value(connection, *place) for name, place in _PLACES.items()}
 
 

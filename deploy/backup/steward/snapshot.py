@@ -9,73 +9,93 @@ from typing import Any
 
 import apsw
 
+from .database import open_for_reading
+from .digest import Table, digests
 from .errors import StewardError
 from .files import need_room, published
+from .pace import WAL_CAP, Pace
 
-PAGES = 1000
-"""Of each step: between two of them others may write, and the disk is looked at."""
+_STEP = 4 << 20
+"""Bytes: between two steps others may write, and the disk is looked at."""
 
 
 def snapshot(source: Path, target: Path, deadline: float) -> dict[str, Any]:
     """Copy the database while others write; return {bytes, seconds, rows: {table: count}}.
 
-    One read transaction is held from the first page to the last. Without it SQLite would start the copy over at
-    every commit of another process (https://sqlite.org/backup.html). Raises StewardError after ``deadline`` seconds,
-    when the disk gets full, or when the copy is not sound; then there is no copy.
+    Raises StewardError after ``deadline`` seconds, when the disk gets full, or when the copy is not sound; then there
+    is no copy.
     """
     began = time.monotonic()
     with published(target) as partial:
-        need_room(partial.parent, source.stat().st_size)
-        with closing(open_for_reading(source)) as live:
-            live.execute("BEGIN")
-            counted = rows(live)
-            with closing(apsw.Connection(str(partial))) as copy, copy.backup("main", live, "main") as backup:
-                while not backup.done:
-                    backup.step(PAGES)
-                    need_room(partial.parent, 0)
-                    if time.monotonic() - began > deadline:
-                        raise StewardError(f"the copy was not done within {deadline:g} s")
-            live.execute("COMMIT")
-        if (found := verify(partial)) != counted:
-            raise StewardError(f"the copy has other rows than the database: {found} instead of {counted}")
-    return {"bytes": target.stat().st_size, "seconds": round(time.monotonic() - began, 3), "rows": counted}
+        held = copy(source, partial, deadline)
+        compare(held, verify(partial))
+    seconds = round(time.monotonic() - began, 3)
+    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows(held)}
 
 
-def verify(copy: Path) -> dict[str, int]:
-    """Check a copy that nobody has open; return its rows by table. Raises StewardError with what is not sound."""
+def copy(
+    source: Path, target: Path, deadline: float, *, wal_cap: int = WAL_CAP, rate: int | None = None
+) -> dict[str, Table]:
+    """Copy the database while others write; return what it held, as the very transaction has it that was copied.
+
+    One read transaction is held from the first page to the last. Without it SQLite would start the copy over at
+    every commit of another process (https://sqlite.org/backup.html). Raises StewardError.
+    """
+    with closing(open_for_reading(source)) as live:
+        need_room(target.parent, _number(live, "page_count") * _number(live, "page_size"))
+        pace = Pace(source, deadline, wal_cap=wal_cap, rate=rate)
+        live.execute("BEGIN")
+        held = digests(live, pace.keep)
+        copy_pages(live, target, pace)
+        live.execute("COMMIT")
+    return held
+
+
+def copy_pages(live: apsw.Connection, target: Path, pace: Pace) -> None:
+    """Copy what the connection's transaction sees, a few MiB a step."""
+    size = _number(live, "page_size")
+    step = max(1, _STEP // size)
+    with closing(apsw.Connection(str(target))) as copied:
+        copied.execute("PRAGMA synchronous=OFF")  # it is brought to the disk as a whole, once
+        with copied.backup("main", live, "main") as backup:
+            while not backup.done:
+                backup.step(step)
+                need_room(target.parent, 0)
+                pace.keep((backup.page_count - backup.remaining) * size)
+
+
+def _number(connection: apsw.Connection, pragma: str) -> int:
+    [(value,)] = connection.execute(f"PRAGMA {pragma}").fetchall()
+    return int(str(value))
+
+
+def verify(copy: Path) -> dict[str, Table]:
+    """Check a copy that nobody has open; return what it holds. Raises StewardError with what is not sound."""
+    sound(copy)
     with closing(open_for_reading(copy, immutable=True)) as connection:
-        if (said := [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]) != ["ok"]:
-            raise StewardError(f"{copy.name} is damaged: {'; '.join(said)}")
-        if broken := connection.execute("PRAGMA foreign_key_check").fetchall():
-            raise StewardError(f"{copy.name} has {len(broken)} broken references, first {broken[0]}")
-        return rows(connection)
+        return digests(connection)
 
 
-def open_for_reading(database: Path, *, immutable: bool = False) -> apsw.Connection:
-    """Return a connection that cannot write. ``immutable`` is for finished copies only, never for a live file."""
-    if not database.is_file():
-        raise StewardError(f"there is no {database}")
-    uri = f"file:{database}?mode=ro{'&immutable=1' if immutable else ''}"
-    connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-    connection.set_busy_timeout(10_000)
-    return connection
+def sound(copy: Path) -> None:
+    """Raise StewardError when a copy that nobody has open is damaged, or has references to rows that are not there."""
+    with closing(open_for_reading(copy, immutable=True)) as connection:
+        try:
+            said = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+            broken = connection.execute("PRAGMA foreign_key_check").fetchall() if said == ["ok"] else []
+        except (apsw.CorruptError, apsw.NotADBError) as error:
+            raise StewardError(f"{copy.name} is damaged: {error}") from error
+    if said != ["ok"]:
+        raise StewardError(f"{copy.name} is damaged: {'; '.join(map(str, said))}")
+    if broken:
+        raise StewardError(f"{copy.name} has {len(broken)} broken references, first {broken[0]}")
 
 
-def tables(connection: apsw.Connection, schema: str = "main") -> list[str]:
-    """Return the names of the tables that hold rows of the application, in order."""
-    chosen = "SELECT name FROM pragma_table_list WHERE schema = ? AND type = 'table' AND name NOT LIKE 'sqlite\\_%' "
-    return [str(row[0]) for row in connection.execute(chosen + "ESCAPE '\\' ORDER BY name", (schema,))]
+def compare(wanted: dict[str, Table], found: dict[str, Table]) -> None:
+    """Raise StewardError, naming the tables, unless both hold the same."""
+    if differ := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
+        raise StewardError(f"the copy does not hold what the database does: {', '.join(differ)}")
 
 
-def rows(connection: apsw.Connection) -> dict[str, int]:
-    """Return {table: count of its rows}."""
-    counts = {}
-    for table in tables(connection):
-        [(count,)] = connection.execute(f"SELECT count(*) FROM {quoted(table)}")  # noqa: S608
-        counts[table] = int(str(count))
-    return counts
-
-
-def quoted(name: str) -> str:
-    """Return a name as SQL writes it."""
-    return '"' + name.replace('"', '""') + '"'
+def rows(held: dict[str, Table]) -> dict[str, int]:
+    """Given what a database holds, return {table: count of its rows} without SQLite's own tables."""
+    return {name: table["rows"] for name, table in held.items() if not name.startswith("sqlite_")}

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import apsw
@@ -18,61 +14,13 @@ import pytest
 from deploy.backup.steward import files, restore, since, snapshot
 from deploy.backup.steward.errors import StewardError
 from deploy.backup.steward.pages import freshen
-from deploy.configfile import ROOT
+from tests.unit.backup.database import execute, make, steward, writer
 from tests.waiting import eventually
-
-WRITER = """
-import apsw, sys
-connection = apsw.Connection(sys.argv[1])
-connection.set_busy_timeout(10_000)
-connection.execute("PRAGMA synchronous=OFF")
-print("writing", flush=True)
-number = 0
-while True:
-    number += 1
-    with connection:
-        connection.execute("INSERT INTO pairs VALUES (?, ?)", (number, "x" * 500))
-        connection.execute("INSERT INTO twins VALUES (?)", (number,))
-"""
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
-    path = tmp_path / "ppm.db"
-    with closing(apsw.Connection(str(path))) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("CREATE TABLE pairs (number INTEGER, filling TEXT); CREATE TABLE twins (number INTEGER)")
-        connection.execute("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO names VALUES ('a')")
-        connection.execute(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000) "
-            "INSERT INTO pairs SELECT -i, hex(randomblob(500)) FROM n"
-        )
-    return path
-
-
-@contextmanager
-def writer(database: Path) -> Iterator[subprocess.Popen[str]]:
-    """Write two rows in each transaction, as fast as it goes, for as long as the block lasts."""
-    process = subprocess.Popen([sys.executable, "-c", WRITER, str(database)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-        process.stdout.close()
-
-
-def execute(database: Path, sql: str) -> list[tuple[object, ...]]:
-    with closing(apsw.Connection(str(database))) as connection:
-        return connection.execute(sql).fetchall()
-
-
-def steward(*argv: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "steward", *argv]
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup")}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    return make(tmp_path / "ppm.db")
 
 
 def test_a_snapshot_under_writes_is_one_state_of_the_database(database: Path, tmp_path: Path) -> None:
@@ -81,7 +29,7 @@ def test_a_snapshot_under_writes_is_one_state_of_the_database(database: Path, tm
         done = snapshot.snapshot(database, copy, 30)
 
     assert done["rows"]["twins"] == done["rows"]["pairs"] - 8000, "the copy holds half a transaction"
-    assert snapshot.verify(copy) == done["rows"]
+    assert snapshot.rows(snapshot.verify(copy)) == done["rows"]
     assert done["bytes"] == copy.stat().st_size
     assert [path.name for path in copy.parent.iterdir()] == ["one.db"]
 

@@ -1,0 +1,205 @@
+"""What a backup costs, against the tools that one would use without ppmctl: `python -m bench.backup [GIGABYTES]`.
+
+On one file, in one run, three times, medians: the copy alone against `cp` and fsync, idle and while another process
+commits 400 times a second; and the whole backup, proven, compressed and encrypted, against `sqlite3 .backup`,
+`PRAGMA integrity_check`, `zstd` and `age` one after another. It needs Debian's sqlite3, zstd and age.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pyrage
+
+from deploy.backup.steward import catalog, ladder
+from deploy.backup.steward.database import open_for_reading
+from deploy.backup.steward.files import sync
+from deploy.backup.steward.pace import Pace
+from deploy.backup.steward.snapshot import copy_pages
+from deploy.configfile import ROOT
+
+RUNS = 3
+RATE = 400
+FLIPS = 100
+ROWS_PER_GIGABYTE = 2_050_000
+FILL = """
+WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+INSERT INTO commits SELECT i, 'project-' || (i % 997), hex(randomblob(20)),
+    'https://git.example.org/team/' || (i % 997),
+    hex(randomblob(150)) || ' and some words that come back now and then ' || (i % 100), i * 1.5
+FROM n
+"""
+WRITER = """
+import apsw, json, sys, time
+connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(10_000)
+connection.execute("PRAGMA synchronous=NORMAL")
+rate, samples, began = float(sys.argv[2]), [], time.monotonic()
+print("writing", flush=True)
+import threading
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+number = 0
+while not stop.is_set():
+    due = began + number / rate
+    if (wait := due - time.monotonic()) > 0:
+        time.sleep(wait)
+    with connection:
+        connection.execute("INSERT INTO ledger VALUES (?, ?)", (number, "x" * 200))
+    samples.append((time.monotonic(), (time.monotonic() - due) * 1000))
+    number += 1
+print(json.dumps(samples))
+"""
+
+
+def fill(database: Path, gigabytes: float) -> None:
+    """Make a database of about this size."""
+    with closing(apsw.Connection(str(database))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        connection.execute("PRAGMA synchronous=OFF; CREATE TABLE ledger (number INTEGER, filling TEXT)")
+        connection.execute("CREATE TABLE commits (id INTEGER PRIMARY KEY, name, sha, url, message, at)")
+        connection.execute("CREATE INDEX by_name ON commits (name)")
+        connection.execute(FILL, (int(gigabytes * ROWS_PER_GIGABYTE),)).fetchall()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    sync(database)
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return the seconds that it takes."""
+    began = time.monotonic()
+    act()
+    return time.monotonic() - began
+
+
+def pages(database: Path, target: Path) -> None:
+    """Copy as the steward does, pinned, and bring the copy to the disk."""
+    target.unlink(missing_ok=True)
+    with closing(open_for_reading(database)) as live:
+        live.execute("BEGIN")
+        live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        copy_pages(live, target, Pace(database, 600))
+    sync(target)
+
+
+def cp(database: Path, target: Path) -> None:
+    """Copy the file, which nobody writes to, and bring the copy to the disk."""
+    target.unlink(missing_ok=True)
+    subprocess.run(["cp", str(database), str(target)], check=True)
+    sync(target)
+
+
+@contextmanager
+def writer(database: Path) -> Iterator[Callable[[], list[tuple[float, float]]]]:
+    """Commit at a fixed rate in another process; yield what ends it and returns (second, latency in ms) of each."""
+    argv = [sys.executable, "-c", WRITER, str(database), str(RATE)]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    process.stdout.readline()
+    yield lambda: json.loads(process.communicate("")[0])
+
+
+def p99(samples: list[tuple[float, float]], begin: float, end: float) -> float:
+    """Return the 99th percentile of what was due between two moments."""
+    inside = sorted(latency for at, latency in samples if begin <= at < end)
+    return inside[int(len(inside) * 0.99)]
+
+
+def under_load(database: Path, target: Path) -> dict[str, float]:
+    """Copy while another process commits; return the seconds, and the writer's p99 before and meanwhile."""
+    with writer(database) as stop:
+        began = time.monotonic()
+        time.sleep(3)
+        begin = time.monotonic()
+        seconds = timed(lambda: pages(database, target))
+        end = time.monotonic()
+        samples = stop()
+    return {"seconds": seconds, "before": p99(samples, began + 1, begin), "during": p99(samples, begin, end)}
+
+
+def whole(database: Path, backups: Path, recipient: str) -> tuple[float, int]:
+    """Back up as the steward does; return the seconds and the most memory that it took, in MB."""
+    keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly", "safety"), 1)
+    told = {"database": str(database), "backups": str(backups), "recipients": [recipient]}
+    settings = json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep})
+    variables = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": settings}
+    argv = [sys.executable, "-m", "steward", "backup"]
+    seconds = timed(lambda: subprocess.run(argv, env=variables, check=True, stdout=subprocess.DEVNULL))
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+
+
+def peers(database: Path, folder: Path, recipient: str) -> float:
+    """Do the same with the usual tools, one after another; return the seconds."""
+    copy, packed = folder / "peer.db", folder / "peer.db.zst"
+    for left in folder.glob("peer.db*"):
+        left.unlink()
+    commands = (
+        ["sqlite3", str(database), f".backup {copy}"],
+        ["sqlite3", str(copy), "PRAGMA integrity_check"],
+        ["zstd", "-q", "-3", "-T0", str(copy), "-o", str(packed)],
+        ["age", "-r", recipient, "-o", f"{packed}.age", str(packed)],
+    )
+    return timed(lambda: [subprocess.run(argv, check=True, stdout=subprocess.DEVNULL) for argv in commands])
+
+
+def detected(backups: Path, key: Any) -> int:
+    """Flip a byte of the newest backup, or cut it off, so many times; return how often that was found."""
+    made, chance = catalog.catalog(backups)[-1], random.Random(1)  # noqa: S311
+    found = 0
+    for number in range(FLIPS):
+        at = chance.randrange(made.file.stat().st_size)
+        damaged = made.file.with_suffix(".damaged")
+        shutil.copyfile(made.file, damaged)
+        made.file.rename(made.file.with_suffix(".good"))
+        with damaged.open("r+b") as out:
+            if number % 2:
+                out.seek(at)
+                byte = out.read(1)
+                out.seek(at)
+                out.write(bytes([byte[0] ^ 1]))
+            else:
+                out.truncate(at)
+        damaged.rename(made.file)
+        found += ladder.prove(made, [key], backups)["outcome"] == "failed"
+        made.file.with_suffix(".good").replace(made.file)
+    return found
+
+
+def main() -> None:
+    """Print one JSON document."""
+    gigabytes = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
+    key = pyrage.x25519.Identity.generate()
+    with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as scratch:
+        folder = Path(scratch)
+        database, copy, backups = folder / "ppm.db", folder / "copy.db", folder / "backups"
+        fill(database, gigabytes)
+        found: dict[str, list[float]] = {}
+        for _ in range(RUNS):
+            found.setdefault("cp", []).append(timed(lambda: cp(database, copy)))
+            found.setdefault("copy", []).append(timed(lambda: pages(database, copy)))
+            for name, value in under_load(database, copy).items():
+                found.setdefault(f"under load: {name}", []).append(value)
+            copy.unlink()
+            found.setdefault("peers", []).append(peers(database, folder, str(key.to_public())))
+            seconds, memory = whole(database, backups, str(key.to_public()))
+            found.setdefault("whole", []).append(seconds)
+        report = {name: round(statistics.median(values), 3) for name, values in found.items()}
+        report |= {"bytes": database.stat().st_size, "memory, MB": memory, "detected": detected(backups, key)}
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The steward of one host, as the release that serves there has it: where backups are made, kept and read."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deploy import container
+from deploy.configfile import ROOT
+from deploy.errors import UsageError
+from deploy.operation import compose_text
+from deploy.redact import learn
+from deploy.stack import last_record
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from deploy.config import Environment
+    from deploy.host import Host
+
+_SPARE_SECONDS = 600
+"""Beyond the deadline of a copy: checking, packing, decoding."""
+_OWN = """
+test "$(stat -c %u "$1")" = 10001 && exit 0
+docker run --rm --network none --cap-drop ALL --cap-add CHOWN --user 0:0 --entrypoint chown \\
+    -v "$1:/backups" "$2" 10001:10001 /backups
+"""
+
+
+@dataclass(frozen=True)
+class Office:
+    """Asks the steward."""
+
+    host: Host
+    compose: DockerClient
+
+    def ask(self, *command: str, key: str | None = None) -> Any:
+        """Return what the steward answers, given a private key if it needs one. Raises UpgradeError."""
+        timeout = self.host.environment.backup.deadline.total_seconds() + _SPARE_SECONDS
+        return container.ask(self.host, self.compose, "steward", with_key(command, key), timeout=timeout, input=key)
+
+
+@contextmanager
+def office(host: Host) -> Iterator[Office]:
+    """Yield the steward of a host. Raises UsageError when nothing is deployed there."""
+    again = f"ppmctl deploy -e {host.environment.name}"
+    record = last_record(host)
+    text = compose_text(host, record.id) if record else None
+    if record is None or text is None:
+        raise UsageError(f"{host.name}: nothing is deployed", next=again)
+    if "STEWARD" not in text:
+        raise UsageError(f"{host.name}: the release there is older than its backups", next=again)
+    give_place(host, record.release.images.steward)
+    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+        file = Path(scratch) / "compose.yaml"
+        file.write_text(text)
+        yield Office(host, host.compose(file))
+
+
+def give_place(host: Host, image: str) -> None:
+    """Let the steward, a user that the host does not know, write to the directory of the backups."""
+    host.run(["sh", "-c", _OWN, "sh", str(host.environment.directory / "backups"), image])
+
+
+def with_key(command: Sequence[str], key: str | None) -> tuple[str, ...]:
+    """Return a command of the steward that expects a key, if there is one."""
+    return (*command, "--key") if key else tuple(command)
+
+
+def identity(environment: Environment) -> str | None:
+    """Return the private key that reads the backups, or None when the config names none. Raises UsageError."""
+    name = environment.backup.identity_file
+    if name is None:
+        return None
+    path = ROOT / Path(name).expanduser()
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UsageError(
+            f"backup.identity_file: {path} cannot be read: {error.strerror}",
+            next=f"Put the private key there, or mend deploy/inventory/{environment.name}.yaml",
+        ) from error
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            learn(line)
+    return text

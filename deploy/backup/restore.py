@@ -1,0 +1,227 @@
+"""`ppmctl restore`: a backup takes the database's place while requests wait. Read RESTORE_STEPS from top to bottom.
+
+It is an upgrade to the same release: the idle colour starts, and waits for the database; the hold stops the old one,
+brings a copy of what is there up to date, puts the backup in its place and lets the new colour in. All that takes long
+comes before: the backup is decoded, verified down to the digests, brought to the schema of the release, and the real
+api reads and writes on a copy of it.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from deploy import container, hold, journal, migrate, transaction
+from deploy.backup.holders import refuse_strangers
+from deploy.backup.office import Office, give_place, identity
+from deploy.backup.staging import Staged, is_damage, place, stage
+from deploy.config import Model
+from deploy.errors import UpgradeError, UsageError
+from deploy.journal import Intent
+from deploy.migrate import Change
+from deploy.operation import locked, opened
+from deploy.release import other
+from deploy.rollback import Confirm, find_change
+from deploy.stack import look
+from deploy.transaction import Step, Upgrade
+from deploy.upgrade import STEPS
+
+if TYPE_CHECKING:
+    from deploy.config import Environment, HostAddress
+    from deploy.host import Host
+    from deploy.stack import Stack
+    from deploy.transaction import Watcher
+
+
+class Restored(Model):
+    """How it went; what `restore --json` prints."""
+
+    host: str
+    id: str
+    outcome: str
+    seconds: float
+    held_seconds: float
+    """How long requests waited, at most."""
+    lost: dict[str, int] | None
+    """{table: rows that were written since the backup}; they are in the safety backup. None when what was there is
+    too damaged to tell."""
+    safety: str
+    """Where what was replaced is now, for people."""
+    evidence: str
+    """How far the backup was verified before."""
+
+
+def restore(environment: Environment, address: HostAddress, watcher: Watcher, confirm: Confirm, id: str) -> Restored:
+    """Put a backup in the place of the database of one host. ``confirm`` is asked before anything is changed."""
+    from deploy import recover
+
+    began, key = time.monotonic(), identity(environment)
+    with locked(environment, address, "restore") as host:
+        recover.clear(host, None, watcher)
+        stack = look(host)
+        intent = _intent(host, stack)
+        with opened(host, intent, stack, watcher) as upgrade:
+            give_place(host, intent.release.images.steward)
+            steward = Office(host, upgrade.compose)
+            try:
+                found = _stage(upgrade, steward, id, key)
+                lost = _lost(steward, _staged(upgrade))
+                confirm(_question(host, found, lost))
+                refuse_strangers(steward, stack)
+            except BaseException:
+                _remove_staged(upgrade)
+                raise
+            change = _change(upgrade, steward, found.id)
+            upgrade.intent = intent.model_copy(update={"change": change})
+            upgrade.note(schema_before="", schema_after=found.head, revisions=" ".join(found.known))
+            transaction.run(upgrade, RESTORE_STEPS)
+        return Restored(
+            host=host.name,
+            id=found.id,
+            outcome="ok",
+            seconds=round(time.monotonic() - began, 3),
+            held_seconds=float(upgrade.fact("held") or 0),
+            lost=lost,
+            safety=upgrade.fact("safety") or "",
+            evidence=found.level,
+        )
+
+
+def _intent(host: Host, stack: Stack) -> Intent:
+    """Return what it is about: the release that serves, in the other colour. Raises UsageError when none serves."""
+    record = stack.record
+    if record is None or stack.live is None:
+        raise UsageError(f"{host.name}: nothing is deployed", next=f"ppmctl deploy -e {host.environment.name}")
+    return Intent(
+        operation=journal.new_operation(),
+        kind="restore",
+        release=record.release,
+        target=other(stack.live),
+        live=stack.live,
+        previous=record.id,
+        back=record.previous,
+        source=record.source,
+    )
+
+
+def _stage(upgrade: Upgrade, steward: Office, id: str, key: str | None) -> Staged:
+    """Make the backup ready beside the database."""
+    watcher, name = upgrade.watcher, upgrade.host.name
+    watcher.step(name, "verify")
+    found = stage(steward, f"api-{upgrade.intent.live}", id, key, _staged(upgrade))
+    watcher.done(name, "verify", found.seconds, found.said)
+    return found
+
+
+def _change(upgrade: Upgrade, steward: Office, id: str) -> Change:
+    staged, database = _staged(upgrade), str(upgrade.environment.database)
+    marked = steward.ask("fingerprint", staged)["fingerprint"]
+    return Change(way="hold", service="steward", command=("take", staged, database, marked), said=f"backup {id}")
+
+
+def _staged(upgrade: Upgrade) -> str:
+    """Return where the backup lies, as a database, until it takes its place; on the database's own file system."""
+    return place(upgrade.environment, upgrade.intent.operation)
+
+
+def _remove_staged(upgrade: Upgrade) -> None:
+    container.ask(upgrade.host, upgrade.compose, "steward", ("remove", _staged(upgrade)), timeout=60)
+
+
+def _lost(steward: Office, staged: str) -> dict[str, int] | None:
+    """Return {table: rows that the database has and the backup has not}, or None when it is too damaged to tell."""
+    try:
+        found: dict[str, int] = steward.ask("since", staged, str(steward.host.environment.database))
+    except UpgradeError as failed:
+        if not is_damage(failed):
+            raise
+        return None
+    return found
+
+
+def _question(host: Host, found: Staged, lost: dict[str, int] | None) -> str:
+    if lost is None:
+        return f"{host.name}: what is there is damaged; backup {found.id} is of {found.created:%F %T} UTC. Go on?"
+    total = sum(lost.values())
+    tables = ", ".join(f"{table} {count:,}" for table, count in lost.items())
+    return (
+        f"{host.name}: backup {found.id} is of {found.created:%F %T} UTC. {total:,} rows were written since, or are "
+        f"otherwise there{f' ({tables})' if tables else ''}; they go, and stay in a backup of what is there now. Go on?"
+    )
+
+
+def keep_present(upgrade: Upgrade) -> str:
+    """Copy the database as it is now; one that is too damaged for that is kept as it is, under the hold."""
+    try:
+        return migrate.snapshot(upgrade)
+    except UpgradeError as failed:
+        if not is_damage(failed):
+            raise
+        return f"what is there is damaged, and will be kept as it is: {failed.seen}"
+
+
+def close(upgrade: Upgrade) -> str:
+    """Keep the idle colour from the database, until the backup is in its place: it would serve the old one.
+
+    Who will put it there holds the lock from now on. On the way here again, nobody of the idle colour may run yet.
+    """
+    host, change, name = upgrade.host, upgrade.change, hold.doer(upgrade)
+    assert change is not None, "a restore always has one"
+    if hold.waits(upgrade) or hold.is_under_way(upgrade):
+        return "is closed"
+    if early := [c.id for c in upgrade.look_again().active("api", upgrade.target)]:
+        host.docker.container.stop(early)
+    command = ("--alone", str(upgrade.environment.database), "--on-signal", *change.command)
+    container.start_waiting(host, upgrade.compose, "steward", name, command)
+    deadline = time.monotonic() + 60
+    while not container.waits(host, name):
+        if time.monotonic() > deadline:
+            raise UpgradeError(f"{host.name}: what puts the backup in place did not start", host=host.name)
+        time.sleep(0.1)
+    return "the idle colour waits for the backup"
+
+
+def reopen(upgrade: Upgrade) -> None:
+    """Let whoever wants to use the database again."""
+    container.remove(upgrade.host, hold.doer(upgrade))
+
+
+def forget(upgrade: Upgrade) -> None:
+    """Remove the backup that was to take the database's place."""
+    _remove_staged(upgrade)
+
+
+def file_present(upgrade: Upgrade) -> str:
+    """Make a backup of what was replaced; where it is damaged, say where it lies."""
+    forget(upgrade)
+    try:
+        filed = container.ask(
+            upgrade.host, upgrade.compose, "steward", ("file-copy", upgrade.snapshot), timeout=_filing(upgrade)
+        )
+        said = f"what was there before is backup {filed['id']}"
+    except UpgradeError as failed:
+        said = f"what was there before lies as it was in {upgrade.snapshot} on the volume: {failed.seen}"
+    upgrade.note(safety=said)
+    return said
+
+
+def _filing(upgrade: Upgrade) -> float:
+    return upgrade.environment.backup.deadline.total_seconds()
+
+
+_REUSED = {step.name: step for step in STEPS}
+RESTORE_STEPS: tuple[Step, ...] = (
+    Step("schema", find_change, undo=forget),
+    replace(_REUSED["snapshot"], do=keep_present),
+    _REUSED["rehearse"],
+    Step("close", close, undo=reopen),
+    _REUSED["start"],
+    _REUSED["hold"],
+    _REUSED["ready"],
+    replace(_REUSED["switch"], final=True),
+    replace(_REUSED["worker"], undo=None),
+    _REUSED["drain"],
+    Step("keep", file_present, deadline=_filing),
+    _REUSED["record"],  # the last: what it removes of the hold tells whoever goes on that there was one
+)

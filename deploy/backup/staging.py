@@ -1,0 +1,83 @@
+"""A backup made ready to be used: decoded beside the database, verified, on the schema of the release that serves."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from deploy import container
+from deploy.backup.office import with_key
+from deploy.config import Model
+from deploy.errors import UpgradeError
+from deploy.migrate import Migrations
+
+if TYPE_CHECKING:
+    from deploy.backup.office import Office
+    from deploy.config import Environment
+
+
+class Staged(Model):
+    """What was made ready."""
+
+    id: str
+    created: datetime
+    level: str
+    """How far it was verified."""
+    head: str
+    """The revision that it is at now."""
+    known: tuple[str, ...]
+    """Every revision of the release that serves."""
+    said: str
+    seconds: float
+
+
+def place(environment: Environment, name: str) -> str:
+    """Return where a backup lies while it is made ready: on the database's own file system, for it may be moved."""
+    return str(environment.database.parent / "restore" / f"{name}.db")
+
+
+def stage(steward: Office, service: str, id: str, key: str | None, staged: str) -> Staged:
+    """Decode and verify a backup at ``staged``, and bring it to the schema of a service's release.
+
+    Raises UpgradeError when it is not sound, or that release cannot run on it. What was left there before is removed.
+    """
+    began, host = time.monotonic(), steward.host
+    steward.ask("prune", str(PurePosixPath(staged).parent), "none")
+    found: dict[str, Any] = steward.ask(*with_key(("stage", id, staged), key), key=key)
+    said = f"{found['id']}, {found['rows']:,} rows, {found['level']} holds"
+    fits = Migrations.model_validate(on_copy(steward, service, staged, "migrations"))
+    if fits.misfit:
+        raise UpgradeError(
+            f"{host.name}: the release that serves cannot run on backup {found['id']}: {fits.misfit}",
+            host=host.name,
+            next="Deploy the release that it is of, or a newer one, and try then",
+        )
+    if fits.pending:
+        on_copy(steward, service, staged, "migrate", "--no-snapshot")
+        said += f"; its schema was brought from {fits.current} to {fits.head}"
+    return Staged(
+        id=found["id"],
+        created=found["created"],
+        level=found["level"],
+        head=fits.head,
+        known=fits.known,
+        said=said,
+        seconds=round(time.monotonic() - began, 3),
+    )
+
+
+def on_copy(steward: Office, service: str, copy: str, *command: str) -> Any:
+    """Run a command of the application's image on a copy of the database; return what it answers."""
+    timeout = steward.host.environment.upgrade.migrate_timeout.total_seconds()
+    variables = {"DATABASE_URL": f"sqlite:///{copy}"}
+    return container.ask(
+        steward.host, steward.compose, service, ("ppm", *command), timeout=timeout, variables=variables
+    )
+
+
+def is_damage(failed: UpgradeError) -> bool:
+    """Return whether it says that a database is damaged, and not that something else went wrong."""
+    said = failed.seen or ""
+    return any(word in said for word in ("is damaged", "malformed", "not a database"))

@@ -1,0 +1,125 @@
+"""What ppmctl asks of the steward about backups; each returns a document for JSON."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from . import catalog, ladder, retention
+from .archive import identities
+from .backup import create, file
+from .catalog import Backup, Evidence, Kind, Outcome, now
+from .errors import StewardError
+from .settings import Settings, settings
+
+
+def add(commands: Any) -> None:
+    """Add these commands to a parser's."""
+
+    def command(act: Any, help: str) -> argparse.ArgumentParser:
+        added: argparse.ArgumentParser = commands.add_parser(act.__name__.replace("_", "-"), help=help)
+        added.set_defaults(act=act)
+        return added
+
+    made = command(backup, "back up the live database")
+    made.add_argument("--kind", choices=["manual", "nightly"], default="manual")
+    made.add_argument("--pinned", action="store_true")
+    command(list_backups, "list the backups, newest first")
+    command(show, "show all that is known of a backup").add_argument("id")
+    checked = command(check, "verify backups")
+    checked.add_argument("ids", nargs="*", help="default: all of them")
+    checked.add_argument("--key", action="store_true", help="a private key comes on stdin")
+    staged = command(stage, "decode a backup to a file and verify it there")
+    staged.add_argument("id")
+    staged.add_argument("target", type=Path)
+    staged.add_argument("--key", action="store_true", help="a private key comes on stdin")
+    command(file_copy, "make a backup of a copy: what a restore replaced").add_argument("copied", type=Path)
+    attested = command(attest, "keep beside a backup how a drill with the application went")
+    attested.add_argument("id")
+    attested.add_argument("outcome", choices=["ok", "failed", "inconclusive"])
+    attested.add_argument("seen")
+    attested.add_argument("seconds", type=float)
+    command(retain, "remove the backups that no rule keeps").add_argument("--dry-run", action="store_true")
+
+
+def backup(*, kind: Kind, pinned: bool) -> dict[str, Any]:
+    """Back up the live database."""
+    told = settings()
+    return create(told.database, told.backups, told.wishes, kind=kind, pinned=pinned)
+
+
+def list_backups() -> list[dict[str, Any]]:
+    """Return every backup's summary, newest first."""
+    return [found.summary() for found in reversed(catalog.catalog(settings().backups))]
+
+
+def show(*, id: str) -> dict[str, Any]:
+    """Return the manifest and the evidence of one."""
+    found = catalog.find(settings().backups, id)
+    return {**found.summary(), "manifest": found.manifest, "evidence": list(found.evidence)}
+
+
+def check(*, ids: list[str], key: bool) -> list[dict[str, Any]]:
+    """Verify backups as far as it goes; return [{id, level, outcome, seen, seconds}]."""
+    told, keys = settings(), _keys(key)
+    with catalog.alone(told.backups):
+        chosen = [catalog.find(told.backups, id) for id in ids] or catalog.catalog(told.backups)
+        return [{"id": each.id, **ladder.prove(each, keys, told.backups)} for each in chosen]
+
+
+def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
+    """Decode a backup to a file that is fit to take the place of the database. Raises StewardError when it is not."""
+    told, keys = settings(), _keys(key)
+    with catalog.alone(told.backups):
+        found = catalog.find(told.backups, id)
+        evidence = ladder.stage(found, keys, target)
+    if evidence["outcome"] != "ok":
+        target.unlink(missing_ok=True)
+        raise StewardError(f"backup {found.id} cannot be restored: {evidence['seen']}")
+    return {**found.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
+
+
+def file_copy(*, copied: Path) -> dict[str, Any]:
+    """Make a backup of kind `safety` of a copy that nobody has open."""
+    told = settings()
+    return file(copied, told.backups, told.wishes, name=told.database.name)
+
+
+def attest(*, id: str, outcome: Outcome, seen: str, seconds: float) -> dict[str, Any]:
+    """Keep the evidence of L4, which the steward cannot see for itself."""
+    found = catalog.find(settings().backups, id)
+    evidence: Evidence = {"time": now(), "level": "L4", "outcome": outcome, "seen": seen, "seconds": seconds}
+    catalog.add_evidence(found.directory, evidence)
+    return {**evidence}
+
+
+def retain(*, dry_run: bool) -> list[dict[str, Any]]:
+    """Remove what no rule keeps; return [{id, keep, why}], newest first."""
+    told = settings()
+    with catalog.alone(told.backups):
+        verdicts = _judged(told)
+        for verdict in verdicts:
+            if not verdict.keep and not dry_run:
+                catalog.remove(told.backups / verdict.id)
+    return [asdict(verdict) for verdict in verdicts]
+
+
+def _judged(told: Settings) -> list[retention.Verdict]:
+    return retention.judge([_item(found) for found in catalog.catalog(told.backups)], told.policy)
+
+
+def _item(found: Backup) -> retention.Item:
+    return retention.Item(
+        id=found.id,
+        created=found.created,
+        verified=found.verified,
+        pinned=found.manifest["pinned"],
+        safety=found.manifest["kind"] == "safety",
+    )
+
+
+def _keys(given: bool) -> list[Any]:
+    return identities(sys.stdin.read()) if given else []

@@ -1,0 +1,30 @@
+"""Opening a database, and the names of what is in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import apsw
+
+from .errors import StewardError
+
+
+def open_for_reading(database: Path, *, immutable: bool = False) -> apsw.Connection:
+    """Return a connection that cannot write. ``immutable`` is for finished copies only, never for a live file."""
+    if not database.is_file():
+        raise StewardError(f"there is no {database}")
+    uri = f"{database.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
+    connection = apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+    connection.set_busy_timeout(10_000)
+    return connection
+
+
+def tables(connection: apsw.Connection, schema: str = "main") -> list[str]:
+    """Return the names of the tables that hold rows of the application, in order."""
+    chosen = "SELECT name FROM pragma_table_list WHERE schema = ? AND type = 'table' AND name NOT LIKE 'sqlite\\_%' "
+    return [str(row[0]) for row in connection.execute(chosen + "ESCAPE '\\' ORDER BY name", (schema,))]
+
+
+def quoted(name: str) -> str:
+    """Return a name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'

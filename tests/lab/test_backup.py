@@ -1,0 +1,159 @@
+"""Backups on a real host, and restores under load."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pyrage
+import pytest
+
+from bench.ledger import load
+from deploy.lab import Lab
+from tests.load import losing_nothing
+from tests.site import Site
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("keeping")
+    key = pyrage.x25519.Identity.generate()
+    (folder / "key").write_text(f"# a private key\n{key}\n")
+    site = Site("keeping", lab, 2, folder)
+    configure(site, str(key.to_public()))
+    site.provision()
+    site.ppmctl("deploy")
+    yield site
+    site.ppmctl("down", "--purge", "--yes")
+
+
+def configure(site: Site, *recipients: str) -> None:
+    keep = {"last": 2, "daily": 0, "weekly": 0, "monthly": 0}
+    site.configure(backup={"recipients": [*recipients], "identity_file": str(site.folder / "key"), "keep": keep})
+
+
+def names(site: Site, token: str, *wanted: str) -> list[int]:
+    """Return how many projects there are of each name."""
+    headers = {"Authorization": f"Bearer {token}"}
+    with httpx.Client(base_url=site.url, headers=headers) as client:
+        return [client.get("/api/projects", params={"name": name}).json()["total"] for name in wanted]
+
+
+def add(site: Site, token: str, name: str) -> None:
+    project = {"name": name, "url": f"https://git.example.org/{name}"}
+    made = httpx.post(f"{site.url}/api/projects", json=project, headers={"Authorization": f"Bearer {token}"})
+    assert made.status_code == 201, made.text
+
+
+def volume(site: Site) -> str:
+    """Return where the database lies on the host."""
+    return site.root("docker volume inspect -f '{{.Mountpoint}}' ppm-keeping_ppm_data")
+
+
+def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> None:
+    token = site.token("keeper")
+    add(site, token, "before")
+    with losing_nothing(site):
+        made = site.json("backup create")
+    assert made["verified"]
+    add(site, token, "after")
+
+    with load(site.url, token, rate=40, connections=6) as running:
+        done = site.json("restore", made["id"], "--yes")
+        report = running.stop()
+
+    assert report.failures == []
+    assert report.requests > 50
+    assert (done["id"], done["outcome"], done["evidence"]) == (made["id"], "ok", "L3")
+    assert done["lost"]["projects"] >= 1
+    assert 0 < done["held_seconds"] < 30
+    assert names(site, token, "before", "after") == [1, 0]
+    [safety, restored, *_] = site.json("backup list")
+    assert (safety["kind"], safety["verified"], restored["id"]) == ("safety", True, made["id"])
+    assert [item["kind"] for item in site.json("history")[:1]] == ["restore"]
+    assert site.root("docker ps -aq --filter label=com.docker.compose.oneoff=True; ls /srv/ppm/keeping/holds") == ""
+    assert site.root(f"ls {volume(site)}/restore/* {volume(site)}/snapshots/* 2> /dev/null || true") == ""
+
+    site.json("restore", safety["id"], "--yes")
+    assert names(site, token, "before", "after") == [1, 1]
+
+
+def test_a_drill_proves_that_the_application_runs_on_a_backup(site: Site) -> None:
+    site.ppmctl("backup create")
+
+    with losing_nothing(site):
+        drills = site.json("backup drill")
+
+    assert [drill["outcome"] for drill in drills] == ["ok"] * len(drills)
+    assert "the api answered" in drills[0]["evidence"]
+    assert site.json("backup list")[0]["level"] == "L4"
+
+
+def test_a_no_changes_nothing_and_a_stranger_with_the_database_open_is_named(site: Site) -> None:
+    token = site.token("asker")
+    made = site.json("backup create")
+    add(site, token, "kept")
+    before = site.serving()
+
+    asked = site.ppmctl("restore --latest", status=1)
+    assert "rows were written since" in asked.stderr
+    assert "projects" in asked.stderr
+    opened = (
+        "docker run -d --name stranger -v ppm-keeping_ppm_data:/data --user 10001 --entrypoint python "
+        '$(docker images -q ppm/steward | head -1) -c \'import apsw, time; c = apsw.Connection("/data/ppm.db"); '
+        'c.execute("SELECT count(*) FROM projects").fetchall(); time.sleep(600)\''
+    )
+    site.root(opened)
+    try:
+        refused = site.ppmctl("restore", made["id"], "--yes", status=1)
+    finally:
+        site.root("docker rm -f stranger")
+
+    assert "somebody else has the database open" in refused.stderr
+    assert "time.sleep(600)" in refused.stderr
+    assert site.serving() == before
+    assert names(site, token, "kept") == [1]
+
+
+def test_what_no_rule_keeps_is_removed_and_damage_is_found(site: Site) -> None:
+    for _ in range(2):
+        site.ppmctl("backup create")
+    plan = site.json("backup prune", "--dry-run")
+    assert {verdict["keep"] for verdict in plan} == {True, False}
+    site.ppmctl("backup prune")
+    listed = site.json("backup list")
+    assert [each["id"] for each in listed] == [verdict["id"] for verdict in plan if verdict["keep"]]
+    site.root(f"echo x >> /srv/ppm/keeping/backups/{listed[0]['id']}/ppm.db.zst.age")
+
+    found: list[dict[str, Any]] = site.json("backup verify", status=1)
+
+    assert found[-1]["outcome"] == "failed"
+    assert site.json("backup list")[0]["verified"] is False
+    assert "cannot be restored" in site.ppmctl("restore", listed[0]["id"], "--yes", status=1).stderr
+
+
+def test_a_database_that_is_damaged_is_restored_too(site: Site) -> None:
+    token = site.token("unlucky")
+    add(site, token, "survivor")
+    site.ppmctl("backup create")
+    file = f"{volume(site)}/ppm.db"
+    site.root(f"dd if=/dev/urandom of={file} bs=4096 count=3 conv=notrunc; rm -f {file}-wal")
+
+    done = site.json("restore", "--latest", "--yes")
+
+    assert done["lost"] is None
+    assert names(site, token, "survivor") == [1]
+
+
+def test_a_restore_that_is_killed_is_finished_or_undone_by_the_next_command(site: Site) -> None:
+    token = site.token("killer")
+    made = site.json("backup create")
+    add(site, token, "later")
+    for step, command, there in (("start", "abort", 1), ("hold", "resume", 0)):
+        with site.start("restore", made["id"], "--yes") as restore:
+            restore.await_words(f"✓ {step}")
+            restore.process.kill()
+        site.ppmctl(command)
+        assert names(site, token, "later") == [there]
+        site.serving()

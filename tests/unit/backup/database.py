@@ -1,0 +1,76 @@
+"""A real database, and a process that writes to it all the while."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import apsw
+
+from deploy.configfile import ROOT
+
+WRITER = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+connection.set_busy_timeout(10_000)
+connection.execute("PRAGMA synchronous=OFF")
+print("writing", flush=True)
+number = 0
+while True:
+    number += 1
+    with connection:
+        connection.execute("INSERT INTO pairs VALUES (?, ?)", (number, "x" * 500))
+        connection.execute("INSERT INTO twins VALUES (?)", (number,))
+"""
+
+
+def make(path: Path, rows: int = 8000) -> Path:
+    """Make a database with so many rows in `pairs`."""
+    with closing(apsw.Connection(str(path))) as connection:
+        connection.execute("PRAGMA journal_mode=WAL").fetchall()
+        connection.execute("CREATE TABLE pairs (number INTEGER, filling TEXT); CREATE TABLE twins (number INTEGER)")
+        connection.execute("CREATE TABLE names (name TEXT PRIMARY KEY) WITHOUT ROWID; INSERT INTO names VALUES ('a')")
+        connection.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO pairs SELECT -i, hex(randomblob(500)) FROM n",
+            (rows,),
+        )
+    return path
+
+
+@contextmanager
+def writer(database: Path) -> Iterator[subprocess.Popen[str]]:
+    """Write two rows in each transaction, as fast as it goes, for as long as the block lasts."""
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(database)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "writing\n"
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def execute(database: Path, sql: str) -> list[tuple[object, ...]]:
+    """Run SQL on a connection of its own; return the rows."""
+    with closing(apsw.Connection(str(database))) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def steward(*argv: str, settings: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the steward as its image does."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": settings}
+    return subprocess.run(
+        [sys.executable, "-m", "steward", *argv],
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )

@@ -1,0 +1,208 @@
+"""Putting a copy in the place of a real database, whatever lies there, and whoever has it open."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from deploy.backup.steward import restore, snapshot
+from deploy.backup.steward.errors import StewardError
+from deploy.backup.steward.files import fingerprint
+from deploy.backup.steward.holders import alone
+from deploy.backup.steward.pages import freshen
+from deploy.backup.steward.restore import take
+from tests.unit.backup.database import execute, make, steward, writer
+from tests.waiting import eventually
+
+IDLE = """
+import apsw, sys
+connection = apsw.Connection(sys.argv[1])
+connection.execute("SELECT count(*) FROM twins").fetchall()
+print("open", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return make(tmp_path / "ppm.db", rows=2000)
+
+
+@pytest.fixture
+def staged(database: Path, tmp_path: Path) -> Path:
+    """A verified copy, without the twin that came later."""
+    copy = tmp_path / "restore" / "staged.db"
+    snapshot.snapshot(database, copy, 30)
+    execute(database, "INSERT INTO twins VALUES (1)")
+    return copy
+
+
+@contextmanager
+def idle(database: Path) -> Iterator[int]:
+    """Have the database open in another process that does nothing with it; yield its number."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", IDLE, str(database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "open\n"
+    try:
+        yield process.pid
+    finally:
+        process.communicate("")
+
+
+def twins(database: Path) -> object:
+    return execute(database, "SELECT count(*) FROM twins")[0][0]
+
+
+def leave_a_wal(database: Path) -> None:
+    """Kill a process that writes: it leaves a -wal with commits that are in no other file."""
+    with writer(database) as process:
+        assert eventually(lambda: database.with_name(f"{database.name}-wal").stat().st_size > 100_000)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_staged_copy_takes_the_place_of_the_database(database: Path, staged: Path) -> None:
+    wanted = fingerprint(staged)
+
+    done = take(staged, database, wanted)
+
+    assert twins(database) == 0
+    assert fingerprint(database) == wanted
+    assert done["bytes"] == database.stat().st_size
+    assert not staged.exists()
+    assert sorted(path.name for path in database.parent.glob("ppm.db*")) == ["ppm.db", "ppm.db.migrating"]
+
+
+def test_a_wal_of_the_same_lineage_does_not_undo_a_restore(database: Path, staged: Path) -> None:
+    leave_a_wal(database)
+    wanted = snapshot.verify(staged)
+
+    take(staged, database, fingerprint(staged))
+
+    assert snapshot.verify(database) == wanted
+    assert twins(database) == 0
+
+
+@pytest.mark.parametrize("there", [True, False], ids=["beside another database", "beside nothing"])
+def test_a_wal_of_another_lineage_does_not_get_into_a_restore(
+    database: Path, staged: Path, tmp_path: Path, there: bool
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = make(tmp_path / "other" / "ppm.db", rows=500)
+    leave_a_wal(other)
+    execute(database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    for suffix in ("-wal", "-shm"):
+        shutil.copyfile(f"{other}{suffix}", f"{database}{suffix}")
+    if not there:
+        database.unlink()
+    wanted = snapshot.verify(staged)
+
+    take(staged, database, fingerprint(staged))
+
+    assert snapshot.verify(database) == wanted
+    assert twins(database) == 0
+
+
+def test_a_process_that_has_the_database_open_is_named_and_nothing_is_changed(database: Path, staged: Path) -> None:
+    with idle(database) as pid, pytest.raises(StewardError, match=f"process {pid} has ppm.db open"):
+        take(staged, database, fingerprint(staged))
+
+    assert twins(database) == 1
+    assert staged.exists()
+
+
+def test_a_process_that_writes_is_in_the_way(database: Path, staged: Path) -> None:
+    with writer(database), pytest.raises(StewardError, match=r"still writes|has ppm.db open"):
+        take(staged, database, fingerprint(staged))
+
+    assert staged.exists()
+
+
+def test_a_copy_that_is_not_the_one_that_was_verified_does_not_stay(database: Path, staged: Path) -> None:
+    wanted = fingerprint(staged)
+    execute(staged, "INSERT INTO twins VALUES (5), (6)")
+
+    with pytest.raises(StewardError, match="is not the copy that was verified"):
+        take(staged, database, wanted)
+
+    assert twins(database) == 1, "the old database is back"
+
+
+@pytest.mark.parametrize("damage", [b"\xff" * 200, b"not a database at all" * 500])
+def test_what_is_too_damaged_to_be_read_is_kept_as_it_is(
+    database: Path, staged: Path, tmp_path: Path, damage: bytes
+) -> None:
+    execute(database, "PRAGMA wal_checkpoint(TRUNCATE)")
+    with database.open("r+b") as file:
+        file.write(damage)
+    before = database.read_bytes()
+
+    freshen(database, tmp_path / "kept.db")
+    take(staged, database, fingerprint(staged))
+
+    assert twins(database) == 0
+    assert (tmp_path / "kept.db").read_bytes() == before
+    assert (tmp_path / "ppm.db.damaged").read_bytes() == before
+
+
+@pytest.mark.parametrize("moment", ["replace", "link", "sync", "unlink"])
+def test_a_restore_that_is_killed_leaves_the_old_or_the_new_database_whole(
+    database: Path, staged: Path, tmp_path: Path, moment: str
+) -> None:
+    """Before and after each call that changes what is there."""
+    leave_a_wal(database)
+    shutil.copytree(tmp_path, tmp_path.with_name("again"))
+    expected = {twins(database), twins(staged)}
+    script = f"""
+import os, sys
+from pathlib import Path
+from deploy.backup.steward import files, restore
+after, seen = int(sys.argv[4]), 0
+def killing(act):
+    def wrapped(*args, **options):
+        global seen
+        seen += 1
+        if seen == after:
+            os.kill(os.getpid(), 9)
+        return act(*args, **options)
+    return wrapped
+if {moment!r} == "sync":
+    restore.sync = killing(restore.sync)
+elif {moment!r} == "link":
+    os.link = killing(os.link)
+else:
+    setattr(Path, {moment!r}, killing(getattr(Path, {moment!r})))
+restore.take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
+"""
+    for count in range(1, 8):
+        shutil.rmtree(tmp_path)
+        shutil.copytree(tmp_path.with_name("again"), tmp_path)
+        argv = [sys.executable, "-c", script, str(staged), str(database), fingerprint(staged), str(count)]
+        done = subprocess.run(argv, capture_output=True, check=False)
+        assert twins(database) in expected
+        snapshot.sound(database)
+        if done.returncode == 0:
+            break
+    assert done.returncode == 0
+    shutil.rmtree(tmp_path.with_name("again"))
+
+
+def test_whoever_holds_the_lock_already_need_not_wait_for_it(database: Path, staged: Path) -> None:
+    with alone(database):
+        assert restore.take(staged, database, fingerprint(staged))["bytes"] > 0
+
+
+def test_the_command_keeps_others_out_until_it_is_done(database: Path, staged: Path) -> None:
+    done = steward("--alone", str(database), "take", str(staged), str(database), fingerprint(staged))
+
+    assert done.returncode == 0, done.stderr
+    assert twins(database) == 0
