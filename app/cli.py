@@ -6,11 +6,13 @@ import json
 import logging
 import signal
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.errors import PpmError
+from app.scope import Scope
 
 if TYPE_CHECKING:
     from app.database import Database
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 token = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
 app.add_typer(token, name="token")
+Days = Annotated[int | None, typer.Option(min=1, help="How long it is good for; default: until it is revoked.")]
 Name = Annotated[str, typer.Argument(help="What the token is called.")]
 OnSignal = Annotated[bool, typer.Option("--on-signal", help="Load everything, then wait for SIGUSR1.")]
 
@@ -140,19 +143,20 @@ def version() -> None:
 
 
 @token.command("create")
-def token_create(name: Name) -> None:
+def token_create(name: Name, scope: Scope = Scope.WRITE, days: Days = None) -> None:
     """Print a new token; it is not shown again."""
     from app import tokens
 
-    print(tokens.create(_database(), name))
+    lifetime = timedelta(days=days) if days else None
+    print(tokens.create(_database(), name, scope, lifetime)[0])
 
 
 @token.command("list")
 def token_list() -> None:
-    """Print the names of the tokens."""
+    """Print {name, scope, created_at, expires_at} of every token, oldest first."""
     from app import tokens
 
-    _print(tokens.names(_database()))
+    _print([tokens.described(token) for token in tokens.every(_database())])
 
 
 @token.command("revoke")

@@ -17,7 +17,7 @@ from app.models import Project
 from app.worker.git import Git
 from app.worker.heartbeat import age
 from app.worker.jobs import mirrors
-from tests.unit.app.conftest import until
+from tests.unit.app.conftest import SHIPPED, until
 from tests.unit.app.gitserver import git_server
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "APP_ENV": "test", "PPM_RELEASE": "0a1b2c3d4e5f"}
@@ -38,7 +38,7 @@ def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
         ["ppm: the database: no such table: tokens; run `ppm migrate`"],
     )
 
-    assert json.loads(ppm("migrate", DATABASE_URL=url).stdout)["applied"] == ["0001"]
+    assert json.loads(ppm("migrate", DATABASE_URL=url).stdout)["applied"] == SHIPPED
     assert json.loads(ppm("migrations", DATABASE_URL=url).stdout)["pending"] == []
     token = ppm("token", "create", "ci", DATABASE_URL=url).stdout.strip()
 
@@ -55,7 +55,7 @@ def test_help_version_and_revisions_need_neither_settings_nor_a_database() -> No
     found = json.loads(ppm("version", APP_ENV="production").stdout)
     assert found["release"] == "0a1b2c3d4e5f"
     assert tuple(map(int, found["sqlite"].split("."))) >= (3, 51, 3)
-    assert [item["revision"] for item in json.loads(ppm("revisions", APP_ENV="production").stdout)] == ["0001"]
+    assert [item["revision"] for item in json.loads(ppm("revisions", APP_ENV="production").stdout)] == SHIPPED
 
 
 @pytest.mark.parametrize(
