@@ -59,7 +59,7 @@ class Project(Base):
     contributors: Mapped[int | None]
     files: Mapped[int | None]
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """Of the files of the last commit, the large ones too."""
+    """Of the code of the last commit."""
     todos: Mapped[int | None]
     language: Mapped[str | None] = mapped_column(String(50))
     """Which most of the code is in."""

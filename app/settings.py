@@ -28,6 +28,8 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:////data/ppm.db"
     session_secret: SecretStr | None = None
     scan_interval_minutes: int = Field(default=60, gt=0)
+    scan_private_addresses: bool = False
+    cache_directory: Path | None = None
     cors_origin: str = ""
     oauth_client_id: str = ""
     oauth_client_secret: SecretStr | None = None

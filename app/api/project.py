@@ -21,6 +21,8 @@ def _fetchable(url: str) -> str:
         raise ValueError(f"not a repository's address; it begins with {', '.join(f'{s}://' for s in SCHEMES)}")
     if parts.username is not None or parts.password is not None:
         raise ValueError("an address with a user or a password is not kept: it would end up in logs and backups")
+    if parts.port == 0:  # one that is out of range is an error of its own
+        raise ValueError("there is no port 0")
     if " " in url:
         raise ValueError("an address has no spaces")
     return url
@@ -130,6 +132,7 @@ class ProjectOut(Numbered):
     contributors: int | None
     files: int | None
     size_bytes: int | None
+    """Of its code."""
     todos: int | None
     """How often TODO, FIXME or XXX stands in its code."""
     language: str | None

@@ -72,7 +72,13 @@ class Run:
             yield session
 
     def record(
-        self, session: Session, outcome: str, *, began: datetime | None = None, project_id: int | None = None
+        self,
+        session: Session,
+        outcome: str,
+        *,
+        began: datetime | None = None,
+        ended: datetime | None = None,
+        project_id: int | None = None,
     ) -> None:
         """Add a row to job_runs: of the whole run, or of its part that is about one project."""
         session.add(
@@ -82,7 +88,7 @@ class Run:
                 release=self.release,
                 project_id=project_id,
                 started_at=began or self.began,
-                finished_at=now(),
+                finished_at=ended or now(),
                 outcome=outcome,
             )
         )

@@ -14,9 +14,7 @@ import pytest
 from app import migrate
 from app.database import Database
 from app.models import Project
-from app.worker.git import Git
 from app.worker.heartbeat import age
-from app.worker.jobs import mirrors
 from tests.unit.app.conftest import SHIPPED, until
 from tests.unit.app.gitserver import git_server
 
@@ -77,6 +75,7 @@ def test_what_a_user_can_mend_is_one_sentence(environment: dict[str, str], sente
 
 def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_path: Path, empty: Database) -> None:
     environment = ENVIRONMENT | {"DATABASE_URL": str(empty.url), "MIGRATE_AT_START": "false"}
+    environment |= {"CACHE_DIRECTORY": str(tmp_path / "cache"), "SCAN_PRIVATE_ADDRESSES": "true"}
     log = tmp_path / "log"
     with (
         git_server(tmp_path) as server,
@@ -99,7 +98,7 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
         assert worker.wait(10) == 0
 
     assert age(empty, socket.gethostname()) is None
-    assert Git(mirrors(empty), 1).mirror(url).is_dir()
+    assert len(list((tmp_path / "cache" / "mirrors").iterdir())) == 1
     assert log.read_text().splitlines()[-1].endswith("done")
 
 
