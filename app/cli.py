@@ -33,7 +33,6 @@ def _settings() -> Settings:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it warns of each pass that a long scan skips
     return settings
 
 
@@ -45,9 +44,11 @@ def _database() -> Database:
 
 def _start() -> tuple[Settings, Database]:
     """Return what a service needs; its database is migrated, if it is to see to that itself."""
+    from app import logs
     from app.migrate import migrate
 
     settings, database = _settings(), _database()
+    logs.configure(settings)
     if settings.migrate_at_start:
         migrate(database)
     return settings, database

@@ -37,6 +37,8 @@ class Settings(BaseSettings):
     ppm_release: str = "dev"
     drain_seconds: int = Field(default=30, gt=0)
     migrate_at_start: bool = True
+    metrics_port: int | None = None
+    """Of the worker; the api has its own."""
 
     @model_validator(mode="before")
     @classmethod

@@ -12,7 +12,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from app.api import events, health, problems, projects, runs, system, tokens
+from app.api import events, health, observe, problems, projects, runs, system, tokens
 from app.api.edge import Edge
 from app.api.state import State
 from app.database import POOL_SIZE, Database
@@ -30,9 +30,9 @@ THREADS = 4 * POOL_SIZE
 
 class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        """Put Edge around everything: Starlette's own answer to a crash is outside of added middleware."""
+        """Put these around everything: Starlette's own answer to a crash is outside of added middleware."""
         state: State = self.state.ppm
-        return Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain)
+        return observe.Observe(Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain))
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API; the problem that every operation may answer with is written once."""
@@ -76,6 +76,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
             CORSMiddleware, allow_origins=[settings.cors_origin], allow_methods=["*"], allow_headers=["*"]
         )
     app.include_router(health.router)
+    app.include_router(observe.router)
     for router in (projects.router, projects.tags, runs.router, tokens.router, system.router, events.router):
         app.include_router(router)
     return app

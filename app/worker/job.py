@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.metrics import JOBS
 from app.models import JobRun, now
 from app.worker.lease import LeaseLost, Leases
 
@@ -151,7 +152,9 @@ class Runner:
 
     def _do(self, run: Run) -> None:
         try:
-            if outcome := self._outcome(run):
+            outcome = self._outcome(run)
+            JOBS.labels(self.job.name, outcome or "ok").observe((now() - run.began).total_seconds())
+            if outcome:
                 with run.write() as session:
                     run.record(session, outcome)
         except LeaseLost:

@@ -9,10 +9,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.metrics import DUE, SCANS
 from app.models import JobRun, Project, Scan, now
 from app.worker.git import Git, GitError
 from app.worker.heartbeat import HEARTBEAT
@@ -118,6 +119,7 @@ class Scanner:
             for result in results:
                 self._write(run, session, result)
         for result in results:
+            SCANS.labels(result.outcome).observe((result.ended - result.began).total_seconds())
             log.info("project %s: %s", result.due.id, result.found or result.outcome)
 
     def _write(self, run: Run, session: Session, result: Result) -> None:
@@ -149,6 +151,7 @@ def _due(database: Database) -> list[Due]:
     chosen = select(Project.id, Project.url, Project.last_commit, Project.activity)
     chosen = chosen.where(Project.scan_due_at <= now(), Project.archived.is_(False))
     with database.read() as session:
+        DUE.set(session.scalar(chosen.with_only_columns(func.count(), maintain_column_froms=True)) or 0)
         rows = session.execute(chosen.order_by(Project.scan_due_at).limit(BATCH)).all()
     # Without its activity it was scanned by a release that did not look as closely.
     return [Due(row.id, row.url, row.last_commit if row.activity is not None else None) for row in rows]

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app import migrate
@@ -26,6 +27,12 @@ def ppm(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [*ARGV, *argv], env=ENVIRONMENT | environment, capture_output=True, text=True, timeout=20, check=False
     )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
@@ -76,6 +83,8 @@ def test_what_a_user_can_mend_is_one_sentence(environment: dict[str, str], sente
 def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_path: Path, empty: Database) -> None:
     environment = ENVIRONMENT | {"DATABASE_URL": str(empty.url), "MIGRATE_AT_START": "false"}
     environment |= {"CACHE_DIRECTORY": str(tmp_path / "cache"), "SCAN_PRIVATE_ADDRESSES": "true"}
+    port = free_port()
+    environment["METRICS_PORT"] = str(port)
     log = tmp_path / "log"
     with (
         git_server(tmp_path) as server,
@@ -93,13 +102,16 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
                 return session.get_one(Project, 1).commits == 1
 
         until(scanned)
+        counted = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        assert 'ppm_scan_seconds_count{outcome="ok"} 1.0' in counted
         assert ppm("heartbeat", DATABASE_URL=str(empty.url)).returncode == 0
         worker.terminate()
         assert worker.wait(10) == 0
 
     assert age(empty, socket.gethostname()) is None
     assert len(list((tmp_path / "cache" / "mirrors").iterdir())) == 1
-    assert log.read_text().splitlines()[-1].endswith("done")
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert said[-1]["event"] == "done"
 
 
 def test_a_worker_that_waits_can_be_stopped(tmp_path: Path) -> None:
