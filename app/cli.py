@@ -132,6 +132,17 @@ def revisions() -> None:
 
 
 @app.command()
+def openapi() -> None:
+    """Print the description of the API; no database is asked."""
+    from app.api import create_app
+    from app.database import Database
+    from app.settings import Settings
+
+    settings = Settings(app_env="test", database_url="sqlite:////nowhere/ppm.db")
+    print(json.dumps(create_app(settings, Database(settings.database_url)).openapi(), indent=2))
+
+
+@app.command()
 def version() -> None:
     """Print the release, and the version of SQLite."""
     import os

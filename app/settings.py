@@ -35,6 +35,7 @@ class Settings(BaseSettings):
     oauth_client_secret: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ppm_release: str = "dev"
+    ppm_color: str | None = None
     drain_seconds: int = Field(default=30, gt=0)
     migrate_at_start: bool = True
     metrics_port: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
@@ -44,8 +45,12 @@ class SystemOut(BaseModel):
     """The state of the whole."""
 
     release: str
+    color: str | None
+    """Of the two that a release can have on its host."""
     since: datetime
     """When the process that answers began."""
+    disk_free_bytes: int | None
+    """Where the database is, if it is a file."""
     database: DatabaseOut
     projects: int
     worker: WorkerOut | None
@@ -70,7 +75,9 @@ def look(state: State) -> SystemOut:
         last = latest().limit(LAST_RUNS)
         return SystemOut(
             release=state.settings.ppm_release,
+            color=state.settings.ppm_color,
             since=state.since,
+            disk_free_bytes=shutil.disk_usage(state.database.file.parent).free if state.database.file else None,
             database=DatabaseOut(revision=revision, head=schema.head()),
             projects=projects,
             worker=min(workers, key=lambda worker: worker.standby, default=None),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from httpx import Client
+
+from app import schema
 
 SCHEMA = "#/components/schemas/"
 
@@ -36,6 +40,12 @@ def test_everything_that_it_refers_to_is_there(application: FastAPI) -> None:
         return set().union(*map(references, part)) if isinstance(part, list) else set()
 
     assert references(description) <= {f"{SCHEMA}{name}" for name in description["components"]["schemas"]}
+
+
+def test_the_pages_types_are_made_of_what_is_served(application: FastAPI) -> None:
+    kept = json.loads((Path(schema.__file__).parent / "ui/openapi.json").read_text())
+
+    assert kept == application.openapi(), "run `make types`"
 
 
 def test_operations_have_names_of_their_own(application: FastAPI) -> None:
