@@ -38,6 +38,9 @@ fmt: setup ## put the code into form
 docs: setup ## write the pages that follow from the code
 	@$(BIN)/python -m docs.generate
 
+types: setup ## the description of the API that the page's types are made of
+	@$(BIN)/python -c 'from app.cli import main; main()' openapi > app/ui/openapi.json
+
 lock: setup ## resolve the dependencies anew, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		app/pyproject.toml -o app/requirements.lock
@@ -61,4 +64,4 @@ setup: .venv/.done ## the virtual environment
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down test faults lint fmt docs lock setup
+.PHONY: help up down test faults lint fmt docs types lock setup

@@ -16,10 +16,11 @@ from typing import Any
 import uvicorn
 
 from app.api import create_app
-from app.api.tokens import require_token
+from app.api.tokens import Caller, caller
 from app.database import Database
 from app.errors import PpmError
 from app.listener import listen
+from app.scope import Scope
 from app.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
@@ -52,7 +53,8 @@ def check(settings: Settings, database: Database) -> dict[str, Any]:
             ask("GET", path)
         name = f"check-{uuid.uuid4().hex}"
         made = ask("POST", "/api/projects", {"name": name, "url": f"https://check.invalid/{name}.git"})
-        ask("GET", f"/api/projects/{made['id']}")
+        for path in ("", "/scans"):
+            ask("GET", f"/api/projects/{made['id']}{path}")
         ask("DELETE", f"/api/projects/{made['id']}")
     return {"checks": asked}
 
@@ -61,7 +63,7 @@ def check(settings: Settings, database: Database) -> dict[str, Any]:
 def _serving(settings: Settings, database: Database) -> Iterator[tuple[HTTPConnection, list[str]]]:
     """Yield a connection to the api, which asks nobody for a token, and the paths that can be read."""
     app = create_app(settings, database)
-    app.dependency_overrides[require_token] = lambda: None
+    app.dependency_overrides[caller] = lambda: Caller("check", Scope.ADMIN)
     paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods and "{" not in path]
     listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -6,11 +6,13 @@ import json
 import logging
 import signal
 import sys
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from app.errors import PpmError
+from app.scope import Scope
 
 if TYPE_CHECKING:
     from app.database import Database
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 token = typer.Typer(no_args_is_help=True, help="API tokens of programs.")
 app.add_typer(token, name="token")
+Days = Annotated[int | None, typer.Option(min=1, help="How long it is good for; default: until it is revoked.")]
 Name = Annotated[str, typer.Argument(help="What the token is called.")]
 OnSignal = Annotated[bool, typer.Option("--on-signal", help="Load everything, then wait for SIGUSR1.")]
 
@@ -30,7 +33,6 @@ def _settings() -> Settings:
     logging.basicConfig(
         level=settings.log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("apscheduler").setLevel(logging.ERROR)  # it warns of each pass that a long scan skips
     return settings
 
 
@@ -42,9 +44,11 @@ def _database() -> Database:
 
 def _start() -> tuple[Settings, Database]:
     """Return what a service needs; its database is migrated, if it is to see to that itself."""
+    from app import logs
     from app.migrate import migrate
 
     settings, database = _settings(), _database()
+    logs.configure(settings)
     if settings.migrate_at_start:
         migrate(database)
     return settings, database
@@ -128,6 +132,17 @@ def revisions() -> None:
 
 
 @app.command()
+def openapi() -> None:
+    """Print the description of the API; no database is asked."""
+    from app.api import create_app
+    from app.database import Database
+    from app.settings import Settings
+
+    settings = Settings(app_env="test", database_url="sqlite:////nowhere/ppm.db")
+    print(json.dumps(create_app(settings, Database(settings.database_url)).openapi(), indent=2))
+
+
+@app.command()
 def version() -> None:
     """Print the release, and the version of SQLite."""
     import os
@@ -140,19 +155,20 @@ def version() -> None:
 
 
 @token.command("create")
-def token_create(name: Name) -> None:
+def token_create(name: Name, scope: Scope = Scope.WRITE, days: Days = None) -> None:
     """Print a new token; it is not shown again."""
     from app import tokens
 
-    print(tokens.create(_database(), name))
+    lifetime = timedelta(days=days) if days else None
+    print(tokens.create(_database(), name, scope, lifetime)[0])
 
 
 @token.command("list")
 def token_list() -> None:
-    """Print the names of the tokens."""
+    """Print {name, scope, created_at, expires_at} of every token, oldest first."""
     from app import tokens
 
-    _print(tokens.names(_database()))
+    _print([tokens.described(token) for token in tokens.every(_database())])
 
 
 @token.command("revoke")

@@ -7,7 +7,8 @@ every transaction that writes, because a transaction that began as a reader cann
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ class Database:
         self.url = make_url(url)
         self.file = _file(url)
         self.engine = _sqlite_engine(url) if self.file else create_engine(url, pool_pre_ping=True)
+        self.waited: Callable[[float], object] = lambda _: None
+        """Told how many seconds a writer waited for its turn."""
         self._writing = self.engine.execution_options(**{_WRITE: True})
         # Writers of one process queue here, in order and without a connection. SQLite has no queue: its
         # waiters sleep and try again, and under load some of them sleep for long.
@@ -45,7 +48,10 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Session]:
         """Yield a session whose transaction may write from its first statement; commit at the end."""
+        began = time.monotonic()
         with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
+            session.connection()  # begins, and so waits for writers of other processes
+            self.waited(time.monotonic() - began)
             yield session
 
     @contextmanager

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-
 from fastapi import FastAPI
 
-from app import migrate
+from app import logs, migrate
 from app.api import create_app
 from app.database import Database
 from app.settings import Settings
@@ -15,7 +13,7 @@ from app.settings import Settings
 def create() -> FastAPI:
     """Return the application on a database that has every migration."""
     settings = Settings()
-    logging.basicConfig(level=settings.log_level.upper())
+    logs.configure(settings)
     database = Database(settings.database_url)
     migrate.migrate(database)
     return create_app(settings, database)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import DateTime, ForeignKey, Index, String, TypeDecorator
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator, false
 from sqlalchemy.engine import Dialect
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -30,21 +30,84 @@ class Base(DeclarativeBase):
 
 
 class Project(Base):
-    """A git repository that somebody keeps an eye on, with what its last scan found."""
+    """A git repository that somebody keeps an eye on, with what its last good scan found."""
 
     __tablename__ = "projects"
+    # For each order of the list: those that are archived are never among the others.
+    __table_args__ = (
+        Index("ix_projects_archived_id", "archived", "id"),
+        Index("ix_projects_archived_name", "archived", "name"),
+        Index("ix_projects_archived_last_commit_at", "archived", "last_commit_at"),
+        Index("ix_projects_archived_commits", "archived", "commits"),
+        Index("ix_projects_archived_scanned_at", "archived", "scanned_at"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     url: Mapped[str] = mapped_column(String(1000), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    archived: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Kept, but not scanned and not listed unless asked for."""
     scan_due_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     scanned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     scan_error: Mapped[str | None] = mapped_column(String(500))
+    scan_failures: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How many scans in a row have failed: each puts the next one off for longer."""
     last_commit: Mapped[str | None] = mapped_column(String(64))
     last_commit_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     commits: Mapped[int | None]
     contributors: Mapped[int | None]
+    files: Mapped[int | None]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    """Of the code of the last commit."""
+    todos: Mapped[int | None]
+    language: Mapped[str | None] = mapped_column(String(50))
+    """Which most of the code is in."""
+    license: Mapped[str | None] = mapped_column(String(50))
+    activity: Mapped[dict[str, int] | None] = mapped_column(JSON)
+    """Commits of each week that has any, by its Monday."""
+    languages: Mapped[dict[str, int] | None] = mapped_column(JSON, deferred=True)
+    """Bytes of code in each language."""
+    manifests: Mapped[list[str] | None] = mapped_column(JSON, deferred=True)
+    """Paths of the files that name dependencies."""
+
+    labels: Mapped[list[ProjectTag]] = relationship(
+        lazy="raise", order_by="ProjectTag.tag", cascade="all, delete-orphan", passive_deletes=True
+    )
+
+    @property
+    def tags(self) -> list[str]:
+        """The names of its tags, in alphabetical order."""
+        return [label.tag for label in self.labels]
+
+
+class ProjectTag(Base):
+    """That a project has a tag."""
+
+    __tablename__ = "project_tags"
+    __table_args__ = (Index("ix_project_tags_tag", "tag", "project_id"),)
+
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True)
+    tag: Mapped[str] = mapped_column(String(50), primary_key=True)
+
+
+class Scan(Base):
+    """A scan that found something else than the one before it. That one ran at all is in `job_runs`."""
+
+    __tablename__ = "scans"
+    __table_args__ = (Index("ix_scans_project_id", "project_id", "id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    started_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    finished_at: Mapped[datetime] = mapped_column(UtcDateTime)
+    error: Mapped[str | None] = mapped_column(String(500))
+    last_commit: Mapped[str | None] = mapped_column(String(64))
+    commits: Mapped[int | None]
+    contributors: Mapped[int | None]
+    files: Mapped[int | None]
+    size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    todos: Mapped[int | None]
 
 
 class Token(Base):
@@ -56,13 +119,20 @@ class Token(Base):
     name: Mapped[str] = mapped_column(String(200), unique=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
+    scope: Mapped[str] = mapped_column(String(10), server_default="write")
+    """See app/tokens.py."""
+    expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class JobRun(Base):
     """One run of a job of the worker; of `heartbeat` one row for each worker, finished at its last beat."""
 
     __tablename__ = "job_runs"
-    __table_args__ = (Index("ix_job_runs_job_finished_at", "job", "finished_at"),)
+    __table_args__ = (
+        Index("ix_job_runs_job_finished_at", "job", "finished_at"),
+        Index("ix_job_runs_job_id", "job", "id"),
+        Index("ix_job_runs_outcome_id", "outcome", "id"),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     job: Mapped[str] = mapped_column(String(50))

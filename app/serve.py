@@ -15,7 +15,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app import schema
+from app import metrics, schema
 from app.api import create_app
 from app.api.state import State
 from app.database import Database
@@ -78,6 +78,7 @@ class Server(uvicorn.Server):
 
 def serve(settings: Settings, database: Database) -> None:
     """Serve the API until SIGTERM or SIGINT. It listens as soon as this release can run on the database."""
+    metrics.watch(database, settings.ppm_release)
     signals = Signals()
     if not schema.await_fit(database, signals.told):
         return
@@ -87,7 +88,7 @@ def serve(settings: Settings, database: Database) -> None:
         loop="uvloop",
         http=HttpToolsProtocol,
         log_config=None,
-        access_log=False,  # the proxy has one
+        access_log=False,  # app/api/observe.py has one
         server_header=False,
         proxy_headers=False,  # nothing here asks who the client is
         timeout_keep_alive=KEEP_ALIVE_SECONDS,

@@ -28,15 +28,20 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:////data/ppm.db"
     session_secret: SecretStr | None = None
     scan_interval_minutes: int = Field(default=60, gt=0)
+    scan_private_addresses: bool = False
+    cache_directory: Path | None = None
     cors_origin: str = ""
     oauth_client_id: str = ""
     oauth_client_secret: SecretStr | None = None
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ppm_release: str = "dev"
+    ppm_color: str | None = None
     drain_seconds: int = Field(default=30, gt=0)
     leave_seconds: float = Field(default=1, ge=0)
     """How long the port stays open after the signal to end, for clients that have not noticed yet."""
     migrate_at_start: bool = True
+    metrics_port: int | None = None
+    """Of the worker; the api has its own."""
 
     @model_validator(mode="before")
     @classmethod

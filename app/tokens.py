@@ -1,16 +1,18 @@
-"""API tokens of programs: made once, shown once, kept as SHA-256."""
+"""API tokens of programs: made once, shown once, kept as SHA-256; each has a scope and may expire."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+from datetime import timedelta
 
 from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 
 from app.database import Database
 from app.errors import PpmError
-from app.models import Token
+from app.models import Token, now
+from app.scope import Scope
 
 PREFIX = "ppm_"
 """So that a scanner for leaked secrets knows one when it sees it."""
@@ -25,22 +27,38 @@ def digest(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def create(database: Database, name: str) -> str:
-    """Return a new token; nobody can read it again. Raises TokenError when the name is taken."""
-    token = PREFIX + secrets.token_urlsafe(32)
+def create(
+    database: Database, name: str, scope: Scope = Scope.WRITE, lifetime: timedelta | None = None
+) -> tuple[str, Token]:
+    """Return a new token, which nobody can read again, and its row. Raises TokenError when the name is taken.
+
+    Without a lifetime it is good until it is revoked.
+    """
+    text = PREFIX + secrets.token_urlsafe(32)
+    row = Token(name=name, sha256=digest(text), scope=scope, expires_at=now() + lifetime if lifetime else None)
     try:
         with database.write() as session:
-            session.add(Token(name=name, sha256=digest(token)))
+            session.add(row)
     except IntegrityError as taken:
         raise TokenError(f"a token is called {name} already; revoke it first, or choose another name") from taken
-    return token
+    return text, row
 
 
-def names(database: Database) -> list[dict[str, str]]:
-    """Return {name, created_at} of every token, oldest first."""
+def every(database: Database) -> list[Token]:
+    """Return every token's row, oldest first."""
     with database.read() as session:
-        tokens = session.scalars(select(Token).order_by(Token.id)).all()
-    return [{"name": token.name, "created_at": token.created_at.isoformat()} for token in tokens]
+        return list(session.scalars(select(Token).order_by(Token.id)))
+
+
+def described(token: Token) -> dict[str, str | None]:
+    """Return {name, scope, created_at, expires_at}."""
+    expires = token.expires_at.isoformat() if token.expires_at else None
+    return {
+        "name": token.name,
+        "scope": token.scope,
+        "created_at": token.created_at.isoformat(),
+        "expires_at": expires,
+    }
 
 
 def revoke(database: Database, name: str) -> None:
@@ -50,7 +68,8 @@ def revoke(database: Database, name: str) -> None:
             raise TokenError(f"no token is called {name}")
 
 
-def known(database: Database, sha256: str) -> bool:
-    """Return whether a token with this digest exists."""
+def find(database: Database, sha256: str) -> Token | None:
+    """Return the token with this digest, unless there is none or it has expired."""
     with database.read() as session:
-        return session.scalar(select(Token.id).where(Token.sha256 == sha256)) is not None
+        token = session.scalar(select(Token).where(Token.sha256 == sha256))
+    return token if token is not None and (token.expires_at is None or token.expires_at > now()) else None

@@ -56,6 +56,9 @@ class App(Model):
     """RATE_LIMIT_PER_MINUTE: requests per minute and client address, to page and api; so many may come at once."""
     scan_interval_minutes: PositiveInt = 60
     """SCAN_INTERVAL_MINUTES: how often the worker looks at every repository."""
+    scan_private_addresses: bool = False
+    """SCAN_PRIVATE_ADDRESSES: whether repositories may be on machines of the own network. Whoever may add a project can
+    then let the worker connect to any of them."""
     cors_origin: str | None = None
     """CORS_ORIGIN: the origin of a frontend that is served elsewhere. Default: none is allowed."""
     oauth_client_id: str | None = None

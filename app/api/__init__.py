@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import anyio.to_thread
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
+from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from app.api import events, health, problems, projects, system
+from app.api import events, health, observe, problems, projects, runs, system, tokens
 from app.api.edge import Edge
 from app.api.state import State
-from app.api.tokens import require_token
 from app.database import POOL_SIZE, Database
 from app.settings import Settings
 
+DESCRIPTION = """
+Projects are git repositories that a worker looks at once in a while. Programs send a token:
+`Authorization: Bearer …`; its scope is `read`, `write` or `admin`. Errors are problem documents (RFC 9457).
+"""
 MAX_BODY = 64 << 10
 """Bytes of a request's body: a project is small, and the memory of a container too."""
 THREADS = 4 * POOL_SIZE
@@ -25,9 +30,21 @@ THREADS = 4 * POOL_SIZE
 
 class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        """Put Edge around everything: Starlette's own answer to a crash is outside of added middleware."""
+        """Put these around everything: Starlette's own answer to a crash is outside of added middleware."""
         state: State = self.state.ppm
-        return Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain)
+        return observe.Observe(Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain))
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the description of the API; the problem that every operation may answer with is written once."""
+        if self.openapi_schema is None:
+            components = super().openapi().setdefault("components", {}).setdefault("schemas", {})
+            schema = problems.ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
+            components |= {**schema.pop("$defs"), "Problem": schema}
+        return super().openapi()
+
+
+def _operation(route: APIRoute) -> str:
+    return f"{route.tags[0]}_{route.name}"
 
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
@@ -47,6 +64,9 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to http: the proxy ends TLS
         max_body_size=MAX_BODY,
+        responses=problems.DOCUMENTED,
+        description=DESCRIPTION,
+        generate_unique_id_function=_operation,
     )
     app.state.ppm = State(settings, database)
     app.state.trusted_tokens = {}
@@ -56,7 +76,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
             CORSMiddleware, allow_origins=[settings.cors_origin], allow_methods=["*"], allow_headers=["*"]
         )
     app.include_router(health.router)
-    app.include_router(projects.router, dependencies=[Depends(require_token)])
-    app.include_router(system.router)
-    app.include_router(events.router)
+    app.include_router(observe.router)
+    for router in (projects.router, projects.tags, runs.router, tokens.router, system.router, events.router):
+        app.include_router(router)
     return app

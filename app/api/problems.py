@@ -8,12 +8,52 @@ from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ConfigDict
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+MEDIA_TYPE = "application/problem+json"
+REFERENCE = {"$ref": "#/components/schemas/Problem"}
 log = logging.getLogger(__name__)
+
+
+class FieldError(BaseModel):
+    """What is wrong with one part of a request."""
+
+    field: str
+    message: str
+
+
+class ProblemOut(BaseModel):
+    """A problem document."""
+
+    model_config = ConfigDict(
+        title="Problem",
+        extra="allow",
+        json_schema_extra={
+            "examples": [
+                {"type": "about:blank", "title": "Not Found", "status": 404, "detail": "there is no project 7"},
+            ]
+        },
+    )
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    """For people."""
+    errors: list[FieldError] = []
+    """Of a request that makes no sense: its parts that are wrong."""
+    existing: int | None = None
+    """Of a conflict: the id of what was there before."""
+
+
+DOCUMENTED: dict[int | str, dict[str, Any]] = {
+    "default": {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": REFERENCE}}}
+}
+"""For OpenAPI: how every operation answers that went wrong."""
 
 
 class Problem(HTTPException):
@@ -27,7 +67,7 @@ class Problem(HTTPException):
 def answer(status: int, detail: str, headers: Any = None, **members: Any) -> JSONResponse:
     """Return a problem document as a response."""
     body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **members}
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers, media_type=MEDIA_TYPE)
 
 
 async def _http(_: Request, error: HTTPException) -> JSONResponse:

@@ -1,111 +1,82 @@
-"""Projects: create, read, list, delete."""
+"""Projects: add, list, change, scan anew, delete; and the history of their scans."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Annotated
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Path, Query, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from sqlalchemy import delete, func, select
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session, selectinload, undefer
 
+from app.api.paging import Id, Name, Page, Paging, Since, Slice
 from app.api.problems import Problem
+from app.api.project import Change, NewProject, ProjectDetail, ProjectOut, ScanOut, Tag
 from app.api.state import Given
+from app.api.tokens import Reader, Writer
 from app.database import Database
-from app.models import Project
+from app.models import Project, ProjectTag, Scan, now
 
-router = APIRouter(prefix="/api/projects", tags=["projects"])
-LARGEST = 2**63 - 1
-"""Of the integers that a database keeps."""
-Id = Annotated[int, Path(ge=1, le=LARGEST)]
-SCHEMES = ("https", "http", "git")
-
-
-def _fetchable(url: str) -> str:
-    """Given the URL of a repository, return it if git can fetch it without being told a secret."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.hostname or not parts.path.strip("/"):
-        raise ValueError(f"not a repository's address; it begins with {', '.join(f'{s}://' for s in SCHEMES)}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("an address with a user or a password is not kept: it would end up in logs and backups")
-    if " " in url:
-        raise ValueError("an address has no spaces")
-    return _printable(url)
+router = APIRouter(prefix="/api/projects", tags=["projects"], dependencies=[Reader])
+Order = Literal[
+    "created", "-created", "name", "-name", "last_commit", "-last_commit", "commits", "-commits", "scanned", "-scanned"
+]
+_COLUMNS: dict[str, Any] = {
+    "created": Project.id,
+    "name": Project.name,
+    "last_commit": Project.last_commit_at,
+    "commits": Project.commits,
+    "scanned": Project.scanned_at,
+}
+_TAGS = selectinload(Project.labels)
 
 
-def _printable(text: str) -> str:
-    """Given a text, return it if every character can be seen."""
-    if not text.isprintable():
-        raise ValueError("there are control characters in it")
-    return text
-
-
-class NewProject(BaseModel):
-    """What a client sends."""
-
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-
-    url: Annotated[str, Field(max_length=1000), AfterValidator(_fetchable)]
-    """The address that git fetches from; no two projects have the same."""
-    name: Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_printable)] | None = None
-    """Unique; default: host and path of the address."""
-
-
-class ProjectOut(BaseModel):
-    """What a client gets."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    id: int
-    name: str
-    url: str
-    created_at: datetime
-    scanned_at: datetime | None
-    scan_error: str | None
-    last_commit: str | None
-    last_commit_at: datetime | None
-    commits: int | None
-    contributors: int | None
-
-
-class Page(BaseModel):
+class ProjectPage(Page[ProjectOut]):
     """Some of the projects."""
 
-    items: list[ProjectOut]
-    total: int
-    limit: int
-    offset: int
+
+class ScanSlice(Slice[ScanOut]):
+    """Some of the scans of a project."""
 
 
-class Paging(BaseModel):
-    """Which of the projects; they are in the order of their creation."""
+class ProjectQuery(Paging):
+    """Which of the projects, and in which order."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    limit: Annotated[int, Field(ge=1, le=200)] = 50
-    offset: Annotated[int, Field(ge=0, le=LARGEST)] = 0
-    name: str | None = None
+    sort: Order = "created"
+    """With a minus the largest or newest first; what is unknown counts as smallest."""
+    archived: bool = False
+    """Those that are archived, instead of the others."""
+    name: Name | None = None
     """Only the project with this name."""
+    tag: Tag | None = None
+    """Only those with this tag."""
+    q: Name | None = None
+    """Only those with this text in their name or address."""
 
 
-@router.post("", status_code=201)
+class TagOut(BaseModel):
+    """A tag."""
+
+    tag: str
+    projects: int
+    """How many have it, archived ones not counted."""
+
+
+@router.post("", status_code=201, dependencies=[Writer])
 def create(new: NewProject, state: Given, response: Response) -> ProjectOut:
     """Add a project; the worker scans it soon."""
-    parts = urlsplit(new.url)
-    name = new.name or f"{parts.hostname}{parts.path.rstrip('/').removesuffix('.git')}"[:200]
-    project = Project(name=name, url=new.url)
+    project = Project(name=new.title, url=new.url, labels=[ProjectTag(tag=tag) for tag in new.tags])
     try:
         with state.database.write() as session:
             session.add(project)
     except IntegrityError as conflict:
-        raise _taken(state.database, name, new.url) from conflict
+        raise _taken(state.database, new.title, new.url) from conflict
     response.headers["Location"] = f"{router.prefix}/{project.id}"
     return ProjectOut.model_validate(project)
 
 
-def _taken(database: Database, name: str, url: str) -> Problem:
+def _taken(database: Database, name: str | None, url: str | None) -> Problem:
     """Return the problem that says which project has the name or the address already."""
     with database.read() as session:
         other = session.scalar(select(Project).where((Project.url == url) | (Project.name == name)).limit(1))
@@ -116,31 +87,116 @@ def _taken(database: Database, name: str, url: str) -> Problem:
 
 
 @router.get("")
-def index(paging: Annotated[Paging, Query()], state: Given) -> Page:
+def index(query: Annotated[ProjectQuery, Query()], state: Given) -> ProjectPage:
     """List projects, with how many there are."""
-    chosen = select(Project)
-    if paging.name is not None:
-        chosen = chosen.where(Project.name == paging.name)
+    chosen = _chosen(query)
+    page = chosen.order_by(*_order(query.sort)).limit(query.limit).offset(query.offset).options(_TAGS)
     with state.database.read() as session:
-        total = session.scalar(select(func.count()).select_from(chosen.subquery())) or 0
-        found = session.scalars(chosen.order_by(Project.id).limit(paging.limit).offset(paging.offset)).all()
-        items = [ProjectOut.model_validate(project) for project in found]
-    return Page(items=items, total=total, limit=paging.limit, offset=paging.offset)
+        total = session.scalar(chosen.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+        items = [ProjectOut.model_validate(project) for project in session.scalars(page)]
+    return ProjectPage(items=items, total=total, limit=query.limit, offset=query.offset)
+
+
+def _chosen(query: ProjectQuery) -> Select[Project]:
+    """Return what selects the projects, in no order."""
+    chosen = select(Project).where(Project.archived.is_(query.archived))
+    if query.name is not None:
+        chosen = chosen.where(Project.name == query.name)
+    if query.tag is not None:
+        chosen = chosen.where(Project.id.in_(select(ProjectTag.project_id).where(ProjectTag.tag == query.tag)))
+    if query.q is not None:
+        found = (column.icontains(query.q, autoescape=True) for column in (Project.name, Project.url))
+        chosen = chosen.where(or_(*found))
+    return chosen
+
+
+def _order(sort: str) -> tuple[Any, ...]:
+    """Return what to order by: for SQLite as for Postgres, what is null is smallest, and no two are equal."""
+    column = _COLUMNS[sort.removeprefix("-")]
+    if sort.startswith("-"):
+        return column.desc().nulls_last(), Project.id.desc()
+    return column.asc().nulls_first(), Project.id
 
 
 @router.get("/{id}")
-def read(id: Id, state: Given) -> ProjectOut:
+def read(id: Id, state: Given) -> ProjectDetail:
     """Return one project."""
     with state.database.read() as session:
-        project = session.get(Project, id)
-        if project is None:
-            raise Problem(404, f"there is no project {id}")
-        return ProjectOut.model_validate(project)
+        return ProjectDetail.model_validate(_get(session, id))
 
 
-@router.delete("/{id}", status_code=204)
+def _get(session: Session, id: int) -> Project:
+    """Return a project with all that is known of it. Raises a Problem when there is none."""
+    options = _TAGS, undefer(Project.languages), undefer(Project.manifests)
+    project = session.get(Project, id, options=options)
+    if project is None:
+        raise Problem(404, f"there is no project {id}")
+    return project
+
+
+@router.patch("/{id}", dependencies=[Writer])
+def change(id: Id, change: Change, state: Given) -> ProjectDetail:
+    """Change a project. With another address, or out of the archive, it is scanned soon."""
+    try:
+        with state.database.write() as session:
+            project = _get(session, id)
+            _apply(change, project)
+    except IntegrityError as conflict:
+        raise _taken(state.database, change.name, change.url) from conflict
+    return ProjectDetail.model_validate(project)
+
+
+def _apply(change: Change, project: Project) -> None:
+    if change.name is not None:
+        project.name = change.name
+    if change.tags is not None:
+        had = {label.tag: label for label in project.labels}
+        project.labels = [had.get(tag) or ProjectTag(tag=tag) for tag in change.tags]
+    if change.url is not None and change.url != project.url:
+        project.url, project.scan_due_at, project.scan_failures = change.url, now(), 0
+    if change.archived is not None and change.archived != project.archived:
+        project.archived, project.scan_due_at = change.archived, now()
+
+
+@router.post("/{id}/scan", status_code=202, dependencies=[Writer])
+def scan(id: Id, state: Given) -> ProjectDetail:
+    """Let the worker scan a project as soon as it can, whatever its last scan has come to."""
+    with state.database.write() as session:
+        project = _get(session, id)
+        if project.archived:
+            raise Problem(409, f"project {id} is archived, and those are not scanned")
+        project.scan_due_at = now()
+    return ProjectDetail.model_validate(project)
+
+
+@router.get("/{id}/scans")
+def scans(id: Id, query: Annotated[Since, Query()], state: Given) -> ScanSlice:
+    """List the scans that found something else than the one before them."""
+    chosen = select(Scan).where(Scan.project_id == id).order_by(Scan.id.desc()).limit(query.limit + 1)
+    if query.before is not None:
+        chosen = chosen.where(Scan.id < query.before)
+    with state.database.read() as session:
+        found = [ScanOut.model_validate(scan) for scan in session.scalars(chosen)]
+        if not found:
+            _get(session, id)
+    return ScanSlice.of(found, query.limit)
+
+
+@router.delete("/{id}", status_code=204, dependencies=[Writer])
 def remove(id: Id, state: Given) -> None:
     """Delete a project and the record of its scans."""
     with state.database.write() as session:
         if session.scalar(delete(Project).where(Project.id == id).returning(Project.id)) is None:
             raise Problem(404, f"there is no project {id}")
+
+
+tags = APIRouter(prefix="/api/tags", tags=["projects"], dependencies=[Reader])
+
+
+@tags.get("")
+def tag_index(state: Given) -> list[TagOut]:
+    """List the tags, in alphabetical order."""
+    counted = select(ProjectTag.tag, func.count()).join(Project, Project.id == ProjectTag.project_id)
+    counted = counted.where(Project.archived.is_(False)).group_by(ProjectTag.tag).order_by(ProjectTag.tag)
+    with state.database.read() as session:
+        return [TagOut(tag=tag, projects=count) for tag, count in session.execute(counted)]

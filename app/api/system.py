@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import schema
+from app.api.runs import RunOut, latest
 from app.api.state import Given, State
 from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT, STALE_SECONDS
@@ -39,25 +41,16 @@ class WorkerOut(BaseModel):
     """Whether it waits: it may do no job, since it has no lease."""
 
 
-class RunOut(BaseModel):
-    """One run of a job."""
-
-    model_config = ConfigDict(from_attributes=True)
-
-    job: str
-    project_id: int | None
-    release: str
-    started_at: datetime
-    finished_at: datetime
-    outcome: str
-
-
 class SystemOut(BaseModel):
     """The state of the whole."""
 
     release: str
+    color: str | None
+    """Of the two that a release can have on its host."""
     since: datetime
     """When the process that answers began."""
+    disk_free_bytes: int | None
+    """Where the database is, if it is a file."""
     database: DatabaseOut
     projects: int
     worker: WorkerOut | None
@@ -79,11 +72,12 @@ def look(state: State) -> SystemOut:
         revision = schema.current(session.connection())
         projects = session.scalar(select(func.count()).select_from(Project)) or 0
         workers = list(_workers(session))
-        # By id, which is the order they ended in: no index is needed, and none has to be kept.
-        last = select(JobRun).where(JobRun.job != HEARTBEAT).order_by(JobRun.id.desc()).limit(LAST_RUNS)
+        last = latest().limit(LAST_RUNS)
         return SystemOut(
             release=state.settings.ppm_release,
+            color=state.settings.ppm_color,
             since=state.since,
+            disk_free_bytes=shutil.disk_usage(state.database.file.parent).free if state.database.file else None,
             database=DatabaseOut(revision=revision, head=schema.head()),
             projects=projects,
             worker=min(workers, key=lambda worker: worker.standby, default=None),

@@ -1,35 +1,133 @@
-"""Who may call: programs with a token. A digest that was found is trusted for a few seconds."""
+"""Who may call, and what: programs with a token. A token that was found is trusted for a few seconds."""
 
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any
 
 from anyio import to_thread
-from fastapi import Depends
+from fastapi import APIRouter, Depends
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, ConfigDict, Field
+from sqlalchemy import delete
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from app import tokens
+from app.api.paging import Id, Name
+from app.api.problems import Problem
 from app.api.state import Given
+from app.models import Token, now
+from app.scope import Scope
 
+router = APIRouter(prefix="/api/tokens", tags=["tokens"])
 TRUSTED_SECONDS = 5.0
 """After this a revoked token no longer works."""
-_bearer = HTTPBearer(auto_error=False)
+LONGEST_DAYS = 3650
+_bearer = HTTPBearer(auto_error=False, description="A token, as `ppm token create` prints it.")
 
 
-async def require_token(
+@dataclass(frozen=True)
+class Caller:
+    """Whoever sent a request."""
+
+    name: str
+    scope: Scope
+
+
+async def caller(
     request: Request, state: Given, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> None:
-    """Pass when the request carries a token that exists, else answer 401."""
+) -> Caller:
+    """Return who calls; answer 401 to whoever has no token, or one that is no good."""
     if sent is None:
         raise HTTPException(401, "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
-    seen: dict[str, float] = request.app.state.trusted_tokens
+    trusted: dict[str, tuple[Caller, float]] = request.app.state.trusted_tokens
     sha256 = tokens.digest(sent.credentials)
-    if seen.get(sha256, 0.0) > time.monotonic():
-        return
-    seen.pop(sha256, None)
-    if not await to_thread.run_sync(tokens.known, state.database, sha256):
-        raise HTTPException(401, "the token is unknown or revoked", {"WWW-Authenticate": "Bearer"})
-    seen[sha256] = time.monotonic() + TRUSTED_SECONDS
+    known, until = trusted.get(sha256, (None, 0.0))
+    if known is not None and until > time.monotonic():
+        return known
+    trusted.pop(sha256, None)
+    token = await to_thread.run_sync(tokens.find, state.database, sha256)
+    if token is None:
+        raise HTTPException(401, "the token is unknown, revoked or expired", {"WWW-Authenticate": "Bearer"})
+    found = Caller(token.name, Scope(token.scope))
+    trusted[sha256] = found, time.monotonic() + _trust_seconds(token)
+    return found
+
+
+def _trust_seconds(token: Token) -> float:
+    left = TRUSTED_SECONDS if token.expires_at is None else (token.expires_at - now()).total_seconds()
+    return min(left, TRUSTED_SECONDS)
+
+
+def _needs(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, None]]:
+    async def allowed(caller: Annotated[Caller, Depends(caller)]) -> None:
+        if not caller.scope.includes(scope):
+            raise Problem(403, f"this needs the scope {scope}; {caller.name} has {caller.scope}")
+
+    return allowed
+
+
+Reader, Writer, Admin = (Depends(_needs(scope)) for scope in Scope)
+
+
+class NewToken(BaseModel):
+    """What a client sends."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        str_strip_whitespace=True,
+        json_schema_extra={"examples": [{"name": "ci", "scope": "write", "days": 90}]},
+    )
+
+    name: Name
+    scope: Scope = Scope.READ
+    days: Annotated[int, Field(ge=1, le=LONGEST_DAYS)] | None = None
+    """How long it is good for; default: until it is revoked."""
+
+
+class TokenOut(BaseModel):
+    """What is known of a token."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    id: int
+    name: str
+    scope: Scope
+    created_at: datetime
+    expires_at: datetime | None
+
+
+class MadeToken(TokenOut):
+    """A new token."""
+
+    token: str
+    """Shown once: nobody can read it again."""
+
+
+@router.get("", dependencies=[Admin])
+def index(state: Given) -> list[TokenOut]:
+    """List the tokens, those that have expired too."""
+    return [TokenOut.model_validate(token) for token in tokens.every(state.database)]
+
+
+@router.post("", status_code=201, dependencies=[Admin])
+def create(new: NewToken, state: Given) -> MadeToken:
+    """Make a token."""
+    lifetime = timedelta(days=new.days) if new.days else None
+    try:
+        text, row = tokens.create(state.database, new.name, new.scope, lifetime)
+    except tokens.TokenError as taken:
+        raise Problem(409, str(taken)) from taken
+    return MadeToken(**TokenOut.model_validate(row).model_dump(), token=text)
+
+
+@router.delete("/{id}", status_code=204, dependencies=[Admin])
+def revoke(id: Id, state: Given) -> None:
+    """Revoke a token; it stops working within seconds."""
+    with state.database.write() as session:
+        if session.scalar(delete(Token).where(Token.id == id).returning(Token.id)) is None:
+            raise Problem(404, f"there is no token {id}")

@@ -13,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from app.database import Database
+from app.metrics import JOBS
 from app.models import JobRun, now
 from app.worker.lease import LeaseLost, Leases
 
@@ -72,7 +73,13 @@ class Run:
             yield session
 
     def record(
-        self, session: Session, outcome: str, *, began: datetime | None = None, project_id: int | None = None
+        self,
+        session: Session,
+        outcome: str,
+        *,
+        began: datetime | None = None,
+        ended: datetime | None = None,
+        project_id: int | None = None,
     ) -> None:
         """Add a row to job_runs: of the whole run, or of its part that is about one project."""
         session.add(
@@ -82,7 +89,7 @@ class Run:
                 release=self.release,
                 project_id=project_id,
                 started_at=began or self.began,
-                finished_at=now(),
+                finished_at=ended or now(),
                 outcome=outcome,
             )
         )
@@ -145,7 +152,9 @@ class Runner:
 
     def _do(self, run: Run) -> None:
         try:
-            if outcome := self._outcome(run):
+            outcome = self._outcome(run)
+            JOBS.labels(self.job.name, outcome or "ok").observe((now() - run.began).total_seconds())
+            if outcome:
                 with run.write() as session:
                     run.record(session, outcome)
         except LeaseLost:

@@ -16,11 +16,12 @@ from app.worker.job import Job
 from app.worker.scans import SCAN, Scanner
 
 SCAN_DEADLINE_SECONDS = 300.0
+MIRROR_BYTES = 512 << 20
 
 
 def jobs(settings: Settings, database: Database) -> tuple[Job, ...]:
     """Return the worker's jobs."""
-    git = Git(mirrors(database), SCAN_DEADLINE_SECONDS)
+    git = Git(mirrors(settings, database), SCAN_DEADLINE_SECONDS, MIRROR_BYTES, settings.scan_private_addresses)
     scanner = Scanner(git, timedelta(minutes=settings.scan_interval_minutes))
     return (
         Job(SCAN, timedelta(seconds=5), scanner.scan_due, cut_short=git.cancel),
@@ -28,6 +29,7 @@ def jobs(settings: Settings, database: Database) -> tuple[Job, ...]:
     )
 
 
-def mirrors(database: Database) -> Path:
-    """Return where mirrors lie: beside the SQLite file, on the volume; without one, in the temporary directory."""
-    return (database.file.parent if database.file else Path(tempfile.gettempdir())) / "mirrors"
+def mirrors(settings: Settings, database: Database) -> Path:
+    """Return where mirrors lie: in the cache; without one, beside the SQLite file, or in the temporary directory."""
+    beside = database.file.parent if database.file else Path(tempfile.gettempdir())
+    return (settings.cache_directory or beside) / "mirrors"

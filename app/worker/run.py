@@ -13,8 +13,9 @@ from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
+from prometheus_client import start_http_server
 
-from app import schema
+from app import metrics, schema
 from app.database import Database
 from app.models import now
 from app.settings import Settings
@@ -32,6 +33,9 @@ log = logging.getLogger(__name__)
 
 def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
     """Do the jobs, or wait to, until SIGTERM or SIGINT."""
+    metrics.watch(database, settings.ppm_release)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port)
     signals = Signals()
     if not schema.await_fit(database, signals.told):
         return

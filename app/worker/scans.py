@@ -1,85 +1,176 @@
-"""The scan: every project whose time has come, one after another, by one worker at a time."""
+"""The scan: every project whose time has come, a few at a time, by one worker at a time."""
 
 from __future__ import annotations
 
 import logging
+import random
+from collections.abc import Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select
+from sqlalchemy.orm import Session
 
 from app.database import Database
-from app.models import JobRun, Project, now
-from app.worker.git import Cancelled, Found, Git, GitError
+from app.metrics import DUE, SCANS
+from app.models import JobRun, Project, Scan, now
+from app.worker.git import Git, GitError
 from app.worker.heartbeat import HEARTBEAT
 from app.worker.job import Run
+from app.worker.mirror import Found
+from app.worker.process import Cancelled
 
 SCAN = "scan"
-BATCH = 10
+BATCH = 50
+AT_ONCE = 2
+"""How many scans run at a time: the memory and the processor of a worker are small."""
 PAUSE_SECONDS = 0.5
-"""Between two scans: many new projects at once must not take the processor from those who are served."""
+"""After each that was work: many new projects at once must not take the processor from those who are served."""
+JITTER = 0.1
+"""Of the interval: those that were added together do not stay together."""
+MOST_DOUBLINGS = 5
+LONGEST_BACK_OFF = timedelta(days=1)
 KEEP_RUNS = timedelta(days=14)
+KEEP_SCANS = timedelta(days=365)
+CACHE_BYTES = 2 << 30
+"""How large the mirrors may be together; the longest unused go first, and are fetched anew when needed."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class Due:
+    """A project whose time has come."""
+
+    id: int
+    url: str
+    known: str | None
+    """The last commit, if all that a scan finds is known of it."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a scan: what it found, None when that is nothing new, or why it failed."""
+
+    due: Due
+    began: datetime
+    ended: datetime
+    found: Found | GitError | None
+
+    @property
+    def outcome(self) -> str:
+        """In a word."""
+        if isinstance(self.found, GitError):
+            return "failed"
+        return "unchanged" if self.found is None else "ok"
+
+
+@dataclass(frozen=True)
 class Scanner:
-    """Scans what is due; a project is due again after the interval."""
+    """Scans what is due; a project is due again after the interval, and later after each failure in a row."""
 
     git: Git
     interval: timedelta
 
     def scan_due(self, run: Run) -> None:
-        """Scan what is due; each project is recorded by itself."""
-        for id, url in _due(run.database):
-            if not run.may_go_on():
-                return
-            self._scan(run, id, url)
-            run.stopping.wait(PAUSE_SECONDS)
+        """Scan what is due; each project is recorded as soon as its scan has ended."""
+        with ThreadPoolExecutor(AT_ONCE, "scan") as pool:
+            going = {pool.submit(self._scan, run, due) for due in _due(run.database)}
+            try:
+                while going:
+                    ended, going = wait(going, return_when=FIRST_COMPLETED)
+                    self._record(run, ended)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
 
     def clean(self, run: Run) -> str:
-        """Forget old runs of all jobs, and the mirrors of projects that are gone."""
+        """Forget old runs and scans, and the mirrors of projects that are gone, archived, or too many."""
         with run.write() as session:
             session.execute(delete(JobRun).where(JobRun.job != HEARTBEAT, JobRun.finished_at < now() - KEEP_RUNS))
+            session.execute(delete(Scan).where(Scan.finished_at < now() - KEEP_SCANS))
         with run.database.read() as session:
-            urls = set(session.scalars(select(Project.url)))
-        self.git.forget(urls)
+            urls = set(session.scalars(select(Project.url).where(Project.archived.is_(False))))
+        self.git.tidy(urls, CACHE_BYTES)
         return "ok"
 
-    def _scan(self, run: Run, id: int, url: str) -> None:
+    def _scan(self, run: Run, due: Due) -> Result | None:
+        """Return what came of a scan; None when it was cut short or is not to begin."""
+        if not run.may_go_on():
+            return None
         began = now()
         try:
-            found: Found | GitError = self.git.scan(url)
+            found: Found | GitError | None = self.git.scan(due.url, due.known)
         except Cancelled:
-            log.info("project %s: the scan was cut short; the next worker begins it anew", id)
-            return
+            log.info("project %s: the scan was cut short; the next worker begins it anew", due.id)
+            return None
         except GitError as error:
             found = error
-        log.info("project %s: %s", id, found)
-        self._record(run, id, began, found)
+        ended = now()
+        if found is not None:
+            run.stopping.wait(PAUSE_SECONDS)
+        return Result(due, began, ended, found)
 
-    def _record(self, run: Run, id: int, began: datetime, found: Found | GitError) -> None:
-        """Write the result, unless the project is gone. Raises LeaseLost."""
-        values: dict[str, object] = {"scanned_at": now(), "scan_due_at": now() + self.interval}
-        if isinstance(found, GitError):
-            values["scan_error"] = str(found)
-        else:
-            values |= {
-                "scan_error": None,
-                "last_commit": found.last_commit,
-                "last_commit_at": found.last_commit_at,
-                "commits": found.commits,
-                "contributors": found.contributors,
-            }
+    def _record(self, run: Run, ended: Iterable[Future[Result | None]]) -> None:
+        """Write the results, in one transaction. Raises LeaseLost."""
+        results = [result for future in ended if (result := future.result()) is not None]
+        if not results:
+            return
         with run.write() as session:
-            known = session.scalar(update(Project).where(Project.id == id).values(**values).returning(Project.id))
-            if known is not None:
-                outcome = "failed" if isinstance(found, GitError) else "ok"
-                run.record(session, outcome, began=began, project_id=id)
+            for result in results:
+                self._write(run, session, result)
+        for result in results:
+            SCANS.labels(result.outcome).observe((result.ended - result.began).total_seconds())
+            log.info("project %s: %s", result.due.id, result.found or result.outcome)
+
+    def _write(self, run: Run, session: Session, result: Result) -> None:
+        """Write one result, unless the project is gone, or has got another address meanwhile."""
+        project = session.get(Project, result.due.id)
+        if project is None or project.url != result.due.url:
+            return
+        error = str(result.found) if isinstance(result.found, GitError) else None
+        news = project.scan_error != error
+        project.scan_failures = project.scan_failures + 1 if error else 0
+        project.scan_error, project.scanned_at = error, result.ended
+        project.scan_due_at = result.ended + pause(self.interval, project.scan_failures)
+        if isinstance(result.found, Found):
+            news |= project.last_commit != result.found.last_commit or project.activity is None
+            _apply(result.found, project)
+        if news:
+            session.add(_history(project, result))
+        run.record(session, result.outcome, began=result.began, ended=result.ended, project_id=project.id)
 
 
-def _due(database: Database) -> list[tuple[int, str]]:
-    chosen = select(Project.id, Project.url).where(Project.scan_due_at <= now())
+def pause(interval: timedelta, failures: int) -> timedelta:
+    """Return how long a project is left alone after its last scan, which is the last of so many failures in a row."""
+    backed_off = interval * (1 << min(max(failures - 1, 0), MOST_DOUBLINGS))
+    longest = max(interval, LONGEST_BACK_OFF)
+    return min(backed_off, longest) * random.uniform(1, 1 + JITTER)  # noqa: S311 - nobody gains by a guess
+
+
+def _due(database: Database) -> list[Due]:
+    chosen = select(Project.id, Project.url, Project.last_commit, Project.activity)
+    chosen = chosen.where(Project.scan_due_at <= now(), Project.archived.is_(False))
     with database.read() as session:
+        DUE.set(session.scalar(chosen.with_only_columns(func.count(), maintain_column_froms=True)) or 0)
         rows = session.execute(chosen.order_by(Project.scan_due_at).limit(BATCH)).all()
-    return [(row.id, row.url) for row in rows]
+    # Without its activity it was scanned by a release that did not look as closely.
+    return [Due(row.id, row.url, row.last_commit if row.activity is not None else None) for row in rows]
+
+
+def _apply(found: Found, project: Project) -> None:
+    content = found.content
+    project.last_commit, project.last_commit_at = found.last_commit, found.last_commit_at
+    project.commits, project.contributors, project.activity = found.commits, found.contributors, found.activity
+    project.files, project.size_bytes, project.todos = content.files, content.size_bytes, content.todos
+    project.languages, project.manifests = dict(content.languages), list(content.manifests)
+    project.language = content.languages[0][0] if content.languages else None
+    project.license = content.license
+
+
+def _history(project: Project, result: Result) -> Scan:
+    """Return the row that says what is new; of a scan that failed, it has the error alone."""
+    scan = Scan(project_id=project.id, started_at=result.began, finished_at=result.ended, error=project.scan_error)
+    if project.scan_error is None:
+        scan.last_commit, scan.commits, scan.contributors = project.last_commit, project.commits, project.contributors
+        scan.files, scan.size_bytes, scan.todos = project.files, project.size_bytes, project.todos
+    return scan

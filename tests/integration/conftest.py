@@ -195,7 +195,7 @@ def run(docker: DockerClient, api_image: str, secret: Path, volume: str) -> Iter
 
     def start(*command: str, drain_seconds: int = DRAIN_SECONDS, **options: object) -> Container:
         mounts = [(volume, "/data"), (str(secret), "/run/secrets/session_secret", "ro")]
-        envs = {"PPM_RELEASE": RELEASE, "DRAIN_SECONDS": str(drain_seconds)}
+        envs = {"PPM_RELEASE": RELEASE, "DRAIN_SECONDS": str(drain_seconds), "SCAN_PRIVATE_ADDRESSES": "true"}
         container = docker.run(api_image, command, detach=True, envs=envs, volumes=mounts, **HARDENED, **options)
         started.append(container)
         return container

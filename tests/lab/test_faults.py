@@ -14,6 +14,7 @@ import pytest
 from bench.ledger import load, lost
 from deploy import lock
 from tests.load import losing_nothing
+from tests.revisions import newest
 from tests.site import ALWAYS, Done, Site
 
 
@@ -131,8 +132,9 @@ def test_a_container_that_ends_at_once_shows_its_exit_code_and_last_words(live: 
 
 def test_a_migration_that_fails_stops_the_deploy_and_the_old_release_serves(live: Site, checkout: Path) -> None:
     release = live.serving()
+    head = newest(checkout)
     (checkout / "app/migrations/versions/9999_broken.py").write_text(
-        '"""A broken one."""\n\nrevision = "9999"\ndown_revision = "0001"\ncompatibility = "expand"\n\n\n'
+        f'"""A broken one."""\n\nrevision = "9999"\ndown_revision = "{head}"\ncompatibility = "expand"\n\n\n'
         'def upgrade() -> None:\n    raise RuntimeError("no such column: moon")\n'
     )
 

@@ -23,6 +23,7 @@ from deploy.lab import Lab
 from deploy.lab.login import settle
 from tests.lab.test_migrations import ADD, DROP, revise
 from tests.load import losing_nothing
+from tests.revisions import newest
 from tests.site import ALWAYS, Running, Site
 from tests.waiting import eventually
 
@@ -162,8 +163,7 @@ def test_an_upgrade_that_is_hit_costs_users_nothing_and_is_ended_by_the_next_com
 
 @pytest.mark.timeout(400)
 def test_a_breaking_upgrade_that_is_hit_costs_users_nothing_either(site: Site, held: Case, checkout: Path) -> None:
-    head = sorted(path.name for path in (checkout / "app/migrations/versions").glob("0*.py"))[-1][:4]
-    revise(checkout, "9999", ADD, before=head, compatibility="breaking", downgrade=DROP)
+    revise(checkout, "9999", ADD, before=newest(checkout), compatibility="breaking", downgrade=DROP)
     site.configure(app={"scan_interval_minutes": next(_number)})
     before = site.serving()
     with losing_nothing(site):

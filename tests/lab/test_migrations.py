@@ -12,6 +12,7 @@ import pytest
 
 from deploy.lab import Lab
 from tests.load import losing_nothing
+from tests.revisions import newest
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -39,7 +40,7 @@ def revise(
     number: str,
     upgrade: str,
     *,
-    before: str = "0001",
+    before: str,
     compatibility: str = "expand",
     summary: str = "Remember who added a project.",
     downgrade: str | None = None,
@@ -65,7 +66,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 @pytest.fixture
 def head(checkout: Path) -> str:
     """The newest revision of the application."""
-    return sorted(path.name for path in (checkout / "app/migrations/versions").glob("0*.py"))[-1][:4]
+    return newest(checkout)
 
 
 def revision(site: Site) -> str:

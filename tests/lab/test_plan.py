@@ -13,6 +13,7 @@ import pytest
 from bench.ledger import load, lost
 from tests.lab.test_faults import says, untouched
 from tests.lab.test_migrations import ADD, revise
+from tests.revisions import newest
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -97,7 +98,7 @@ def test_a_rotated_secret_is_shown_by_its_versions_never_by_its_value(live: Site
 
 
 def test_a_migration_is_shown_with_what_it_means_for_the_old_release(live: Site, checkout: Path) -> None:
-    revise(checkout, "9998", ADD)
+    revise(checkout, "9998", ADD, before=newest(checkout))
 
     said = planned(live, checkout=checkout)
 

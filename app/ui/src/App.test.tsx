@@ -1,19 +1,30 @@
 import { act, cleanup, fireEvent, render, screen, within } from "@testing-library/react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import type { Project, System, Worker } from "./api";
+import type { Project, ProjectDetail, System, Worker } from "./api";
 import { App } from "./App";
 
-const PROJECT: Project = {
+const PROJECT: ProjectDetail = {
   id: 7,
   name: "ledger",
   url: "https://git.test/ledger.git",
+  tags: ["money"],
+  archived: false,
   created_at: "2026-01-01T00:00:00Z",
   scanned_at: "2026-01-01T00:01:00Z",
+  scan_due_at: "2026-01-01T01:01:00Z",
   scan_error: null,
   last_commit: "0123456789abcdef0123456789abcdef01234567",
   last_commit_at: "2025-12-31T00:00:00Z",
   commits: 1234,
   contributors: 5,
+  files: 10,
+  size_bytes: 1536,
+  todos: 3,
+  language: "Python",
+  license: "MIT",
+  activity: [0, 2, 1],
+  languages: { Python: 3, Shell: 1 },
+  manifests: ["pyproject.toml"],
 };
 
 const WORKER: Worker = {
@@ -28,6 +39,8 @@ const WORKER: Worker = {
 const SYSTEM: System = {
   release: "r1",
   since: "2026-01-01T00:00:00Z",
+  color: "blue",
+  disk_free_bytes: 2 ** 30,
   database: { revision: "0001", head: "0001" },
   projects: 1,
   worker: WORKER,
@@ -62,24 +75,26 @@ class Stream extends EventTarget {
 
 type Answer = [status: number, body?: unknown];
 /** What the API answers by "METHOD path"; anything else is a network error. Filled by each test. */
-let api: Record<string, Answer | ((request: RequestInit) => Answer)>;
+let api: Record<string, Answer | ((request: Request) => Answer | Promise<Answer>)>;
 
-async function answer(path: string, request: RequestInit = {}): Promise<Response> {
-  const found = api[`${request.method ?? "GET"} ${path}`];
+async function answer(request: Request): Promise<Response> {
+  const { pathname, search } = new URL(request.url);
+  const found = api[`${request.method} ${pathname}${search}`];
   if (!found) throw new TypeError("no route");
-  const [status, body] = typeof found === "function" ? found(request) : found;
+  const [status, body] = typeof found === "function" ? await found(request) : found;
   const type = status < 400 ? "application/json" : "application/problem+json";
   return new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } });
 }
 
-const FIRST_PAGE = "GET /api/projects?limit=20&offset=0";
+const FIRST_PAGE = "GET /api/projects?sort=created&archived=false&offset=0&limit=20";
 const page = (items: Project[], total = items.length, offset = 0): Answer => [
   200,
   { items, total, limit: 20, offset },
 ];
 
-function open({ token = "secret" } = {}) {
+function open({ token = "secret", path = "/" } = {}) {
   if (token) sessionStorage.setItem("ppm.token", token);
+  history.replaceState(null, "", path);
   render(<App />);
 }
 
@@ -90,7 +105,11 @@ function type(label: string, value: string) {
 const press = (name: string) => fireEvent.click(screen.getByRole("button", { name }));
 
 beforeEach(() => {
-  api = {};
+  api = { "GET /api/tags": [200, [{ tag: "money", projects: 1 }]] };
+  history.replaceState(null, "", "/");
+  // What the component library asks of a browser, and jsdom has not.
+  vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));
+  vi.stubGlobal("ResizeObserver", class { observe() {} unobserve() {} disconnect() {} });
   vi.stubGlobal("fetch", answer);
   vi.stubGlobal("EventSource", Stream);
 });
@@ -111,7 +130,7 @@ test("without a token the page says how to get one, and asks for no project", ()
 test("a token that is typed in shows the projects, and stays in this tab", async () => {
   let sent: string | null = null;
   api[FIRST_PAGE] = (request) => {
-    sent = new Headers(request.headers).get("Authorization");
+    sent = request.headers.get("Authorization");
     return page([PROJECT]);
   };
   open({ token: "" });
@@ -120,7 +139,7 @@ test("a token that is typed in shows the projects, and stays in this tab", async
   press("Use token");
 
   const row = await screen.findByRole("row", { name: /ledger/ });
-  expect(row.textContent).toContain("0123456789");
+  expect(row.textContent).toContain("money");
   expect(row.textContent).toContain("1,234");
   expect(sent).toBe("Bearer typed");
   expect(sessionStorage.getItem("ppm.token")).toBe("typed");
@@ -162,15 +181,17 @@ test("a list that does not come can be asked for again", async () => {
 
 test("a project is added, and the list shows it", async () => {
   api[FIRST_PAGE] = page([]);
-  api["POST /api/projects"] = (request) => {
-    expect(JSON.parse(String(request.body))).toEqual({ url: PROJECT.url });
+  api["POST /api/projects"] = async (request) => {
+    expect(await request.json()).toEqual({ url: PROJECT.url, tags: ["money", "old"] });
     api[FIRST_PAGE] = page([PROJECT]);
     return [201, PROJECT];
   };
   open();
   await screen.findByText(/There is no project yet/);
 
+  press("Add a project");
   type("Repository", PROJECT.url);
+  type("Tags (optional)", "money, old");
   press("Add project");
 
   expect(await screen.findByRole("row", { name: /ledger/ })).toBeTruthy();
@@ -182,6 +203,7 @@ test("what the API has against a project is shown, and what was typed stays", as
   api["POST /api/projects"] = [409, { detail: "project 3 has the name ledger already" }];
   open();
 
+  press("Add a project");
   type("Repository", PROJECT.url);
   press("Add project");
 
@@ -189,31 +211,77 @@ test("what the API has against a project is shown, and what was typed stays", as
   expect(screen.getByLabelText<HTMLInputElement>("Repository").value).toBe(PROJECT.url);
 });
 
+test("a project shows what is known of it", async () => {
+  api["GET /api/projects/7"] = [200, PROJECT];
+  const scan = { id: 1, started_at: PROJECT.created_at, finished_at: PROJECT.created_at, error: "not found" };
+  const nothing = { last_commit: null, commits: null, contributors: null, files: null, size_bytes: null, todos: null };
+  api["GET /api/projects/7/scans?limit=20"] = [200, { items: [{ ...scan, ...nothing }], next: null }];
+  open({ path: "/projects/7" });
+
+  const article = within(await screen.findByRole("article", { name: "ledger" }));
+  expect(article.getByText("MIT")).toBeTruthy();
+  expect(article.getByText("1.5 KiB")).toBeTruthy();
+  expect(article.getByText("Python 75.0 %")).toBeTruthy();
+  expect(article.getByRole("img", { name: "3 commits in 3 weeks, 2 at most" })).toBeTruthy();
+  expect(await article.findByText("not found")).toBeTruthy();
+});
+
 test("a project is deleted only after a yes", async () => {
   let deleted = 0;
-  api[FIRST_PAGE] = page([PROJECT]);
+  api["GET /api/projects/7"] = [200, PROJECT];
+  api[FIRST_PAGE] = page([]);
   api["DELETE /api/projects/7"] = () => {
     deleted += 1;
-    api[FIRST_PAGE] = page([]);
     return [204];
   };
-  open();
-  await screen.findByRole("row", { name: /ledger/ });
+  open({ path: "/projects/7" });
+  await screen.findByRole("article", { name: "ledger" });
 
-  press("Delete ledger");
+  press("Delete");
   press("Keep");
   expect(deleted).toBe(0);
-  expect(document.activeElement).toBe(screen.getByRole("button", { name: "Delete ledger" }));
 
-  press("Delete ledger");
+  press("Delete");
   press("Yes, delete");
   expect(await screen.findByText(/There is no project yet/)).toBeTruthy();
   expect(deleted).toBe(1);
 });
 
+test("a project is changed", async () => {
+  let sent: unknown;
+  api["GET /api/projects/7"] = [200, PROJECT];
+  api["PATCH /api/projects/7"] = async (request) => {
+    sent = await request.json();
+    api["GET /api/projects/7"] = [200, { ...PROJECT, name: "renamed" }];
+    return [200, PROJECT];
+  };
+  open({ path: "/projects/7" });
+  await screen.findByRole("article", { name: "ledger" });
+
+  press("Edit");
+  type("Name", "renamed");
+  press("Save");
+
+  expect(await screen.findByRole("article", { name: "renamed" })).toBeTruthy();
+  expect(sent).toEqual({ url: PROJECT.url, name: "renamed", tags: ["money"] });
+});
+
+test("runs of jobs are shown, older ones when asked for", async () => {
+  const run = { id: 9, job: "scan", project_id: 7, worker: "w", release: "r1", outcome: "failed" };
+  const times = { started_at: "2026-01-01T00:00:00Z", finished_at: "2026-01-01T00:00:02Z" };
+  api["GET /api/runs?limit=50"] = [200, { items: [{ ...run, ...times }], next: 9 }];
+  api["GET /api/runs?limit=50&before=9"] = [200, { items: [{ ...run, ...times, id: 8, job: "clean" }], next: null }];
+  open({ path: "/runs" });
+  expect((await screen.findByRole("row", { name: /scan/ })).textContent).toContain("2.0 s");
+
+  press("Older");
+
+  expect(await screen.findByRole("row", { name: /clean/ })).toBeTruthy();
+});
+
 test("pages are turned", async () => {
   api[FIRST_PAGE] = page([PROJECT], 21);
-  api["GET /api/projects?limit=20&offset=20"] = page([{ ...PROJECT, id: 8, name: "last" }], 21, 20);
+  api["GET /api/projects?sort=created&archived=false&offset=20&limit=20"] = page([{ ...PROJECT, id: 8, name: "last" }], 21, 20);
   open();
   expect(await screen.findByText("1–20 of 21")).toBeTruthy();
 
@@ -224,7 +292,7 @@ test("pages are turned", async () => {
 });
 
 test("the system panel follows the stream of events", () => {
-  open({ token: "" });
+  open({ token: "", path: "/system" });
   expect(screen.getByText("connecting")).toBeTruthy();
 
   Stream.last.send(SYSTEM);
@@ -237,7 +305,7 @@ test("the system panel follows the stream of events", () => {
 });
 
 test("while a worker takes over from another, both are shown", () => {
-  open({ token: "" });
+  open({ token: "", path: "/system" });
 
   Stream.last.send({ ...SYSTEM, workers: [WORKER, { ...WORKER, name: "next", release: "r2", standby: true }] });
 
@@ -247,7 +315,7 @@ test("while a worker takes over from another, both are shown", () => {
 
 test("a release that names no workers but one is shown too", () => {
   const { workers: _, ...before } = SYSTEM;
-  open({ token: "" });
+  open({ token: "", path: "/system" });
 
   Stream.last.send(before);
 
@@ -256,7 +324,7 @@ test("a release that names no workers but one is shown too", () => {
 
 test("where the stream does not get through, the page asks", async () => {
   api["GET /api/system"] = [200, SYSTEM];
-  open({ token: "" });
+  open({ token: "", path: "/system" });
 
   Stream.last.break();
 
@@ -267,7 +335,7 @@ test("where the stream does not get through, the page asks", async () => {
 });
 
 test("a stream that breaks is said to be connecting, and what was seen stays", () => {
-  open({ token: "" });
+  open({ token: "", path: "/system" });
   Stream.last.send(SYSTEM);
 
   Stream.last.break();

@@ -1,7 +1,14 @@
-import { useState } from "react";
-import { type Connection, useLive } from "./live";
+import { ActionIcon, Alert, Anchor, Badge, Button, Container, createTheme, Group, MantineProvider, Title, useComputedColorScheme, useMantineColorScheme } from "@mantine/core";
+import { keepPreviousData, QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { useMemo, useState } from "react";
+import { Link, Route, Switch, useLocation } from "wouter";
+import { ApiError, clientOf } from "./api";
+import { ClientContext } from "./client";
+import { type Connection, type Live, useLive } from "./live";
+import { Project } from "./Project";
 import { Projects } from "./Projects";
-import { SystemPanel } from "./SystemPanel";
+import { Runs } from "./Runs";
+import { System } from "./System";
 import { NewToken, TokenForm } from "./TokenForm";
 
 /** For this tab only: a token that was typed in is gone when the tab is. */
@@ -13,9 +20,29 @@ const WORDS: Record<Connection, string> = {
   polling: "updates every few seconds",
   offline: "the API does not answer",
 };
+const COLORS: Record<Connection, string> = { connecting: "yellow", live: "green", polling: "yellow", offline: "red" };
+const PAGES = [
+  ["/", "Projects"],
+  ["/runs", "Job runs"],
+  ["/system", "System"],
+] as const;
+
+const theme = createTheme({
+  fontFamily: "system-ui, sans-serif",
+  respectReducedMotion: true,
+});
 
 export function App() {
-  const { system, loaded, connection } = useLive();
+  return (
+    // No element of style is added to the page: its Content-Security-Policy forbids that.
+    <MantineProvider theme={theme} defaultColorScheme="auto" withCssVariables={false} withGlobalClasses={false}>
+      <Shell />
+    </MantineProvider>
+  );
+}
+
+function Shell() {
+  const live = useLive();
   const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN_KEY) ?? "");
 
   function keep(value: string) {
@@ -26,37 +53,111 @@ export function App() {
 
   return (
     <>
-      <header>
-        <h1>ppm</h1>
-        <span className="release" title="release">
-          {system?.release ?? "…"}
-        </span>
-        <span className={`indicator ${connection}`} role="status">
-          {WORDS[connection]}
-        </span>
-      </header>
-      <main>
-        {system && system.release !== loaded && (
-          <p className="notice" role="status">
-            ppm was upgraded to release {system.release}.{" "}
-            <button type="button" onClick={() => location.reload()}>
-              Load its page
-            </button>
-          </p>
-        )}
+      <Header live={live} />
+      <Container component="main" size="lg" py="md">
+        <Upgraded live={live} />
         <TokenForm token={token} onChange={keep} />
-        {token ? (
-          <Projects key={token} token={token} news={`${system?.projects} ${system?.runs[0]?.finished_at}`} />
-        ) : (
-          <section aria-labelledby="projects">
-            <h2 id="projects">Projects</h2>
-            <p>
-              They are for those who have an API token. <NewToken />
-            </p>
-          </section>
-        )}
-        <SystemPanel system={system} connection={connection} />
-      </main>
+        <Switch>
+          <Route path="/system">
+            <System system={live.system} connection={live.connection} />
+          </Route>
+          <Route>{token ? <WithToken key={token} token={token} live={live} /> : <WithoutToken />}</Route>
+        </Switch>
+      </Container>
     </>
   );
+}
+
+function Header({ live }: { live: Live }) {
+  const [location] = useLocation();
+  return (
+    <header className="header">
+      <Group px="md" py="xs" gap="md">
+        <Title order={1} size="h3">
+          ppm
+        </Title>
+        <Group component="nav" aria-label="Pages" gap="md">
+          {PAGES.map(([path, name]) => (
+            <Anchor key={path} component={Link} href={path} aria-current={location === path ? "page" : undefined}>
+              {name}
+            </Anchor>
+          ))}
+        </Group>
+        <span className="release" title="release">
+          {live.system?.release ?? "…"}
+        </span>
+        <Badge role="status" ml="auto" tt="none" variant="dot" color={COLORS[live.connection]}>
+          {WORDS[live.connection]}
+        </Badge>
+        <ColorScheme />
+      </Group>
+    </header>
+  );
+}
+
+function ColorScheme() {
+  const { setColorScheme } = useMantineColorScheme();
+  const dark = useComputedColorScheme("light") === "dark";
+  return (
+    <ActionIcon variant="default" aria-label={dark ? "Light colours" : "Dark colours"} onClick={() => setColorScheme(dark ? "light" : "dark")}>
+      {dark ? "☀" : "☾"}
+    </ActionIcon>
+  );
+}
+
+function Upgraded({ live: { system, loaded } }: { live: Live }) {
+  if (!system || system.release === loaded) return null;
+  return (
+    <Alert role="status" mb="md" variant="outline" title={`ppm was upgraded to release ${system.release}`}>
+      <Button onClick={() => location.reload()}>Load its page</Button>
+    </Alert>
+  );
+}
+
+function WithoutToken() {
+  return (
+    <section aria-labelledby="projects">
+      <Title order={2} id="projects">
+        Projects
+      </Title>
+      <p>
+        They are for those who have an API token. <NewToken />
+      </p>
+    </section>
+  );
+}
+
+function WithToken({ token, live }: { token: string; live: Live }) {
+  const client = useMemo(() => clientOf(token), [token]);
+  const [queries] = useState(newQueries);
+  return (
+    <ClientContext value={{ client, news: `${live.system?.projects} ${live.system?.runs[0]?.finished_at}` }}>
+      <QueryClientProvider client={queries}>
+        <Switch>
+          <Route path="/">
+            <Projects />
+          </Route>
+          <Route path="/projects/:id">{({ id }) => <Project id={Number(id)} />}</Route>
+          <Route path="/runs">
+            <Runs />
+          </Route>
+          <Route>There is no such page.</Route>
+        </Switch>
+      </QueryClientProvider>
+    </ClientContext>
+  );
+}
+
+function newQueries(): QueryClient {
+  return new QueryClient({
+    defaultOptions: {
+      queries: {
+        placeholderData: keepPreviousData,
+        // What was refused once will be again; what was not answered may be next time.
+        retry: (failures, error) => failures < 2 && error instanceof ApiError && error.status >= 500,
+        networkMode: "always", // the API may be reachable where the network is said to be down
+      },
+      mutations: { networkMode: "always" },
+    },
+  });
 }

@@ -1,3 +1,4 @@
+import { Alert, Button } from "@mantine/core";
 import { ApiError } from "./api";
 import { NewToken } from "./TokenForm";
 
@@ -5,7 +6,7 @@ import { NewToken } from "./TokenForm";
 export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
   const refused = error instanceof ApiError && error.status === 401;
   return (
-    <div className="problem" role="alert">
+    <Alert role="alert" color="red" variant="outline" my="sm" className="address">
       <p>{error instanceof Error ? error.message : String(error)}</p>
       {refused && (
         <p>
@@ -13,10 +14,10 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => vo
         </p>
       )}
       {onRetry && !refused && (
-        <button type="button" onClick={onRetry}>
+        <Button variant="default" onClick={onRetry}>
           Try again
-        </button>
+        </Button>
       )}
-    </div>
+    </Alert>
   );
 }

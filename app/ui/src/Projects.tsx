@@ -1,69 +1,78 @@
-import { useEffect, useRef, useState } from "react";
-import { AddProject } from "./AddProject";
-import { deleteProject, listProjects, type Page, type Project } from "./api";
+import { Anchor, Badge, Button, Checkbox, Group, NativeSelect, Skeleton, Table, Text, TextInput, Title } from "@mantine/core";
+import { useDebouncedValue, useHotkeys } from "@mantine/hooks";
+import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useRef, useState } from "react";
+import { Link } from "wouter";
+import { content, type Page, type Project, type Sort } from "./api";
+import { Weeks } from "./charts";
+import { useClient } from "./client";
+import { count } from "./format";
 import { Problem } from "./Problem";
-import { ProjectRow } from "./ProjectRow";
+import { ProjectForm, type Values } from "./ProjectForm";
+import { Ago } from "./time";
 
 const PAGE_SIZE = 20;
+const ORDERS: { value: Sort; label: string }[] = [
+  { value: "created", label: "Oldest first" },
+  { value: "-created", label: "Newest first" },
+  { value: "name", label: "Name" },
+  { value: "-last_commit", label: "Last commit" },
+  { value: "-commits", label: "Most commits" },
+  { value: "scanned", label: "Longest not scanned" },
+];
 
-interface Props {
-  token: string;
-  /** Changes when there may be something new to see. */
-  news: string;
+interface Wanted {
+  q: string;
+  tag: string;
+  sort: Sort;
+  archived: boolean;
+  offset: number;
 }
 
-export function Projects({ token, news }: Props) {
-  const [offset, setOffset] = useState(0);
-  const [turn, setTurn] = useState(0);
-  const [page, setPage] = useState<Page | null>(null);
-  const [error, setError] = useState<unknown>(null);
+export function Projects() {
+  const { client, news } = useClient();
+  const queries = useQueryClient();
+  const [wanted, setWanted] = useState<Wanted>({ q: "", tag: "", sort: "created", archived: false, offset: 0 });
+  const [q] = useDebouncedValue(wanted.q.trim(), 200);
+  const [adding, setAdding] = useState(false);
   const [said, setSaid] = useState("");
-  const heading = useRef<HTMLHeadingElement>(null);
 
-  useEffect(() => {
-    const stop = new AbortController();
-    listProjects(token, PAGE_SIZE, offset, stop.signal)
-      .then((found) => {
-        setPage(found);
-        setError(null);
-        // The last project of the last page was deleted.
-        if (found.items.length === 0 && found.total > 0) setOffset(lastOffset(found.total));
-      })
-      .catch((reason: unknown) => {
-        if (!stop.signal.aborted) setError(reason);
-      });
-    return () => stop.abort();
-  }, [token, offset, turn, news]);
+  const { q: _, tag, ...rest } = wanted;
+  const query = { ...rest, limit: PAGE_SIZE, ...(q && { q }), ...(tag && { tag }) };
+  const list = useQuery({
+    queryKey: ["projects", query, news],
+    queryFn: ({ signal }) => content(client.GET("/projects", { params: { query }, signal })),
+  });
+  const page = list.data;
 
-  const reload = () => setTurn((last) => last + 1);
-
-  function added(project: Project) {
+  async function add({ url, name, tags }: Values) {
+    const project = await content(client.POST("/projects", { body: { url, tags, ...(name && { name }) } }));
     setSaid(`Added ${project.name}; the worker scans it soon.`);
-    if (page) setOffset(lastOffset(page.total + 1)); // the newest is the last
-    reload();
+    if (page && rest.sort === "created") setWanted({ ...wanted, offset: lastOffset(page.total + 1) });
+    await queries.invalidateQueries();
   }
 
-  async function remove(project: Project) {
-    await deleteProject(token, project.id);
-    setSaid(`Deleted ${project.name}.`);
-    heading.current?.focus(); // what had the focus is gone with its row
-    reload();
+  // The last project of the last page has gone.
+  if (page && page.items.length === 0 && page.total > 0 && page.offset === wanted.offset) {
+    setWanted({ ...wanted, offset: lastOffset(page.total) });
   }
 
   return (
     <section aria-labelledby="projects">
-      <h2 id="projects" ref={heading} tabIndex={-1}>
-        Projects
-      </h2>
-      <AddProject token={token} onAdded={added} />
-      <p className="said" role="status">
-        {said}
-      </p>
-      {error !== null && <Problem error={error} onRetry={reload} />}
-      {page === null && error === null && <p aria-busy="true">Loading projects…</p>}
-      {page?.total === 0 && <p>There is no project yet. Add the address of a git repository above.</p>}
-      {page !== null && page.items.length > 0 && <Table page={page} onDelete={remove} />}
-      {page !== null && page.total > page.limit && <Pager page={page} onTurn={setOffset} />}
+      <Group justify="space-between" mb="md">
+        <Title order={2} id="projects">
+          Projects
+        </Title>
+        <Button onClick={() => setAdding(true)}>Add a project</Button>
+      </Group>
+      <Toolbar wanted={wanted} onChange={(change) => setWanted({ ...wanted, offset: 0, ...change })} onNew={() => setAdding(true)} />
+      <p role="status">{said}</p>
+      {list.error && <Problem error={list.error} onRetry={() => void list.refetch()} />}
+      {list.isPending && <Skeleton height={200} aria-label="Loading projects" aria-busy="true" />}
+      {page?.total === 0 && <Empty filtered={Boolean(q || tag || wanted.archived)} />}
+      {page && page.items.length > 0 && <Rows page={page} />}
+      {page && page.total > page.limit && <Pager page={page} onTurn={(offset) => setWanted({ ...wanted, offset })} />}
+      {adding && <ProjectForm onSend={add} onClose={() => setAdding(false)} />}
     </section>
   );
 }
@@ -73,47 +82,119 @@ function lastOffset(total: number): number {
   return Math.floor((total - 1) / PAGE_SIZE) * PAGE_SIZE;
 }
 
-function Table({ page, onDelete }: { page: Page; onDelete: (project: Project) => Promise<void> }) {
+interface ToolbarProps {
+  wanted: Wanted;
+  onChange: (change: Partial<Wanted>) => void;
+  onNew: () => void;
+}
+
+function Toolbar({ wanted, onChange, onNew }: ToolbarProps) {
+  const { client } = useClient();
+  const search = useRef<HTMLInputElement>(null);
+  const tags = useQuery({ queryKey: ["tags"], queryFn: ({ signal }) => content(client.GET("/tags", { signal })) });
+  useHotkeys([
+    ["/", () => search.current?.focus()],
+    ["n", onNew],
+  ]);
   return (
-    <table className="projects">
-      <thead>
-        <tr>
-          <th scope="col">Name</th>
-          <th scope="col">Last commit</th>
-          <th scope="col" className="number">
-            Commits
-          </th>
-          <th scope="col" className="number">
-            Contributors
-          </th>
-          <th scope="col">Scanned</th>
-          <th scope="col">
-            <span className="hidden">Delete</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {page.items.map((project) => (
-          <ProjectRow key={project.id} project={project} onDelete={() => onDelete(project)} />
+    <Group align="end" role="search">
+      <TextInput
+        ref={search}
+        label="Search"
+        type="search"
+        description="Press / to come here, n for a new project"
+        value={wanted.q}
+        onChange={(event) => onChange({ q: event.target.value })}
+      />
+      <NativeSelect
+        label="Tag"
+        value={wanted.tag}
+        data={[{ value: "", label: "any" }, ...(tags.data ?? []).map(({ tag, projects }) => ({ value: tag, label: `${tag} (${projects})` }))]}
+        onChange={(event) => onChange({ tag: event.target.value })}
+      />
+      <NativeSelect label="Order" value={wanted.sort} data={ORDERS} onChange={(event) => onChange({ sort: event.target.value as Sort })} />
+      <Checkbox
+        label="Archived"
+        mb={8}
+        checked={wanted.archived}
+        onChange={(event) => onChange({ archived: event.target.checked })}
+      />
+    </Group>
+  );
+}
+
+function Empty({ filtered }: { filtered: boolean }) {
+  return <p>{filtered ? "No project is like that." : "There is no project yet. Add the address of a git repository."}</p>;
+}
+
+function Rows({ page }: { page: Page }) {
+  return (
+    <Table.ScrollContainer minWidth={720} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
+      <Table verticalSpacing="sm">
+        <Table.Thead>
+          <Table.Tr>
+            {["Name", "Activity", "Last commit", "Language", "Commits", "Scanned"].map((name) => (
+              <Table.Th key={name} scope="col">
+                {name}
+              </Table.Th>
+            ))}
+          </Table.Tr>
+        </Table.Thead>
+        <Table.Tbody>
+          {page.items.map((project) => (
+            <Row key={project.id} project={project} />
+          ))}
+        </Table.Tbody>
+      </Table>
+    </Table.ScrollContainer>
+  );
+}
+
+function Row({ project }: { project: Project }) {
+  return (
+    <Table.Tr>
+      <Table.Th scope="row">
+        <Anchor component={Link} href={`/projects/${project.id}`}>
+          {project.name}
+        </Anchor>{" "}
+        {project.tags.map((tag) => (
+          <Badge key={tag} variant="default" tt="none" mr={4}>
+            {tag}
+          </Badge>
         ))}
-      </tbody>
-    </table>
+        <Text size="sm" className="address">
+          {project.url}
+        </Text>
+      </Table.Th>
+      <Table.Td>{project.activity ? <Weeks activity={project.activity} small /> : "–"}</Table.Td>
+      <Table.Td>{project.last_commit_at ? <Ago at={project.last_commit_at} /> : "–"}</Table.Td>
+      <Table.Td>{project.language ?? "–"}</Table.Td>
+      <Table.Td>{count(project.commits)}</Table.Td>
+      <Table.Td>
+        {project.scanned_at ? <Ago at={project.scanned_at} /> : "not yet"}
+        {project.scan_error && (
+          <Text size="sm" c="var(--mantine-color-error)" className="address">
+            {project.scan_error}
+          </Text>
+        )}
+      </Table.Td>
+    </Table.Tr>
   );
 }
 
 function Pager({ page, onTurn }: { page: Page; onTurn: (offset: number) => void }) {
   const { offset, limit, total } = page;
   return (
-    <nav aria-label="Pages of projects">
-      <button type="button" disabled={offset === 0} onClick={() => onTurn(Math.max(0, offset - limit))}>
+    <Group component="nav" aria-label="Pages of projects" justify="center" mt="md">
+      <Button variant="default" disabled={offset === 0} onClick={() => onTurn(Math.max(0, offset - limit))}>
         Previous
-      </button>
+      </Button>
       <span>
         {offset + 1}–{Math.min(offset + limit, total)} of {total}
       </span>
-      <button type="button" disabled={offset + limit >= total} onClick={() => onTurn(offset + limit)}>
+      <Button variant="default" disabled={offset + limit >= total} onClick={() => onTurn(offset + limit)}>
         Next
-      </button>
-    </nav>
+      </Button>
+    </Group>
   );
 }

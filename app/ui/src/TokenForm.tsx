@@ -1,9 +1,10 @@
+import { Button, Code, Group, PasswordInput, Text } from "@mantine/core";
 import { type FormEvent, useState } from "react";
 
 export function NewToken() {
   return (
     <>
-      Where ppm was deployed from, this prints a new one: <code>ppmctl exec api -- ppm token create NAME</code>
+      Where ppm was deployed from, this prints a new one: <Code>ppmctl exec api -- ppm token create NAME</Code>
     </>
   );
 }
@@ -19,27 +20,29 @@ export function TokenForm({ token, onChange }: { token: string; onChange: (token
 
   if (token) {
     return (
-      <p className="token">
-        This tab has an API token.{" "}
-        <button type="button" className="quiet" onClick={() => onChange("")}>
+      <Group justify="flex-end" gap="xs" mb="sm">
+        <Text size="sm">This tab has an API token.</Text>
+        <Button size="compact-sm" variant="default" onClick={() => onChange("")}>
           Forget it
-        </button>
-      </p>
+        </Button>
+      </Group>
     );
   }
   return (
-    <form className="token" onSubmit={use}>
-      <label>
-        API token
-        <input
-          type="password"
+    <form onSubmit={use}>
+      <Group align="end" mb="md">
+        <PasswordInput
+          label="API token"
           autoComplete="off"
           required
+          withAsterisk={false}
+          w={320}
           value={typed}
+          visibilityToggleButtonProps={{ "aria-label": "Show it" }}
           onChange={(event) => setTyped(event.target.value)}
         />
-      </label>
-      <button type="submit">Use token</button>
+        <Button type="submit">Use token</Button>
+      </Group>
     </form>
   );
 }

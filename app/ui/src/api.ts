@@ -1,56 +1,26 @@
-/** The HTTP API of ppm, as app/api/ serves it. */
+/** The HTTP API of ppm, typed by its own description: `npm run types` makes schema.d.ts from openapi.json. */
+
+import createClient from "openapi-fetch";
+import type { components, paths } from "./schema";
 
 export const BASE = (import.meta.env.VITE_API_BASE_URL || "/api").replace(/\/$/, "");
 
-export interface Project {
-  id: number;
-  name: string;
-  url: string;
-  created_at: string;
-  scanned_at: string | null;
-  scan_error: string | null;
-  last_commit: string | null;
-  last_commit_at: string | null;
-  commits: number | null;
-  contributors: number | null;
-}
+type Schemas = components["schemas"];
+export type Project = Schemas["ProjectOut"];
+export type ProjectDetail = Schemas["ProjectDetail"];
+export type NewProject = Schemas["NewProject"];
+export type Change = Schemas["Change"];
+export type Page = Schemas["ProjectPage"];
+export type Scan = Schemas["ScanOut"];
+export type Run = Schemas["RunOut"];
+export type Worker = Schemas["WorkerOut"];
+/** A release that is rolled back to may not name all of it. */
+export type System = Omit<Schemas["SystemOut"], "workers" | "color" | "disk_free_bytes"> &
+  Partial<Pick<Schemas["SystemOut"], "workers" | "color" | "disk_free_bytes">>;
+export type Sort = NonNullable<NonNullable<paths["/api/projects"]["get"]["parameters"]["query"]>["sort"]>;
 
-export interface Page {
-  items: Project[];
-  total: number;
-  limit: number;
-  offset: number;
-}
-
-export interface Run {
-  job: string;
-  project_id: number | null;
-  release: string;
-  started_at: string;
-  finished_at: string;
-  outcome: string;
-}
-
-export interface Worker {
-  name: string;
-  release: string;
-  since: string;
-  heartbeat: string;
-  alive: boolean;
-  standby: boolean;
-}
-
-export interface System {
-  release: string;
-  since: string;
-  database: { revision: string | null; head: string };
-  projects: number;
-  /** The one that works; if none does, the one that gave the last sign of life. */
-  worker: Worker | null;
-  /** All that live: two, while one takes over from the other. A release that is rolled back to may not name them. */
-  workers?: Worker[];
-  runs: Run[];
-}
+/** The paths as they are below BASE. */
+type Below = { [Path in keyof paths as Path extends `/api${infer Rest}` ? Rest : never]: paths[Path] };
 
 /** What went wrong, in words for people: the `detail` of a problem document (RFC 9457) where there is one. */
 export class ApiError extends Error {
@@ -63,49 +33,38 @@ export class ApiError extends Error {
   }
 }
 
-async function send(path: string, token?: string, init?: RequestInit): Promise<Response> {
-  const headers = new Headers(init?.headers);
-  if (token) headers.set("Authorization", `Bearer ${token}`);
-  let response: Response;
+export type Client = ReturnType<typeof clientOf>;
+
+/** Return a client that sends a token with each request. */
+export function clientOf(token: string) {
+  return createClient<Below>({
+    baseUrl: new URL(BASE, location.href).href,
+    headers: token ? { Authorization: `Bearer ${token}` } : {},
+    fetch: (request) => fetch(request), // when it is called: tests replace it
+  });
+}
+
+/** Given an answer to come, return its content. Throws an ApiError when there is none. */
+export async function content<T>(asked: Promise<{ data?: T; error?: unknown; response: Response }>): Promise<T> {
+  let answer: Awaited<typeof asked>;
   try {
-    response = await fetch(BASE + path, { ...init, headers });
+    answer = await asked;
   } catch (error) {
-    if (init?.signal?.aborted) throw error;
+    if (error instanceof DOMException && error.name === "AbortError") throw error;
     throw new ApiError(0, "The API does not answer. Is the network up?");
   }
-  if (!response.ok) throw new ApiError(response.status, await detail(response));
-  return response;
+  const { data, error, response } = answer;
+  if (!response.ok) throw new ApiError(response.status, detail(error, response));
+  return data as T;
 }
 
-async function detail(response: Response): Promise<string> {
-  const fallback = `The API answered ${response.status} ${response.statusText}`.trim();
-  if (!response.headers.get("Content-Type")?.includes("json")) return fallback; // a proxy's own page
-  const problem = (await response.json().catch(() => null)) as { detail?: unknown } | null;
-  return typeof problem?.detail === "string" ? problem.detail : fallback;
+function detail(problem: unknown, response: Response): string {
+  if (typeof problem === "object" && problem !== null && "detail" in problem && typeof problem.detail === "string") {
+    return problem.detail;
+  }
+  return `The API answered ${response.status} ${response.statusText}`.trim(); // a proxy's own page
 }
 
-export async function getSystem(signal: AbortSignal): Promise<System> {
-  return (await send("/system", undefined, { signal })).json() as Promise<System>;
-}
-
-export async function listProjects(
-  token: string,
-  limit: number,
-  offset: number,
-  signal: AbortSignal,
-): Promise<Page> {
-  return (await send(`/projects?limit=${limit}&offset=${offset}`, token, { signal })).json() as Promise<Page>;
-}
-
-export async function addProject(token: string, project: { url: string; name?: string }): Promise<Project> {
-  const response = await send("/projects", token, {
-    method: "POST",
-    headers: { "Content-Type": "application/json" },
-    body: JSON.stringify(project),
-  });
-  return response.json() as Promise<Project>;
-}
-
-export async function deleteProject(token: string, id: number): Promise<void> {
-  await send(`/projects/${id}`, token, { method: "DELETE" });
+export function getSystem(signal: AbortSignal): Promise<System> {
+  return content(clientOf("").GET("/system", { signal }));
 }

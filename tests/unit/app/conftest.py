@@ -14,10 +14,16 @@ from app import migrate, schema, tokens
 from app.api import create_app
 from app.api.state import State
 from app.database import Database
+from app.scope import Scope
 from app.settings import Settings
 from tests.waiting import eventually
 
 RELEASE = "0a1b2c3d4e5f"
+SHIPPED = list(schema.revisions())
+HEAD = SHIPPED[-1]
+"""The newest revision of this checkout."""
+NEXT, NEXT_BUT_ONE = f"{int(HEAD) + 1:04}", f"{int(HEAD) + 2:04}"
+"""Those that a test adds."""
 
 
 def until(condition: Callable[[], bool], seconds: float = 10) -> None:
@@ -81,7 +87,7 @@ def anonymous(application: FastAPI, portal: BlockingPortal) -> Iterator[Client]:
 
 @pytest.fixture
 def client(anonymous: Client, database: Database) -> Client:
-    anonymous.headers["Authorization"] = f"Bearer {tokens.create(database, 'test')}"
+    anonymous.headers["Authorization"] = f"Bearer {tokens.create(database, 'test', Scope.ADMIN)[0]}"
     return anonymous
 
 
@@ -103,9 +109,9 @@ def revisions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         folder = tmp_path / f"migrations-{made}"
         (folder / "versions").mkdir(parents=True)
         shipped = Path(schema.__file__).parent / "migrations"
-        for path in (Path("env.py"), Path("versions/0001_initial.py")):
+        for path in (Path("env.py"), *(path.relative_to(shipped) for path in shipped.glob("versions/*.py"))):
             (folder / path).write_text((shipped / path).read_text())
-        for number, body in enumerate(bodies, start=2):
+        for number, body in enumerate(bodies, start=int(HEAD) + 1):
             head = f"revision, down_revision = '{number:04}', '{number - 1:04}'\n"
             text = f"'''change {number}'''\nfrom alembic import op\n{head}{body}\n"
             (folder / "versions" / f"{number:04}.py").write_text(text)

@@ -9,15 +9,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from app import migrate
 from app.database import Database
 from app.models import Project
-from app.worker.git import Git
 from app.worker.heartbeat import age
-from app.worker.jobs import mirrors
-from tests.unit.app.conftest import until
+from tests.unit.app.conftest import SHIPPED, until
 from tests.unit.app.gitserver import git_server
 
 ENVIRONMENT = {"PATH": os.environ["PATH"], "APP_ENV": "test", "PPM_RELEASE": "0a1b2c3d4e5f"}
@@ -30,6 +29,12 @@ def ppm(*argv: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'ppm.db'}"
     too_early = ppm("token", "create", "ci", DATABASE_URL=url)
@@ -38,7 +43,7 @@ def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
         ["ppm: the database: no such table: tokens; run `ppm migrate`"],
     )
 
-    assert json.loads(ppm("migrate", DATABASE_URL=url).stdout)["applied"] == ["0001"]
+    assert json.loads(ppm("migrate", DATABASE_URL=url).stdout)["applied"] == SHIPPED
     assert json.loads(ppm("migrations", DATABASE_URL=url).stdout)["pending"] == []
     token = ppm("token", "create", "ci", DATABASE_URL=url).stdout.strip()
 
@@ -55,7 +60,7 @@ def test_help_version_and_revisions_need_neither_settings_nor_a_database() -> No
     found = json.loads(ppm("version", APP_ENV="production").stdout)
     assert found["release"] == "0a1b2c3d4e5f"
     assert tuple(map(int, found["sqlite"].split("."))) >= (3, 51, 3)
-    assert [item["revision"] for item in json.loads(ppm("revisions", APP_ENV="production").stdout)] == ["0001"]
+    assert [item["revision"] for item in json.loads(ppm("revisions", APP_ENV="production").stdout)] == SHIPPED
 
 
 @pytest.mark.parametrize(
@@ -77,6 +82,9 @@ def test_what_a_user_can_mend_is_one_sentence(environment: dict[str, str], sente
 
 def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_path: Path, empty: Database) -> None:
     environment = ENVIRONMENT | {"DATABASE_URL": str(empty.url), "MIGRATE_AT_START": "false"}
+    environment |= {"CACHE_DIRECTORY": str(tmp_path / "cache"), "SCAN_PRIVATE_ADDRESSES": "true"}
+    port = free_port()
+    environment["METRICS_PORT"] = str(port)
     log = tmp_path / "log"
     with (
         git_server(tmp_path) as server,
@@ -94,13 +102,16 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
                 return session.get_one(Project, 1).commits == 1
 
         until(scanned)
+        counted = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        assert 'ppm_scan_seconds_count{outcome="ok"} 1.0' in counted
         assert ppm("heartbeat", DATABASE_URL=str(empty.url)).returncode == 0
         worker.terminate()
         assert worker.wait(10) == 0
 
     assert age(empty, socket.gethostname()) is None
-    assert Git(mirrors(empty), 1).mirror(url).is_dir()
-    assert log.read_text().splitlines()[-1].endswith("done")
+    assert len(list((tmp_path / "cache" / "mirrors").iterdir())) == 1
+    said = [json.loads(line) for line in log.read_text().splitlines()]
+    assert said[-1]["event"] == "done"
 
 
 def test_a_worker_that_waits_can_be_stopped(tmp_path: Path) -> None:

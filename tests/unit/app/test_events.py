@@ -15,7 +15,7 @@ from app.database import Database
 from app.models import Project
 from app.worker.heartbeat import Heartbeat
 from app.worker.lease import Leases
-from tests.unit.app.conftest import RELEASE, until
+from tests.unit.app.conftest import HEAD, RELEASE, until
 
 
 def open_stream(application: FastAPI, portal: BlockingPortal) -> Callable[[], str | None]:
@@ -42,7 +42,7 @@ def test_the_stream_begins_with_the_state_of_the_whole(application: FastAPI, por
     assert following() == "retry: 500\n\n"
     first = system(following())
     assert (first["release"], first["projects"], first["worker"]) == (RELEASE, 0, None)
-    assert first["database"] == {"revision": "0001", "head": "0001"}
+    assert first["database"] == {"revision": HEAD, "head": HEAD}
 
 
 def test_the_stream_says_what_has_changed(application: FastAPI, portal: BlockingPortal, database: Database) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from app.worker.git import Cancelled, Found, Git, GitError
+from app.worker.git import Git, GitError
+from app.worker.mirror import Found
+from app.worker.process import Cancelled
 from tests.unit.app.gitserver import GitServer, git_server
 
 
@@ -22,7 +25,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GitServer]:
 
 @pytest.fixture
 def git(tmp_path: Path) -> Git:
-    return Git(tmp_path / "mirrors", deadline_seconds=20)
+    return Git(tmp_path / "mirrors", deadline_seconds=20, mirror_bytes=8 << 20, private=True)
 
 
 @pytest.fixture
@@ -30,6 +33,12 @@ def silent() -> Iterator[socket.socket]:
     """A server that takes a connection and never answers."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         yield listening
+
+
+def scan(git: Git, url: str) -> Found:
+    found = git.scan(url)
+    assert found is not None
+    return found
 
 
 def address(listening: socket.socket) -> str:
@@ -52,7 +61,9 @@ def gits_that_run(url: str) -> list[str]:
 def test_a_scan_finds_the_commits_and_who_made_them(server: GitServer, git: Git) -> None:
     url = server.create("tool.git", "a@example.org", "b@example.org", "A@Example.org")
 
-    assert git.scan(url) == Found(server.tip("tool.git"), datetime.fromtimestamp(1_700_000_000, UTC), 3, 2)
+    found = scan(git, url)
+    assert (found.last_commit, found.commits, found.contributors) == (server.tip("tool.git"), 3, 2)
+    assert found.last_commit_at == datetime.fromtimestamp(1_700_000_000, UTC)
 
 
 def test_a_second_scan_finds_what_is_new(server: GitServer, git: Git) -> None:
@@ -61,27 +72,26 @@ def test_a_second_scan_finds_what_is_new(server: GitServer, git: Git) -> None:
 
     server.commit("grows.git", "b@example.org", date="1700000060 +0000")
 
-    assert git.scan(url) == Found(server.tip("grows.git"), datetime.fromtimestamp(1_700_000_060, UTC), 2, 2)
+    found = scan(git, url)
+    assert (found.last_commit, found.commits, found.contributors) == (server.tip("grows.git"), 2, 2)
 
 
 def test_a_repository_without_commits_is_no_error(server: GitServer, git: Git) -> None:
-    assert git.scan(server.create("empty.git")) == Found(None, None, 0, 0)
+    assert git.scan(server.create("empty.git")) == Found()
 
 
-def test_a_mirror_holds_commits_and_no_files(server: GitServer, git: Git) -> None:
-    url = server.create("small.git", "a@example.org")
-    git.scan(url)
+def test_a_commit_that_is_known_is_not_fetched_again(server: GitServer, git: Git) -> None:
+    url = server.create("same.git", "a@example.org")
 
-    mirror = git.mirror(url)
-
-    assert "tree:0" in (mirror / "config").read_text()
+    assert git.scan(url, known=server.tip("same.git")) is None
+    assert not git.mirror(url).exists()
 
 
 def test_strange_addresses_and_dates_are_taken_as_they_are(server: GitServer, git: Git) -> None:
     strange = ("a\x85b@example.org", "tab\there", "", "ü@example.org")
     url = server.create("strange.git", *strange, date="@99999999999999 +0000")
 
-    found = git.scan(url)
+    found = scan(git, url)
 
     assert (found.commits, found.contributors, found.last_commit_at) == (4, 4, None)
 
@@ -107,9 +117,9 @@ def test_other_ways_to_a_repository_are_closed(git: Git, url: str) -> None:
         git.scan(url)
 
 
-def test_a_scan_that_takes_too_long_is_ended_with_its_git(tmp_path: Path, silent: socket.socket) -> None:
+def test_a_scan_that_takes_too_long_is_ended_with_its_git(git: Git, silent: socket.socket) -> None:
     with pytest.raises(GitError, match=r"not done within 0\.5 s"):
-        Git(tmp_path, deadline_seconds=0.5).scan(address(silent))
+        replace(git, deadline_seconds=0.5).scan(address(silent))
 
     assert gits_that_run(address(silent)) == []
 
@@ -142,7 +152,7 @@ def test_a_broken_mirror_heals_by_the_scan_after(server: GitServer, git: Git) ->
     with pytest.raises(GitError):
         git.scan(url)
 
-    assert git.scan(url).commits == 1
+    assert scan(git, url).commits == 1
 
 
 def test_mirrors_of_projects_that_are_gone_are_deleted(server: GitServer, git: Git) -> None:
@@ -150,6 +160,8 @@ def test_mirrors_of_projects_that_are_gone_are_deleted(server: GitServer, git: G
     git.scan(kept)
     git.scan(gone)
 
-    git.forget({kept})
-
+    git.tidy({kept}, 1 << 30)
     assert list(git.mirrors.iterdir()) == [git.mirror(kept)]
+
+    git.tidy({kept}, 0)
+    assert list(git.mirrors.iterdir()) == []

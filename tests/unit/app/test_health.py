@@ -8,7 +8,7 @@ from httpx import Client
 
 from app import migrate
 from app.database import Database
-from tests.unit.app.conftest import RELEASE
+from tests.unit.app.conftest import HEAD, NEXT, RELEASE
 
 Revisions = Callable[..., None]
 EXPAND = "compatibility = 'expand'\ndef upgrade(): op.execute('CREATE TABLE more (id INTEGER)')"
@@ -35,7 +35,8 @@ def test_it_is_not_ready_before_its_migrations_are_applied(anonymous: Client, re
 
     answer = anonymous.get("/readyz")
 
-    assert (answer.status_code, answer.json()["reason"]) == (503, "the database is at 0001, this release needs 0002")
+    assert answer.status_code == 503
+    assert answer.json()["reason"] == f"the database is at {HEAD}, this release needs {NEXT}"
 
 
 def test_it_stays_ready_when_a_newer_release_has_only_expanded_the_schema(
@@ -58,7 +59,7 @@ def test_it_is_not_ready_when_a_newer_release_has_broken_the_schema(
     answer = anonymous.get("/readyz")
 
     assert answer.status_code == 503
-    assert "releases before 0002 cannot run on it; this one is 0001" in answer.json()["reason"]
+    assert f"releases before {NEXT} cannot run on it; this one is {HEAD}" in answer.json()["reason"]
 
 
 def test_it_is_not_ready_when_the_database_is_no_database(anonymous: Client, database: Database) -> None:

@@ -20,8 +20,8 @@ from sqlalchemy.exc import OperationalError
 
 from app import migrate, schema
 from app.database import Database
-from app.models import Project
-from tests.unit.app.conftest import until
+from app.models import Base, Project
+from tests.unit.app.conftest import HEAD, NEXT, NEXT_BUT_ONE, SHIPPED, until
 
 Revisions = Callable[..., None]
 EXPAND = "compatibility = 'expand'\ndef upgrade(): op.execute('CREATE TABLE more (id INTEGER)')"
@@ -65,9 +65,9 @@ def snapshots(database: Database) -> list[Path]:
 def test_migrating_applies_what_is_pending_once(empty: Database) -> None:
     first, second = migrate.migrate(empty), migrate.migrate(empty)
 
-    assert (first["from"], first["to"], first["applied"]) == (None, "0001", ["0001"])
-    assert (second["from"], second["to"], second["applied"]) == ("0001", "0001", [])
-    assert state(empty) == ("0001", "0001")
+    assert (first["from"], first["to"], first["applied"]) == (None, HEAD, SHIPPED)
+    assert (second["from"], second["to"], second["applied"]) == (HEAD, HEAD, [])
+    assert state(empty) == (HEAD, "0001")
 
 
 def test_a_new_database_needs_no_snapshot(empty: Database) -> None:
@@ -79,8 +79,8 @@ def test_a_new_database_needs_no_snapshot(empty: Database) -> None:
 def test_an_expand_leaves_the_floor(database: Database, revisions: Revisions) -> None:
     revisions(EXPAND)
 
-    assert migrate.migrate(database)["applied"] == ["0002"]
-    assert state(database) == ("0002", "0001")
+    assert migrate.migrate(database)["applied"] == [NEXT]
+    assert state(database) == (NEXT, "0001")
 
 
 @pytest.mark.parametrize("body", [f"compatibility = 'breaking'\n{SILENT}", SILENT, f"compatibility = None\n{SILENT}"])
@@ -91,7 +91,7 @@ def test_breaking_raises_the_floor_and_so_does_saying_nothing(
 
     assert [item["compatibility"] for item in schema.pending(database)["pending"]] == ["breaking", "expand"]
     migrate.migrate(database)
-    assert state(database) == ("0003", "0002")
+    assert state(database) == (NEXT_BUT_ONE, NEXT)
 
 
 def test_an_older_release_has_nothing_pending_on_a_newer_database(database: Database, revisions: Revisions) -> None:
@@ -101,7 +101,7 @@ def test_an_older_release_has_nothing_pending_on_a_newer_database(database: Data
 
     assert schema.pending(database)["pending"] == []
     assert migrate.migrate(database)["applied"] == []
-    assert state(database) == ("0002", "0001")
+    assert state(database) == (NEXT, "0001")
 
 
 def test_a_snapshot_is_taken_before_a_database_with_rows_changes(database: Database, revisions: Revisions) -> None:
@@ -111,7 +111,7 @@ def test_a_snapshot_is_taken_before_a_database_with_rows_changes(database: Datab
     migrate.migrate(database)
 
     [snapshot] = snapshots(database)
-    assert snapshot.name == "pre-migration-0001.db"
+    assert snapshot.name == f"pre-migration-{HEAD}.db"
     assert names(snapshot) == ["kept"]
     assert database.file is not None
     assert names(database.file) == ["1"]
@@ -124,7 +124,7 @@ def test_a_revision_that_fails_takes_back_those_before_it(database: Database, re
     with pytest.raises(OperationalError, match="syntax error"):
         migrate.migrate(database)
 
-    assert state(database) == ("0001", "0001")
+    assert state(database) == (HEAD, "0001")
     with database.read() as session:
         assert session.scalar(text("SELECT count(*) FROM sqlite_master WHERE name IN ('half', 'more')")) == 0
 
@@ -143,10 +143,10 @@ def test_a_revision_that_breaks_references_is_undone(database: Database, revisio
     add(database)
     revisions(BREAKS_A_REFERENCE)
 
-    with pytest.raises(migrate.SchemaError, match="revision 0002 leaves 1 broken reference"):
+    with pytest.raises(migrate.SchemaError, match=f"revision {NEXT} leaves 1 broken reference"):
         migrate.migrate(database)
 
-    assert state(database) == ("0001", "0001")
+    assert state(database) == (HEAD, "0001")
     assert database.file is not None
     assert names(database.file) == ["kept"]
 
@@ -175,8 +175,8 @@ def test_processes_that_migrate_at_once_apply_each_revision_once(tmp_path: Path)
         until(lambda: all(map(waits, processes)), 20)
     answers: list[dict[str, Any]] = [json.loads(process.communicate()[0]) for process in processes]
 
-    assert sorted(answer["applied"] for answer in answers) == [[], [], ["0001"]]
-    assert {answer["to"] for answer in answers} == {"0001"}
+    assert sorted(answer["applied"] for answer in answers) == [[], [], SHIPPED]
+    assert {answer["to"] for answer in answers} == {HEAD}
 
 
 def test_a_downgrade_takes_back_what_came_after_a_revision_and_lowers_the_floor(
@@ -185,19 +185,19 @@ def test_a_downgrade_takes_back_what_came_after_a_revision_and_lowers_the_floor(
     add(database)
     revisions(f"{BREAKING}\n{DROPS}", f"{SILENT}\ndef downgrade(): pass")
     migrate.migrate(database)
-    assert state(database) == ("0003", "0003")
+    assert state(database) == (NEXT_BUT_ONE, NEXT_BUT_ONE)
 
-    done = migrate.downgrade(database, "0001")
+    done = migrate.downgrade(database, HEAD)
 
-    assert (done["from"], done["to"], done["undone"]) == ("0003", "0001", ["0003", "0002"])
-    assert state(database) == ("0001", "0001")
+    assert (done["from"], done["to"], done["undone"]) == (NEXT_BUT_ONE, HEAD, [NEXT_BUT_ONE, NEXT])
+    assert state(database) == (HEAD, "0001")
     with database.read() as session:
         assert session.scalar(text("SELECT count(*) FROM sqlite_master WHERE name = 'more'")) == 0
-    assert migrate.downgrade(database, "0001")["undone"] == []
+    assert migrate.downgrade(database, HEAD)["undone"] == []
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [("0001", "no way back from 0002"), ("0009", "does not know the revision 0009")]
+    ("target", "words"), [(HEAD, f"no way back from {NEXT}"), ("0009", "does not know the revision 0009")]
 )
 def test_a_downgrade_that_cannot_be_is_refused_before_anything_changes(
     database: Database, revisions: Revisions, target: str, words: str
@@ -208,13 +208,12 @@ def test_a_downgrade_that_cannot_be_is_refused_before_anything_changes(
     with pytest.raises(migrate.SchemaError, match=words):
         migrate.downgrade(database, target)
 
-    assert state(database) == ("0003", "0003")
+    assert state(database) == (NEXT_BUT_ONE, NEXT_BUT_ONE)
 
 
 def test_whoever_waits_for_a_signal_changes_nothing_before_it_comes(database: Database) -> None:
     with database.write() as session:
-        session.execute(text("DROP TABLE alembic_version"))
-        for table in ("leases", "job_runs", "tokens", "projects", "schema_floor"):
+        for table in ("alembic_version", schema.FLOOR, *reversed(Base.metadata.sorted_tables)):
             session.execute(text(f"DROP TABLE {table}"))
     environment = os.environ | {"APP_ENV": "test", "DATABASE_URL": str(database.url)}
     argv = [sys.executable, "-c", "from app.cli import main; main()", "migrate", "--on-signal"]
@@ -225,5 +224,5 @@ def test_whoever_waits_for_a_signal_changes_nothing_before_it_comes(database: Da
     assert state(database) == (None, None)
     process.send_signal(signal.SIGUSR1)
 
-    assert json.loads(process.communicate(timeout=20)[0])["applied"] == ["0001"]
-    assert state(database) == ("0001", "0001")
+    assert json.loads(process.communicate(timeout=20)[0])["applied"] == SHIPPED
+    assert state(database) == (HEAD, "0001")

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.orm import undefer
 
 from app.database import Database
-from app.models import JobRun, Lease, Project, now
+from app.models import JobRun, Lease, Project, Scan, now
 from app.worker.git import Git
 from app.worker.job import Job, Run
 from app.worker.lease import LeaseLost, Leases
-from app.worker.scans import KEEP_RUNS, SCAN, Scanner
+from app.worker.scans import KEEP_RUNS, SCAN, Due, Result, Scanner, pause
 from tests.unit.app.gitserver import GitServer, git_server
 
 
@@ -51,7 +51,7 @@ def scanner_of(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     def make(worker: str) -> Scanning:
         leases = Leases(database, worker)
         leases.take(SCAN)
-        scanner = Scanner(Git(tmp_path / "mirrors", deadline_seconds=20), timedelta(hours=1))
+        scanner = Scanner(Git(tmp_path / "mirrors", 20, 8 << 20, private=True), timedelta(hours=1))
         job = Job(SCAN, timedelta(seconds=5), scanner.scan_due)
         return Scanning(scanner, Run(job, now(), now(), leases, "r1", threading.Event()))
 
@@ -61,6 +61,13 @@ def scanner_of(database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def add(database: Database, *urls: str) -> None:
     with database.write() as session:
         session.add_all(Project(name=url, url=url) for url in urls)
+
+
+def scanned(scanning: Scanning, due: Due) -> Future[Result | None]:
+    """Return a scan that has ended, though the worker may not go on."""
+    ended: Future[Result | None] = Future()
+    ended.set_result(Result(due, now(), now(), scanning.scanner.git.scan(due.url)))
+    return ended
 
 
 def projects(database: Database) -> list[Project]:
@@ -127,7 +134,6 @@ def test_two_workers_never_scan_at_once(database: Database, server: GitServer, s
     done = runs(database)
     assert sorted(run.project_id or 0 for run in done) == [1, 2, 3, 4]
     assert len({run.worker for run in done}) == 1
-    assert all(before.finished_at <= after.started_at for before, after in pairwise(done))
 
 
 def test_a_result_is_dropped_when_another_worker_has_taken_over(
@@ -140,7 +146,7 @@ def test_a_result_is_dropped_when_another_worker_has_taken_over(
     other.take(SCAN)
 
     with pytest.raises(LeaseLost):
-        paused.scanner._scan(paused.run, 1, server.url("one.git"))
+        paused.scanner._record(paused.run, [scanned(paused, Due(1, server.url("one.git"), None))])
 
     assert projects(database)[0].scanned_at is None
     assert runs(database) == []
@@ -151,7 +157,7 @@ def test_a_project_that_is_deleted_while_it_is_scanned_leaves_no_trace(
 ) -> None:
     scanning = scanner_of("w1")
 
-    scanning.scanner._scan(scanning.run, 7, server.url("one.git"))
+    scanning.scanner._record(scanning.run, [scanned(scanning, Due(7, server.url("one.git"), None))])
 
     assert runs(database) == []
 
@@ -194,3 +200,109 @@ def test_cleaning_forgets_old_runs_and_the_mirrors_of_deleted_projects(
 
     assert runs(database) == []
     assert list(scanning.scanner.git.mirrors.iterdir()) == [scanning.scanner.git.mirror(server.url("one.git"))]
+
+
+def due_now(database: Database) -> None:
+    with database.write() as session:
+        session.execute(update(Project).values(scan_due_at=now()))
+
+
+def history(database: Database) -> list[tuple[int | None, str | None]]:
+    with database.read() as session:
+        return [(scan.commits, scan.error) for scan in session.scalars(select(Scan).order_by(Scan.id))]
+
+
+def test_what_the_files_tell_is_written_down(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
+    files = {"main.py": b"# TODO\n" * 3, "a/b.js": b"1", "LICENSE": b"Apache License\nVersion 2.0", "setup.py": b""}
+    add(database, server.write("files.git", files))
+
+    scanner_of("w1").scan()
+
+    with database.read() as session:
+        project = session.scalars(select(Project).options(undefer("*"))).one()
+    assert (project.files, project.size_bytes, project.todos) == (4, 22, 3)
+    assert (project.language, project.license) == ("Python", "Apache-2.0")
+    assert (project.languages, project.manifests) == ({"Python": 21, "JavaScript": 1}, ["setup.py"])
+
+
+def test_the_history_has_a_scan_that_finds_something_else_and_the_runs_have_each(
+    database: Database, server: GitServer, scanner_of: MakeScanner
+) -> None:
+    add(database, server.create("history.git", "a@example.org"))
+    scanning = scanner_of("w1")
+    scanning.scan()
+    due_now(database)
+    scanning.scan()
+    server.commit("history.git", "a@example.org")
+    due_now(database)
+    scanning.scan()
+
+    assert history(database) == [(1, None), (2, None)]
+    assert [run.outcome for run in runs(database)] == ["ok", "unchanged", "ok"]
+
+
+def test_the_history_says_when_a_repository_failed_and_when_it_was_back(
+    database: Database, server: GitServer, scanner_of: MakeScanner
+) -> None:
+    add(database, server.create("back.git", "a@example.org"))
+    scanning = scanner_of("w1")
+    scanning.scan()
+    away = server.folder / "back.git"
+    away.rename(server.folder / "away.git")
+    for _ in range(2):
+        due_now(database)
+        scanning.scan()
+    (server.folder / "away.git").rename(away)
+    due_now(database)
+    scanning.scan()
+
+    found = history(database)
+    assert [commits for commits, _ in found] == [1, None, 1]
+    assert "repository not exported" in (found[1][1] or "")
+    assert projects(database)[0].scan_failures == 0
+
+
+def test_failures_in_a_row_put_the_next_scan_off_for_longer() -> None:
+    hour = timedelta(hours=1)
+    pauses = [pause(hour, failures) for failures in range(8)]
+
+    for found, hours in zip(pauses, (1, 1, 2, 4, 8, 16, 24, 24), strict=True):
+        assert timedelta(hours=hours) <= found <= timedelta(hours=hours * 1.1)
+    assert pause(timedelta(days=7), 8) >= timedelta(days=7)
+
+
+def test_projects_that_were_added_together_do_not_stay_together() -> None:
+    assert len({pause(timedelta(hours=1), 0) for _ in range(20)}) > 10
+
+
+def test_an_archived_project_is_left_alone(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
+    add(database, server.url("one.git"))
+    with database.write() as session:
+        session.execute(update(Project).values(archived=True))
+
+    scanner_of("w1").scan()
+
+    assert runs(database) == []
+
+
+def test_a_project_that_an_older_release_has_scanned_is_looked_at_anew(
+    database: Database, server: GitServer, scanner_of: MakeScanner
+) -> None:
+    add(database, server.url("one.git"))
+    with database.write() as session:
+        session.execute(update(Project).values(last_commit=server.tip("one.git"), scanned_at=now()))
+
+    scanner_of("w1").scan()
+
+    assert projects(database)[0].files == 0
+
+
+def test_what_was_found_at_another_address_is_dropped(
+    database: Database, server: GitServer, scanner_of: MakeScanner
+) -> None:
+    add(database, server.url("two.git"))
+    scanning = scanner_of("w1")
+
+    scanning.scanner._record(scanning.run, [scanned(scanning, Due(1, server.url("one.git"), None))])
+
+    assert projects(database)[0].scanned_at is None

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app import migrate, schema
 from app.database import Database
-from tests.unit.app.conftest import until
+from tests.unit.app.conftest import HEAD, NEXT, SHIPPED, until
 
 Revisions = Callable[..., None]
 EXPAND = "compatibility = 'expand'\ndef upgrade(): op.execute('CREATE TABLE more (id INTEGER)')"
@@ -19,8 +19,8 @@ EXPAND = "compatibility = 'expand'\ndef upgrade(): op.execute('CREATE TABLE more
 def test_asking_what_is_pending_does_not_make_the_database(empty: Database) -> None:
     found = schema.pending(empty)
 
-    assert (found["current"], found["head"]) == (None, "0001")
-    assert [item["revision"] for item in found["pending"]] == ["0001"]
+    assert (found["current"], found["head"]) == (None, HEAD)
+    assert [item["revision"] for item in found["pending"]] == SHIPPED
     assert empty.file is not None
     assert not empty.file.exists()
 
@@ -29,7 +29,7 @@ def test_pending_names_each_revision_with_its_summary(database: Database, revisi
     revisions(EXPAND)
 
     assert schema.pending(database)["pending"] == [
-        {"revision": "0002", "compatibility": "expand", "summary": "change 2"}
+        {"revision": NEXT, "compatibility": "expand", "summary": f"change {int(NEXT)}"}
     ]
 
 

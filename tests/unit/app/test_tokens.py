@@ -10,26 +10,26 @@ from app.tokens import TokenError
 
 
 def test_a_token_is_known_until_it_is_revoked(database: Database) -> None:
-    token = tokens.create(database, "ci")
-    assert tokens.known(database, tokens.digest(token))
+    token = tokens.create(database, "ci")[0]
+    assert tokens.find(database, tokens.digest(token)) is not None
 
     tokens.revoke(database, "ci")
 
-    assert not tokens.known(database, tokens.digest(token))
-    assert tokens.names(database) == []
+    assert tokens.find(database, tokens.digest(token)) is None
+    assert tokens.every(database) == []
 
 
 def test_the_database_cannot_give_a_token_back(database: Database) -> None:
-    token = tokens.create(database, "ci")
+    token, row = tokens.create(database, "ci")
     database.close()
 
     assert database.file is not None
     assert token.encode() not in database.file.read_bytes()
-    assert set(tokens.names(database)[0]) == {"name", "created_at"}
+    assert set(tokens.described(row)) == {"name", "scope", "created_at", "expires_at"}
 
 
 def test_tokens_are_long_and_never_the_same(database: Database) -> None:
-    made = {tokens.create(database, f"ci-{number}") for number in range(10)}
+    made = {tokens.create(database, f"ci-{number}")[0] for number in range(10)}
 
     assert len(made) == 10
     assert all(token.startswith("ppm_") and len(token) >= 40 for token in made)

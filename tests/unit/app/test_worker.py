@@ -96,7 +96,7 @@ def start(database: Database, tmp_path: Path, held: Path) -> Iterator[Start]:
             release = f"r{len(started)}"
             log = tmp_path / f"{release}.log"
             environment = {"PATH": os.environ["PATH"], "APP_ENV": "test", "DATABASE_URL": str(database.url)}
-            environment |= {"PPM_RELEASE": release, "DRAIN_SECONDS": str(drain_seconds)}
+            environment |= {"PPM_RELEASE": release, "DRAIN_SECONDS": str(drain_seconds), "SCAN_PRIVATE_ADDRESSES": "1"}
             argv = [sys.executable, "-c", _TICK, str(held), str(every)]
             process = subprocess.Popen(argv, env=environment, stderr=files.enter_context(log.open("w")))
             started.append(process)

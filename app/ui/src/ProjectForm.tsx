@@ -1,0 +1,81 @@
+import { Button, Group, Modal, Stack, TextInput } from "@mantine/core";
+import { type FormEvent, useState } from "react";
+import type { ProjectDetail } from "./api";
+import { Problem } from "./Problem";
+
+export interface Values {
+  url: string;
+  name: string;
+  tags: string[];
+}
+
+interface Props {
+  /** What is to be changed; without it a project is added. */
+  project?: ProjectDetail;
+  onSend: (values: Values) => Promise<unknown>;
+  onClose: () => void;
+}
+
+/** A dialog for what a person says of a project. What the API has against it is shown, and what was typed stays. */
+export function ProjectForm({ project, onSend, onClose }: Props) {
+  const [url, setUrl] = useState(project?.url ?? "");
+  const [name, setName] = useState(project?.name ?? "");
+  const [tags, setTags] = useState(project?.tags.join(", ") ?? "");
+  const [busy, setBusy] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+
+  async function send(event: FormEvent) {
+    event.preventDefault();
+    setBusy(true);
+    setError(null);
+    try {
+      await onSend({ url: url.trim(), name: name.trim(), tags: tags.split(/[\s,]+/).filter(Boolean) });
+      onClose();
+    } catch (reason) {
+      setError(reason);
+      setBusy(false);
+    }
+  }
+
+  return (
+    <Modal
+      opened
+      onClose={onClose}
+      title={project ? `Edit ${project.name}` : "Add a project"}
+      lockScroll={false} // it would add an element of style
+      closeButtonProps={{ "aria-label": "Close" }}
+    >
+      <form onSubmit={(event) => void send(event)}>
+        <Stack>
+          <TextInput
+            label="Repository"
+            type="url"
+            required
+            withAsterisk={false}
+            data-autofocus
+            maxLength={1000}
+            placeholder="https://…/repository.git"
+            value={url}
+            onChange={(event) => setUrl(event.target.value)}
+          />
+          <TextInput
+            label={project ? "Name" : "Name (optional)"}
+            maxLength={200}
+            value={name}
+            onChange={(event) => setName(event.target.value)}
+          />
+          <TextInput label="Tags (optional)" value={tags} onChange={(event) => setTags(event.target.value)} />
+          {error !== null && <Problem error={error} />}
+          <Group justify="flex-end">
+            <Button variant="default" onClick={onClose}>
+              Cancel
+            </Button>
+            <Button type="submit" loading={busy}>
+              {project ? "Save" : "Add project"}
+            </Button>
+          </Group>
+        </Stack>
+      </form>
+    </Modal>
+  );
+}

@@ -1,0 +1,68 @@
+import { Code, Skeleton, Title } from "@mantine/core";
+import type { System as State, Worker } from "./api";
+import { bytes } from "./format";
+import type { Connection } from "./live";
+import { Problem } from "./Problem";
+import { Fact } from "./Project";
+import { RunTable } from "./Runs";
+import { Ago } from "./time";
+
+export function System({ system, connection }: { system: State | null; connection: Connection }) {
+  return (
+    <section aria-labelledby="system">
+      <Title order={2} id="system" mb="md">
+        System
+      </Title>
+      {system ? (
+        <>
+          <Facts system={system} />
+          <Title order={3} mt="lg">
+            Last runs
+          </Title>
+          <RunTable runs={system.runs} />
+        </>
+      ) : connection === "offline" ? (
+        <Problem error="The API does not answer; this page goes on asking." />
+      ) : (
+        <Skeleton height={200} aria-label="Loading" aria-busy="true" />
+      )}
+    </section>
+  );
+}
+
+function Facts({ system }: { system: State }) {
+  const { color, database, disk_free_bytes: free, worker, workers = [] } = system;
+  return (
+    <dl className="facts">
+      <Fact name="Release">
+        <Code>{system.release}</Code> {color} since <Ago at={system.since} />
+      </Fact>
+      <Fact name="Schema">
+        <Code>{database.revision ?? "none"}</Code>
+        {database.revision !== database.head && <> (this release knows {database.head})</>}
+      </Fact>
+      <Fact name="Projects">{system.projects.toLocaleString()}</Fact>
+      {free != null && <Fact name="Free space">{bytes(free)}</Fact>}
+      <Fact name="Worker">
+        {worker ? <WorkerState worker={worker} /> : "no sign of life yet"}
+        {workers
+          .filter((other) => other.name !== worker?.name)
+          .map((other) => (
+            <p key={other.name}>
+              <WorkerState worker={other} />
+            </p>
+          ))}
+      </Fact>
+    </dl>
+  );
+}
+
+function WorkerState({ worker }: { worker: Worker }) {
+  return (
+    <>
+      <strong>{worker.alive ? "alive" : "silent"}</strong>
+      {worker.alive && worker.standby && " on standby"}, heartbeat <Ago at={worker.heartbeat} />, release{" "}
+      <Code>{worker.release}</Code>
+    </>
+  );
+}

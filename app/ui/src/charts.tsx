@@ -1,0 +1,22 @@
+/** Commits of each week, as bars. Without numbers it is for the eye; the label says the rest. */
+export function Weeks({ activity, small = false }: { activity: number[]; small?: boolean }) {
+  const most = Math.max(1, ...activity);
+  const total = activity.reduce((sum, commits) => sum + commits, 0);
+  const label = `${total.toLocaleString()} commits in ${activity.length} weeks, ${most.toLocaleString()} at most`;
+  return (
+    <svg
+      role="img"
+      aria-label={label}
+      className={small ? "chart spark" : "chart"}
+      viewBox={`0 0 ${activity.length * 4} 24`}
+      height={small ? 24 : 120}
+      preserveAspectRatio="none"
+    >
+      <title>{label}</title>
+      {activity.map((commits, week) => {
+        const height = commits && Math.max(1, (commits / most) * 24);
+        return <rect key={week} x={week * 4} y={24 - height} width={3} height={height} />;
+      })}
+    </svg>
+  );
+}

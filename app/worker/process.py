@@ -1,0 +1,107 @@
+"""A program of somebody else, within limits: of time, of what it may print, of what it may write."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen, TimeoutExpired
+from tempfile import TemporaryFile
+from typing import IO
+
+MAX_OUTPUT = 16 << 20
+"""Bytes that a program may print: all of it is in memory afterwards."""
+_LOOK_SECONDS = 0.2
+
+
+class LimitError(Exception):
+    """A program was ended, since it went beyond a limit. The text says which."""
+
+
+class Cancelled(Exception):
+    """The worker ends; what ran is neither a success nor a failure."""
+
+
+class ExitError(Exception):
+    """A program failed."""
+
+    def __init__(self, status: int, stderr: str) -> None:
+        super().__init__(f"status {status}: {stderr}")
+        self.status, self.stderr = status, stderr
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Those of one scan; its programs share them."""
+
+    seconds: float
+    until: float
+    """Of the monotonic clock."""
+    folder: Path
+    """Where they write, and its size."""
+    folder_bytes: int
+    cancelled: threading.Event
+
+    def check(self) -> None:
+        """Raise LimitError or Cancelled when a program must not go on."""
+        if self.cancelled.is_set():
+            raise Cancelled
+        if time.monotonic() > self.until:
+            raise LimitError(f"not done within {self.seconds:g} s")
+        if size(self.folder) > self.folder_bytes:
+            raise LimitError(f"larger than {self.folder_bytes >> 20} MiB")
+
+
+def size(folder: Path) -> int:
+    """Return how many bytes the files below a folder have; a file that goes away meanwhile does not count."""
+    total = 0
+    for path, _, names in os.walk(folder):
+        for name in names:
+            try:
+                total += os.lstat(os.path.join(path, name)).st_size  # noqa: PTH118 - twice as quick, and often
+            except FileNotFoundError:
+                continue
+    return total
+
+
+def run(argv: list[str], environment: Mapping[str, str], limits: Limits, stdin: bytes = b"") -> bytes:
+    """Run a program in a process group of its own; return what it prints.
+
+    Raises ExitError, LimitError or Cancelled; nothing of the program is left then.
+    """
+    limits.check()
+    # Files, not pipes: what is printed needs no reader meanwhile, and its size can be seen.
+    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
+        given.write(stdin)
+        given.seek(0)
+        process = Popen(argv, env=environment, stdin=given, stdout=out, stderr=err, start_new_session=True)
+        try:
+            while not _ended(process):
+                limits.check()
+                if os.fstat(out.fileno()).st_size > MAX_OUTPUT or os.fstat(err.fileno()).st_size > MAX_OUTPUT:
+                    raise LimitError(f"git says more than {MAX_OUTPUT >> 20} MiB")
+        finally:
+            if process.returncode is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        if process.returncode != 0:
+            raise ExitError(process.returncode, _content(err).decode(errors="replace"))
+        return _content(out)
+
+
+def _ended(process: Popen[bytes]) -> bool:
+    """Wait a moment; return whether a program has ended."""
+    try:
+        process.wait(_LOOK_SECONDS)
+    except TimeoutExpired:
+        return False
+    return True
+
+
+def _content(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read(MAX_OUTPUT)
