@@ -199,6 +199,9 @@ class Provision(Model):
     """Packages of the distribution, or Docker's own repository. An engine that is there already is kept."""
     time_sync: bool = True
     """Install and start chrony, unless the host already keeps its clock."""
+    root_login: bool | None = None
+    """Whether root may log in by SSH, with a key. Default: in a lab only. Elsewhere the user that deploys provisions
+    from then on, by sudo, unless `ssh.provision_user` is somebody else already."""
     firewall: bool = True
     """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables."""
     security_updates: bool = True
@@ -240,6 +243,12 @@ class Environment(Model):
     def tls(self) -> bool:
         """Whether the application is served over https."""
         return urlsplit(self.url).scheme == "https"
+
+    @property
+    def root_login(self) -> bool:
+        """Whether root may log in on the hosts by SSH."""
+        asked = self.provision.root_login
+        return self.kind == "lab" if asked is None else asked
 
     @property
     def acme(self) -> bool:
