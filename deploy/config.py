@@ -19,6 +19,10 @@ from deploy.proxyconfig import Proxy
 __all__ = ["Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
 
+GOING_BACK = timedelta(seconds=15)
+"""How long going back from a hold may take, at the most."""
+
+
 class HostAddress(Model):
     """One server, and how SSH reaches it. ``~/.ssh/config``, agents and jump hosts apply."""
 
@@ -243,6 +247,11 @@ class Environment(Model):
     def tls(self) -> bool:
         """Whether the application is served over https."""
         return urlsplit(self.url).scheme == "https"
+
+    @property
+    def client_timeout(self) -> timedelta:
+        """How long a request may take to arrive: as long as it may have to wait in a hold, at the least."""
+        return max(self.proxy.client_timeout, self.upgrade.hold_limit + GOING_BACK)
 
     @property
     def root_login(self) -> bool:

@@ -62,7 +62,7 @@ def test_nobody_logs_in_with_a_password(live: Site) -> None:
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        ("nft flush chain inet ppm input", "Hardening | Firewall"),
+        ("nft delete table inet ppm", "Hardening | Firewall"),
         ("systemctl disable -q ppm-firewall", "Hardening | Firewall"),
         ("echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/10-ppm.conf", "Hardening | SSH by key only"),
         ("rm /etc/apt/apt.conf.d/20auto-upgrades", "Hardening | Security updates"),
@@ -127,3 +127,14 @@ def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed
 
     assert not root_gets_in(closed)
     assert eventually(lambda: root_gets_in(closed), 30)
+
+
+def test_a_port_that_the_firewall_keeps_from_users_stops_a_deploy_before_it_begins(live: Site) -> None:
+    live.configure(proxy={"http_port": 8080})
+    try:
+        done = live.ppmctl("deploy", status=1)
+    finally:
+        live.configure()
+
+    assert "its firewall does not let users through to port 8080" in done.stderr
+    assert f"ppmctl provision -e {live.name}" in done.stderr
