@@ -19,6 +19,10 @@ from deploy.proxyconfig import Proxy
 __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
 
+GOING_BACK = timedelta(seconds=15)
+"""How long going back from a hold may take, at the most."""
+
+
 class HostAddress(Model):
     """One server, and how SSH reaches it. ``~/.ssh/config``, agents and jump hosts apply."""
 
@@ -243,6 +247,9 @@ class Provision(Model):
     """Packages of the distribution, or Docker's own repository. An engine that is there already is kept."""
     time_sync: bool = True
     """Install and start chrony, unless the host already keeps its clock."""
+    root_login: bool | None = None
+    """Whether root may log in by SSH, with a key. Default: in a lab only. Elsewhere the user that deploys provisions
+    from then on, by sudo, unless `ssh.provision_user` is somebody else already."""
     firewall: bool = True
     """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables."""
     security_updates: bool = True
@@ -285,6 +292,17 @@ class Environment(Model):
     def tls(self) -> bool:
         """Whether the application is served over https."""
         return urlsplit(self.url).scheme == "https"
+
+    @property
+    def client_timeout(self) -> timedelta:
+        """How long a request may take to arrive: as long as it may have to wait in a hold, at the least."""
+        return max(self.proxy.client_timeout, self.upgrade.hold_limit + GOING_BACK)
+
+    @property
+    def root_login(self) -> bool:
+        """Whether root may log in on the hosts by SSH."""
+        asked = self.provision.root_login
+        return self.kind == "lab" if asked is None else asked
 
     @property
     def acme(self) -> bool:

@@ -21,6 +21,7 @@ _FACTS = """
 df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
 date +'now %s'
 test -w "$1" && echo writable
+sed -n 's/^ *tcp dport { \\([0-9, ]*\\) } accept$/open \1/p' /etc/ppm-firewall.nft 2>/dev/null | tr -d ','
 ss -ltnH | awk '{n = split($4, a, ":"); print "port", a[n]}' | sort -u
 """
 
@@ -45,17 +46,30 @@ def check(host: Host, stack: Stack) -> None:
         if fact[0] == "now" and abs(int(fact[1]) - time.time()) > MAX_CLOCK_OFFSET:
             offset = int(fact[1]) - time.time()
             raise _refuse(host, f"its clock is {offset:+.0f} s off this machine's", provision)
+    opened = [fact[1:] for fact in facts if fact[0] == "open"]
+    _check_firewall(host, {port for ports in opened for port in ports}, provision)
     _check_ports(host, stack, {fact[1] for fact in facts if fact[0] == "port"})
     _check_engine(host)
     if not stack.running("reverse-proxy"):  # who has a certificate needs to prove nothing
         domain.check(host)
 
 
+def _public(host: Host) -> list[int]:
+    proxy = host.environment.proxy
+    return [proxy.http_port, *([proxy.https_port] if host.environment.tls else [])]
+
+
+def _check_firewall(host: Host, opened: set[str], provision: str) -> None:
+    """Refuse when users would not get through: what a deploy asks itself comes by the loopback."""
+    closed = [str(port) for port in _public(host) if str(port) not in opened]
+    if opened and closed:
+        raise _refuse(host, f"its firewall does not let users through to port {', '.join(closed)}", provision)
+
+
 def _check_ports(host: Host, stack: Stack, listening: set[str]) -> None:
     if stack.running("reverse-proxy"):
         return
-    proxy = host.environment.proxy
-    ports = [proxy.http_port, proxy.internal_port, *([proxy.https_port] if host.environment.tls else [])]
+    ports = [*_public(host), host.environment.proxy.internal_port]
     if taken := [port for port in ports if str(port) in listening]:
         raise _refuse(
             host,

@@ -9,12 +9,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from threading import Thread
 from typing import IO
 
 from pydantic import ValidationError
 
+from deploy import lockout
 from deploy.config import Environment, Model
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError, UsageError
@@ -77,9 +78,34 @@ def provision(environment: Environment, *, check: bool, announce: Callable[[str]
     """
     if not environment.hosts:
         raise UsageError(f"the environment {environment.name} has no host to provision")
+    closes = lockout.wanted(environment)
+    closed = [address.name for address in environment.hosts if closes and lockout.is_closed(environment, address)]
+    by_user = closed if environment.ssh.provision_user == "root" else []
+    report = _tasks(environment, [*(["--check"] if check else []), *by_user], announce)
+    if not closes:
+        return report
+    return report.model_copy(update={"hosts": tuple(_close(environment, host, closed, check) for host in report.hosts)})
+
+
+def _close(environment: Environment, report: HostReport, closed: Collection[str], check: bool) -> HostReport:
+    """Turn root's login off on a host that is as it should be; return its report with that."""
+    if report.error or not report.reached:
+        return report
+    done = Operation(name="Hardening | Root login", changed=report.name not in closed, detail="turn root's login off")
+    if done.changed and not check:
+        try:
+            lockout.close(environment, next(a for a in environment.hosts if a.name == report.name))
+        except ProvisionError as error:
+            failed = done.model_copy(update={"changed": False, "ok": False, "detail": error.seen or ""})
+            return report.model_copy(update={"error": error.message, "operations": (*report.operations, failed)})
+    return report.model_copy(update={"operations": (*report.operations, done)})
+
+
+def _tasks(environment: Environment, arguments: list[str], announce: Callable[[str], None]) -> ProvisionReport:
+    """Run pyinfra's process; return its report."""
     # In a session of its own: without a terminal nothing in it can stop to ask for a password.
     process = subprocess.Popen(
-        [sys.executable, "-m", "deploy.tasks", *(["--check"] if check else [])],
+        [sys.executable, "-m", "deploy.tasks", *arguments],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

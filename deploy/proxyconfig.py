@@ -54,7 +54,8 @@ class Proxy(Model):
     hsts: Duration = timedelta(days=365)
     """How long browsers remember that the domain is https only; `0s` does not tell them."""
     client_timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=60)
-    """How long a client may take to send a request, with its body."""
+    """How long a client may take to send a request, with its body. Never less than requests may wait in a hold
+    (`upgrade.hold_limit` and 15 s), whose bodies nobody reads meanwhile."""
     max_body: Bytes = ByteSize(1 << 20)
     """The largest body that the api gets to see, by what a request says of its length; the api has a limit of its own,
     for those that do not say."""

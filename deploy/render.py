@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment as Jinja
 from jinja2 import FileSystemLoader, StrictUndefined
 
-from deploy.config import Environment
+from deploy.config import GOING_BACK, Environment
 from deploy.configfile import ROOT
 from deploy.release import COLORS, Color, Images, Release, identify
 
@@ -20,7 +20,6 @@ COMPOSE = "compose.yaml"
 ROUTES = "routes.yaml"
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
-_GOING_BACK_SECONDS = 15
 
 
 def _seconds(duration: timedelta) -> int:
@@ -102,7 +101,7 @@ def _attempts(environment: Environment) -> int:
 
     Traefik waits 250 ms at first and twice that at last, 1.44 times it on average (pkg/middlewares/retry).
     """
-    seconds = environment.upgrade.hold_limit.total_seconds() + _GOING_BACK_SECONDS
+    seconds = (environment.upgrade.hold_limit + GOING_BACK).total_seconds()
     return max(40, math.ceil(seconds / (0.25 * 1.44)))
 
 

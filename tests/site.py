@@ -104,6 +104,7 @@ class Site:
             "app": {"rate_limit_per_minute": 1_000_000},
             "secrets": {"directory": str(self.folder / "secrets")},
             "upgrade": {"ready_timeout": "60s", "bake": "0s"},
+            "provision": {"root_login": True},  # it is how tests look
         }
         for section, values in changes.items():
             if isinstance(values, Mapping):

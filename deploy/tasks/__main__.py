@@ -1,4 +1,5 @@
-"""The process that provisions: ``python -m deploy.tasks [--check]``; see deploy/provision.py for what it speaks."""
+"""The process that provisions: ``python -m deploy.tasks [--check] [HOST …]``, the hosts being those that root may not
+log in on any more; see deploy/provision.py for what it speaks."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from deploy.tasks.run import run  # noqa: E402
 def main() -> None:
     """Read the environment, provision its hosts, print the report."""
     environment = Environment.model_validate_json(sys.stdin.read())
-    report = run(environment, check="--check" in sys.argv[1:])
+    arguments = sys.argv[1:]
+    report = run(environment, check="--check" in arguments, without_root=[a for a in arguments if a != "--check"])
     sys.stdout.write(report.model_dump_json() + "\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pyinfra.context import host
@@ -12,14 +13,20 @@ from deploy.configfile import ROOT
 HostData = tuple[str, dict[str, Any]]
 
 
-def hosts(environment: Environment) -> list[HostData]:
+def hosts(environment: Environment, without_root: Collection[str] = ()) -> list[HostData]:
     """Return (name, data) of every host, as an inventory of pyinfra has it.
+
+    On those ``without_root``, where root's login is off, the user that deploys provisions, by sudo.
 
     The data hold the whole environment, which the tasks read. ``~/.ssh/config`` applies to the address: aliases,
     jump hosts, agents, ports. A host key that is not known is refused.
     """
     shared = {"environment": environment.model_dump(mode="json"), **_login(environment)}
-    return [(address.name, _reach(address) | shared) for address in environment.hosts]
+    deployer = {"ssh_user": environment.ssh.user, "_sudo": True}
+    return [
+        (address.name, _reach(address) | shared | (deployer if address.name in without_root else {}))
+        for address in environment.hosts
+    ]
 
 
 def wanted() -> Environment:

@@ -12,6 +12,7 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import FileContents
 
+from deploy import lockout
 from deploy.tasks.base import Machine
 from deploy.tasks.command import Said
 from deploy.tasks.connection import wanted
@@ -100,6 +101,13 @@ def ports(rules: str) -> Generator[StringCommand, None, None]:
         yield Said(_LOAD, says=f"write {FIREWALL} and load it: {why}", stdin=rules)
 
 
+@operation()
+def root_login() -> Generator[StringCommand, None, None]:
+    """Let root log in with a key again, where that was turned off (``deploy/lockout.py``)."""
+    if host.get_fact(FileContents, path=lockout.FILE) is not None:
+        yield Said(f"rm -f {lockout.FILE} && sshd -t && systemctl reload ssh", says="let root log in, with a key")
+
+
 def _ssh_ports() -> Sequence[int]:
     found = host.get_fact(SshPorts)
     if not found:
@@ -112,11 +120,14 @@ def hardening() -> None:
     """Close the host."""
     environment = wanted()
     needed = [
+        "sudo",
         *(["nftables"] if environment.provision.firewall else []),
         *(["unattended-upgrades"] if environment.provision.security_updates else []),
     ]
     packages(name="Packages of the hardening", names=needed, _timeout=INSTALL_TIMEOUT)
     for file in host_files(environment):
         kept(name=file.name, file=file)
+    if environment.root_login:
+        root_login(name="Root login")
     if environment.provision.firewall:
         ports(name="Firewall", rules=firewall(environment, _ssh_ports()))

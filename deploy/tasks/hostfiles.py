@@ -82,9 +82,28 @@ APT::Periodic::Unattended-Upgrade "1";
 )
 
 
+def sudoers(user: str) -> HostFile:
+    """Return the file by which the user that deploys may provision; in Docker's group, it is root's equal already."""
+    path = "/etc/sudoers.d/ppm"
+    return HostFile(
+        name=f"Sudo for {user}",
+        path=path,
+        content=f"{_MARK}\n{user} ALL=(ALL:ALL) NOPASSWD: ALL\n",
+        apply=f"chmod 440 {path} && visudo -c -q",
+    )
+
+
 def host_files(environment: Environment) -> list[HostFile]:
     """Return the files that a host of the environment has."""
-    return [SSHD, _JOURNALD, _SYSCTL, *([_UPDATES] if environment.provision.security_updates else [])]
+    login = environment.ssh
+    takes_over = not environment.root_login and login.provision_user == "root" != login.user
+    return [
+        *([sudoers(login.user)] if takes_over else []),
+        SSHD,
+        _JOURNALD,
+        _SYSCTL,
+        *([_UPDATES] if environment.provision.security_updates else []),
+    ]
 
 
 def firewall(environment: Environment, ssh_ports: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ import logging
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -40,9 +40,9 @@ _UNDONE = (PyinfraError, SSHException, OSError, EOFError)
 Generator = Callable[[], Iterator[PyinfraCommand]]
 
 
-def run(environment: Environment, *, check: bool) -> ProvisionReport:
+def run(environment: Environment, *, check: bool, without_root: Collection[str] = ()) -> ProvisionReport:
     """Provision, or only look; return what changed or would, and what failed, for each host."""
-    inventory = Inventory((connection.hosts(environment), {}))  # type: ignore[no-untyped-call]
+    inventory = Inventory((connection.hosts(environment, without_root), {}))  # type: ignore[no-untyped-call]
     state = State(inventory, Config())  # type: ignore[no-untyped-call]
     # Operations are asked for their commands once, when it is their turn: what they look at is then up to date.
     state.check_for_changes = False

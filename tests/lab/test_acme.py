@@ -47,6 +47,7 @@ echo $address
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with https, and a CA on its host."""
     site = Site("secured", lab, 2, tmp_path_factory.mktemp("secured"))
+    site.configure(url=f"https://{DOMAIN}", proxy={"letsencrypt_email": "ops@ppm.test"})
     site.provision()
     address = site.root(PEBBLE)
     ca = {"ca_server": f"https://{address}:14000/dir", "private_ca": True, "certificate_lifetime": "1h"}

@@ -8,8 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from deploy import lockout
 from deploy.lab.hosts import ssh_command
 from tests.site import Site
+from tests.waiting import eventually
 
 ADDRESS = 'ip -4 -o address show eth0 | awk \'{sub("/.*", "", $4); print $4}\''
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
@@ -60,7 +62,7 @@ def test_nobody_logs_in_with_a_password(live: Site) -> None:
 @pytest.mark.parametrize(
     ("harm", "named"),
     [
-        ("nft flush chain inet ppm input", "Hardening | Firewall"),
+        ("nft delete table inet ppm", "Hardening | Firewall"),
         ("systemctl disable -q ppm-firewall", "Hardening | Firewall"),
         ("echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/10-ppm.conf", "Hardening | SSH by key only"),
         ("rm /etc/apt/apt.conf.d/20auto-upgrades", "Hardening | Security updates"),
@@ -83,3 +85,56 @@ def test_a_reload_of_docker_opens_nothing(careless: Site, bare: Site) -> None:
     for port in (9998, 9999):
         assert "timed out" in bare.root(f"curl -sS -m 2 http://{address}:{port}/ 2>&1 || true")
     assert careless.serving()
+
+
+@pytest.fixture
+def closed(bare: Site) -> Iterator[Site]:
+    """A site on whose host root may not log in any more; at the end it may again."""
+    site = Site("closed", bare.lab, 2, bare.folder)
+    site.configure(provision={"root_login": False})
+    yield site
+    site.configure(provision={"root_login": True})
+    site.ppmctl("provision")
+    assert root_gets_in(site)
+
+
+def root_gets_in(site: Site) -> bool:
+    argv = [*ssh_command(site.lab, site.host), "true"]
+    return subprocess.run(argv, capture_output=True, stdin=subprocess.DEVNULL, check=False).returncode == 0
+
+
+def test_root_is_locked_out_once_the_user_that_deploys_gets_in_and_may_provision(closed: Site) -> None:
+    assert root_gets_in(closed)
+    assert "Hardening | Root login" in str(closed.json("provision", "--check", status=3))
+
+    closed.ppmctl("provision")
+
+    assert not root_gets_in(closed)
+    again = closed.json("provision")["hosts"][0]
+    assert (again["error"], [o["name"] for o in again["operations"] if o["changed"]]) == (None, [])
+    assert closed.json("provision", "--check")["hosts"][0]["reached"]
+
+
+def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed: Site) -> None:
+    closed.ppmctl("provision")
+    with closed.connect() as host:
+        host.run(["sudo", "rm", lockout.FILE])
+        host.run(["sudo", "systemctl", "reload", "ssh"])
+    assert root_gets_in(closed)
+
+    with closed.connect() as host:
+        lockout.arm(host, 5)
+
+    assert not root_gets_in(closed)
+    assert eventually(lambda: root_gets_in(closed), 30)
+
+
+def test_a_port_that_the_firewall_keeps_from_users_stops_a_deploy_before_it_begins(live: Site) -> None:
+    live.configure(proxy={"http_port": 8080})
+    try:
+        done = live.ppmctl("deploy", status=1)
+    finally:
+        live.configure()
+
+    assert "its firewall does not let users through to port 8080" in done.stderr
+    assert f"ppmctl provision -e {live.name}" in done.stderr

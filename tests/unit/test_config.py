@@ -123,3 +123,10 @@ def test_a_duration_comes_back_as_it_was_written_even_a_long_one() -> None:
     environment = environment_of(**changes)
 
     assert type(environment).model_validate_json(environment.model_dump_json()) == environment
+
+
+def test_a_request_that_waits_in_a_hold_is_not_sent_away_for_being_slow() -> None:
+    environment = environment_of(proxy={"client_timeout": "1s"}, upgrade={"hold_limit": "90s"})
+
+    assert environment.client_timeout == timedelta(seconds=105)
+    assert environment_of().client_timeout == timedelta(seconds=60)
