@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from app.scope import Scope
 
 SECRETS = Path("/run/secrets")
 MIN_SECRET = 32
@@ -27,12 +29,18 @@ class Settings(BaseSettings):
     app_env: Literal["development", "test", "production"] = "production"
     database_url: str = "sqlite:////data/ppm.db"
     session_secret: SecretStr | None = None
+    session_secret_previous: SecretStr | None = None
     scan_interval_minutes: int = Field(default=60, gt=0)
     scan_private_addresses: bool = False
     cache_directory: Path | None = None
     cors_origin: str = ""
     oauth_client_id: str = ""
     oauth_client_secret: SecretStr | None = None
+    oauth_base_url: str = "https://github.com"
+    oauth_logins: dict[str, Scope] = {}
+    """Who may log in, by their name in lower case, and what they may do. `*` is anybody."""
+    public_url: str = "http://localhost"
+    """Where browsers reach the page."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ppm_release: str = "dev"
     ppm_color: str | None = None
@@ -43,12 +51,17 @@ class Settings(BaseSettings):
     metrics_port: int | None = None
     """Of the worker; the api has its own."""
 
+    @field_validator("oauth_logins")
+    @classmethod
+    def _in_lower_case(cls, logins: dict[str, Scope]) -> dict[str, Scope]:
+        return {login.lower(): scope for login, scope in logins.items()}
+
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Take each secret from its file; drop values of the environment, which `docker inspect` shows."""
         values = dict(values)
-        for name in ("session_secret", "oauth_client_secret"):
+        for name in ("session_secret", "session_secret_previous", "oauth_client_secret"):
             if values.get("app_env", "production") != "development":
                 values.pop(name, None)
             if (found := _secret(name)) is not None:

@@ -67,6 +67,10 @@ class App(Model):
     """CORS_ORIGIN: the origin of a frontend that is served elsewhere. Default: none is allowed."""
     oauth_client_id: str | None = None
     """OAUTH_CLIENT_ID of the GitHub OAuth app; the secret half is the secret `oauth_client_secret`."""
+    oauth_base_url: str = "https://github.com"
+    """OAUTH_BASE_URL: where people log in; the address of a GitHub Enterprise server, if it is one."""
+    oauth_logins: dict[str, Literal["read", "write", "admin"]] = {}
+    """OAUTH_LOGINS: who may log in, by their name at GitHub, and what they may do; `"*"` is anybody."""
     vite_api_base_url: str = "/api"
     """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -12,15 +12,17 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
-from app.api import events, health, observe, problems, projects, runs, system, tokens
+from app.api import events, health, login, observe, problems, projects, runs, system, tokens
 from app.api.edge import Edge
 from app.api.state import State
 from app.database import POOL_SIZE, Database
+from app.sessions import Sessions
 from app.settings import Settings
 
 DESCRIPTION = """
 Projects are git repositories that a worker looks at once in a while. Programs send a token:
-`Authorization: Bearer …`; its scope is `read`, `write` or `admin`. Errors are problem documents (RFC 9457).
+`Authorization: Bearer …`; its scope is `read`, `write` or `admin`. People log in at `/api/login`. Errors are problem
+documents (RFC 9457).
 """
 MAX_BODY = 64 << 10
 """Bytes of a request's body: a project is small, and the memory of a container too."""
@@ -68,7 +70,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         description=DESCRIPTION,
         generate_unique_id_function=_operation,
     )
-    app.state.ppm = State(settings, database)
+    app.state.ppm = State(settings, database, Sessions(settings))
     app.state.trusted_tokens = {}
     problems.install(app)
     if settings.cors_origin:
@@ -77,6 +79,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         )
     app.include_router(health.router)
     app.include_router(observe.router)
-    for router in (projects.router, projects.tags, runs.router, tokens.router, system.router, events.router):
+    people = login.router, tokens.me, tokens.router
+    for router in (projects.router, projects.tags, runs.router, *people, system.router, events.router):
         app.include_router(router)
     return app

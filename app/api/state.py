@@ -12,6 +12,7 @@ from starlette.requests import HTTPConnection
 
 from app.database import Database
 from app.models import now
+from app.sessions import Sessions
 from app.settings import Settings
 
 
@@ -21,6 +22,7 @@ class State:
 
     settings: Settings
     database: Database
+    sessions: Sessions
     since: datetime = field(default_factory=now)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this process is about to end: not ready, streams end, connections close after their answer."""

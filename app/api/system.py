@@ -49,6 +49,8 @@ class SystemOut(BaseModel):
     """Of the two that a release can have on its host."""
     since: datetime
     """When the process that answers began."""
+    login: bool
+    """Whether people can log in; without, there are tokens alone."""
     disk_free_bytes: int | None
     """Where the database is, if it is a file."""
     database: DatabaseOut
@@ -77,6 +79,7 @@ def look(state: State) -> SystemOut:
             release=state.settings.ppm_release,
             color=state.settings.ppm_color,
             since=state.since,
+            login=state.sessions.enabled,
             disk_free_bytes=shutil.disk_usage(state.database.file.parent).free if state.database.file else None,
             database=DatabaseOut(revision=revision, head=schema.head()),
             projects=projects,

@@ -1,4 +1,7 @@
-"""Who may call, and what: programs with a token. A token that was found is trusted for a few seconds."""
+"""Who may call, and what: programs with a token, people with a session.
+
+A token that was found is trusted for a few seconds.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,10 @@ from starlette.requests import Request
 from app import tokens
 from app.api.paging import Id, Name
 from app.api.problems import Problem
-from app.api.state import Given
+from app.api.state import Given, State
 from app.models import Token, now
 from app.scope import Scope
+from app.sessions import SECONDS, SESSION
 
 router = APIRouter(prefix="/api/tokens", tags=["tokens"])
 TRUSTED_SECONDS = 5.0
@@ -41,9 +45,9 @@ class Caller:
 async def caller(
     request: Request, state: Given, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 ) -> Caller:
-    """Return who calls; answer 401 to whoever has no token, or one that is no good."""
+    """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session."""
     if sent is None:
-        raise HTTPException(401, "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+        return _person(request, state)
     trusted: dict[str, tuple[Caller, float]] = request.app.state.trusted_tokens
     sha256 = tokens.digest(sent.credentials)
     known, until = trusted.get(sha256, (None, 0.0))
@@ -56,6 +60,24 @@ async def caller(
     found = Caller(token.name, Scope(token.scope))
     trusted[sha256] = found, time.monotonic() + _trust_seconds(token)
     return found
+
+
+def _person(request: Request, state: State) -> Caller:
+    """Return who has a session."""
+    cookie = request.cookies.get(state.sessions.name(SESSION), "")
+    session = state.sessions.read(SESSION, cookie, SECONDS) if cookie else None
+    scope = state.sessions.scope_of(session["login"]) if session else None
+    if session is None or scope is None:
+        raise HTTPException(401, "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
+    if request.method not in ("GET", "HEAD"):
+        _from_our_page(request, state)
+    return Caller(session["login"], scope)
+
+
+def _from_our_page(request: Request, state: State) -> None:
+    """Refuse what another page has sent: a browser adds the session to that too, and says whose page it is."""
+    if request.headers.get("Origin") != state.sessions.origin:
+        raise Problem(403, "another page has sent this, or a browser that does not say which")
 
 
 def _trust_seconds(token: Token) -> float:
@@ -106,6 +128,22 @@ class MadeToken(TokenOut):
 
     token: str
     """Shown once: nobody can read it again."""
+
+
+class MeOut(BaseModel):
+    """Whoever asks."""
+
+    name: str
+    scope: Scope
+
+
+me = APIRouter(prefix="/api/me", tags=["login"])
+
+
+@me.get("")
+async def who(caller: Annotated[Caller, Depends(caller)]) -> MeOut:
+    """Return who asks, and what they may do."""
+    return MeOut(name=caller.name, scope=caller.scope)
 
 
 @router.get("", dependencies=[Admin])

@@ -40,6 +40,7 @@ const SYSTEM: System = {
   release: "r1",
   since: "2026-01-01T00:00:00Z",
   color: "blue",
+  login: true,
   disk_free_bytes: 2 ** 30,
   database: { revision: "0001", head: "0001" },
   projects: 1,
@@ -143,6 +144,28 @@ test("a token that is typed in shows the projects, and stays in this tab", async
   expect(row.textContent).toContain("1,234");
   expect(sent).toBe("Bearer typed");
   expect(sessionStorage.getItem("ppm.token")).toBe("typed");
+});
+
+test("a person who has logged in sees the projects, and can log out", async () => {
+  api["GET /api/me"] = [200, { name: "ann", scope: "write" }];
+  api["POST /api/logout"] = [204];
+  api[FIRST_PAGE] = page([PROJECT]);
+  open({ token: "" });
+  expect(await screen.findByRole("row", { name: /ledger/ })).toBeTruthy();
+  expect(screen.getByText("ann (write)")).toBeTruthy();
+
+  press("Log out");
+
+  expect(await screen.findByLabelText("API token")).toBeTruthy();
+});
+
+test("where people can log in, the page leads there", () => {
+  open({ token: "" });
+  expect(screen.queryByRole("link", { name: "Log in with GitHub" })).toBeNull();
+
+  Stream.last.send(SYSTEM);
+
+  expect(screen.getByRole("link", { name: "Log in with GitHub" }).getAttribute("href")).toBe("/api/login");
 });
 
 test("a refused token is explained", async () => {

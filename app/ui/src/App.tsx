@@ -9,10 +9,8 @@ import { Project } from "./Project";
 import { Projects } from "./Projects";
 import { Runs } from "./Runs";
 import { System } from "./System";
-import { NewToken, TokenForm } from "./TokenForm";
-
-/** For this tab only: a token that was typed in is gone when the tab is. */
-const TOKEN_KEY = "ppm.token";
+import { Entrance, NewToken } from "./Entrance";
+import { useAccess } from "./access";
 
 const WORDS: Record<Connection, string> = {
   connecting: "connecting",
@@ -43,25 +41,19 @@ export function App() {
 
 function Shell() {
   const live = useLive();
-  const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN_KEY) ?? "");
-
-  function keep(value: string) {
-    if (value) sessionStorage.setItem(TOKEN_KEY, value);
-    else sessionStorage.removeItem(TOKEN_KEY);
-    setToken(value);
-  }
+  const access = useAccess();
 
   return (
     <>
       <Header live={live} />
       <Container component="main" size="lg" py="md">
         <Upgraded live={live} />
-        <TokenForm token={token} onChange={keep} />
+        <Entrance access={access} login={live.system?.login ?? false} />
         <Switch>
           <Route path="/system">
             <System system={live.system} connection={live.connection} />
           </Route>
-          <Route>{token ? <WithToken key={token} token={token} live={live} /> : <WithoutToken />}</Route>
+          <Route>{access.open ? <Inside key={access.token} token={access.token} live={live} /> : <Outside />}</Route>
         </Switch>
       </Container>
     </>
@@ -114,20 +106,20 @@ function Upgraded({ live: { system, loaded } }: { live: Live }) {
   );
 }
 
-function WithoutToken() {
+function Outside() {
   return (
     <section aria-labelledby="projects">
       <Title order={2} id="projects">
         Projects
       </Title>
       <p>
-        They are for those who have an API token. <NewToken />
+        They are for those who have logged in, or have an API token. <NewToken />
       </p>
     </section>
   );
 }
 
-function WithToken({ token, live }: { token: string; live: Live }) {
+function Inside({ token, live }: { token: string; live: Live }) {
   const client = useMemo(() => clientOf(token), [token]);
   const [queries] = useState(newQueries);
   return (

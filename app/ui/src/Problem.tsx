@@ -1,6 +1,6 @@
 import { Alert, Button } from "@mantine/core";
 import { ApiError } from "./api";
-import { NewToken } from "./TokenForm";
+import { NewToken } from "./Entrance";
 
 /** What went wrong, and what to do about it. */
 export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
@@ -10,7 +10,7 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => vo
       <p>{error instanceof Error ? error.message : String(error)}</p>
       {refused && (
         <p>
-          Forget this token, and use another. <NewToken />
+          Log in, or use another token. <NewToken />
         </p>
       )}
       {onRetry && !refused && (

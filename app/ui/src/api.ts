@@ -15,8 +15,9 @@ export type Scan = Schemas["ScanOut"];
 export type Run = Schemas["RunOut"];
 export type Worker = Schemas["WorkerOut"];
 /** A release that is rolled back to may not name all of it. */
-export type System = Omit<Schemas["SystemOut"], "workers" | "color" | "disk_free_bytes"> &
-  Partial<Pick<Schemas["SystemOut"], "workers" | "color" | "disk_free_bytes">>;
+export type System = Omit<Schemas["SystemOut"], Newer> & Partial<Pick<Schemas["SystemOut"], Newer>>;
+type Newer = "workers" | "color" | "disk_free_bytes" | "login";
+export type Me = Schemas["MeOut"];
 export type Sort = NonNullable<NonNullable<paths["/api/projects"]["get"]["parameters"]["query"]>["sort"]>;
 
 /** The paths as they are below BASE. */

@@ -1,0 +1,99 @@
+"""Logging in with GitHub, or a server that speaks as it does (OAuth 2.0 with PKCE)."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import RedirectResponse
+
+from app.api.problems import Problem
+from app.api.state import Given, State
+from app.api.tokens import Reader
+from app.sessions import SECONDS, SESSION
+
+router = APIRouter(prefix="/api", tags=["login"])
+BEGUN = "login"
+BEGUN_SECONDS = 600
+"""How long somebody may take to log in elsewhere."""
+TIMEOUT_SECONDS = 10.0
+
+
+@router.get("/login", include_in_schema=False)
+async def login(state: Given) -> RedirectResponse:
+    """Send a person to where they log in. What only their browser may bring back goes into a cookie."""
+    verifier = secrets.token_urlsafe(48)
+    async with _client(state) as client:
+        url, returned = client.create_authorization_url(f"{_site(state)}/login/oauth/authorize", code_verifier=verifier)
+    response = RedirectResponse(url, 302)
+    value = state.sessions.sign(BEGUN, {"state": returned, "verifier": verifier})
+    response.set_cookie(value=value, max_age=BEGUN_SECONDS, **state.sessions.cookie(BEGUN))
+    return response
+
+
+@router.get("/login/callback", include_in_schema=False)
+async def callback(request: Request, state: Given) -> RedirectResponse:
+    """Take a person back: begin a session, if they are on the list."""
+    begun = state.sessions.read(BEGUN, request.cookies.get(state.sessions.name(BEGUN), ""), BEGUN_SECONDS)
+    if begun is None or not secrets.compare_digest(begun["state"], request.query_params.get("state", "")):
+        raise Problem(400, "this login was not begun in this browser, or too long ago; begin it anew")
+    if "code" not in request.query_params:
+        raise Problem(403, f"the login was refused: {request.query_params.get('error', 'no reason was given')[:100]}")
+    person = await _person(state, request.query_params["code"], begun["verifier"])
+    if state.sessions.scope_of(person) is None:
+        raise Problem(403, f"{person} is not among those who may log in")
+    response = RedirectResponse("/", 303)
+    value = state.sessions.sign(SESSION, {"login": person})
+    response.set_cookie(value=value, max_age=SECONDS, **state.sessions.cookie(SESSION))
+    response.delete_cookie(**state.sessions.cookie(BEGUN))
+    return response
+
+
+@router.post("/logout", status_code=204, dependencies=[Reader])
+async def logout(state: Given, response: Response) -> None:
+    """End the session of this browser."""
+    response.delete_cookie(**state.sessions.cookie(SESSION))
+
+
+async def _person(state: State, code: str, verifier: str) -> str:
+    """Return the name of who has logged in. Raises a Problem when the server does not say it."""
+    from authlib.integrations.base_client import OAuthError
+    from httpx2 import HTTPError
+
+    try:
+        async with _client(state) as client:
+            await client.fetch_token(f"{_site(state)}/login/oauth/access_token", code=code, code_verifier=verifier)
+            answer = await client.get(f"{_api(state)}/user")
+            answer.raise_for_status()
+            person: str = answer.json()["login"]
+    except (OAuthError, HTTPError, ValueError, KeyError) as error:
+        raise Problem(502, f"{_site(state)} did not confirm the login: {type(error).__name__}") from error
+    return person
+
+
+def _client(state: State) -> Any:
+    """Return an OAuth client. It is loaded when somebody logs in: a start must be quick."""
+    from authlib.integrations.httpx_client import AsyncOAuth2Client
+
+    settings = state.settings
+    if not state.sessions.enabled or settings.oauth_client_secret is None:
+        raise Problem(404, "nobody can log in here: OAUTH_CLIENT_ID or its secret is missing; use an API token")
+    return AsyncOAuth2Client(
+        settings.oauth_client_id,
+        settings.oauth_client_secret.get_secret_value(),
+        scope="read:user",
+        redirect_uri=f"{settings.public_url.rstrip('/')}{router.prefix}/login/callback",
+        code_challenge_method="S256",
+        timeout=TIMEOUT_SECONDS,
+        headers={"Accept": "application/json"},
+    )
+
+
+def _site(state: State) -> str:
+    return state.settings.oauth_base_url.rstrip("/")
+
+
+def _api(state: State) -> str:
+    """Return where the API is: GitHub's own has a host for it, GitHub Enterprise a path."""
+    return "https://api.github.com" if _site(state) == "https://github.com" else f"{_site(state)}/api/v3"

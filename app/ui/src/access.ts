@@ -1,0 +1,42 @@
+import { useEffect, useState } from "react";
+import { clientOf, content, type Me } from "./api";
+
+/** For this tab only: a token that was typed in is gone when the tab is. */
+const TOKEN_KEY = "ppm.token";
+
+export interface Access {
+  token: string;
+  /** Who has logged in; null while that is not known, or when nobody has. */
+  me: Me | null;
+  /** Whether there is anything to ask the API with. */
+  open: boolean;
+  keep: (token: string) => void;
+  logOut: () => Promise<void>;
+}
+
+/** What this browser may ask the API with: a token that was typed in, or the session of a login. */
+export function useAccess(): Access {
+  const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN_KEY) ?? "");
+  const [me, setMe] = useState<Me | null>(null);
+
+  useEffect(() => {
+    const stop = new AbortController();
+    content(clientOf("").GET("/me", { signal: stop.signal }))
+      .then(setMe)
+      .catch(() => setMe(null)); // nobody has logged in
+    return () => stop.abort();
+  }, []);
+
+  function keep(value: string) {
+    if (value) sessionStorage.setItem(TOKEN_KEY, value);
+    else sessionStorage.removeItem(TOKEN_KEY);
+    setToken(value);
+  }
+
+  async function logOut() {
+    await content(clientOf("").POST("/logout"));
+    setMe(null);
+  }
+
+  return { token, me, open: token !== "" || me !== null, keep, logOut };
+}

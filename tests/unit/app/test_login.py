@@ -1,0 +1,207 @@
+"""Logging in, against a real OAuth server; what a session may do, and what other pages can make of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from anyio.from_thread import BlockingPortal
+from httpx import Client, Response
+from pydantic import SecretStr
+
+from app.api import create_app
+from app.database import Database
+from app.scope import Scope
+from app.settings import Settings
+from tests.unit.app.conftest import InLoop
+from tests.unit.app.oauthserver import CLIENT, SECRET, oauth_server
+from tests.unit.app.test_projects import URL, problem
+
+SITE = "http://ppm.test"
+OURS = {"Origin": SITE}
+OLD, NEW = SecretStr("the secret of before " * 2), SecretStr("the secret of now " * 2)
+Open = Callable[..., Client]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with oauth_server("Ann") as address:
+        yield address
+
+
+@pytest.fixture
+def browser(settings: Settings, database: Database, portal: BlockingPortal, server: str) -> Iterator[Open]:
+    """Open a browser on an application with these settings."""
+    opened: list[Client] = []
+
+    def open(**changes: object) -> Client:
+        values = {
+            "public_url": SITE,
+            "session_secret": NEW,
+            "oauth_base_url": server,
+            "oauth_client_id": CLIENT,
+            "oauth_client_secret": SecretStr(SECRET),
+            "oauth_logins": {"ann": Scope.WRITE},
+        }
+        app = create_app(settings.model_copy(update=values | changes), database)
+        opened.append(Client(transport=InLoop(app, portal), base_url=SITE))
+        return opened[-1]
+
+    yield open
+    for client in opened:
+        client.close()
+
+
+def come_back(client: Client) -> str:
+    """Begin a login, and let the server send the person back; return the address that it sends them to."""
+    away = client.get("/api/login")
+    assert away.status_code == 302, away.text
+    return httpx.get(away.headers["Location"], trust_env=False).headers["Location"]
+
+
+def log_in(client: Client) -> Response:
+    return client.get(come_back(client))
+
+
+def test_a_person_on_the_list_gets_a_session(browser: Open) -> None:
+    client = browser()
+
+    answer = log_in(client)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
+    assert client.get("/api/me").json() == {"name": "Ann", "scope": "write"}
+    assert client.get("/api/projects").status_code == 200
+
+
+def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(browser: Open) -> None:
+    cookies = log_in(browser()).headers.get_list("Set-Cookie")
+
+    [session] = [cookie for cookie in cookies if cookie.startswith("ppm_session=")]
+    assert {"HttpOnly", "SameSite=lax", "Path=/"} <= set(session.split("; "))
+    assert SECRET not in session
+
+
+def test_with_https_the_cookie_is_of_this_host_and_of_https_alone(browser: Open) -> None:
+    cookie = browser(public_url="https://ppm.test").get("/api/login").headers["Set-Cookie"]
+
+    assert cookie.startswith("__Host-ppm_login=")
+    assert "Secure" in cookie
+
+
+def test_a_person_who_is_not_on_the_list_is_told_so(browser: Open) -> None:
+    client = browser(oauth_logins={"bob": Scope.ADMIN})
+
+    assert problem(log_in(client), 403)["detail"] == "Ann is not among those who may log in"
+    problem(client.get("/api/projects"), 401)
+
+
+def test_anybody_may_be_on_the_list(browser: Open) -> None:
+    client = browser(oauth_logins={"*": Scope.READ})
+    log_in(client)
+
+    assert client.get("/api/me").json()["scope"] == "read"
+    problem(client.post("/api/projects", json={"url": URL}, headers=OURS), 403)
+
+
+def test_a_change_of_the_list_holds_for_open_sessions(browser: Open) -> None:
+    client = browser()
+    log_in(client)
+    other = browser(oauth_logins={"bob": Scope.ADMIN})
+    other.cookies = client.cookies
+
+    problem(other.get("/api/projects"), 401)
+
+
+def test_a_session_outlives_a_rotation_of_the_secret_and_not_the_next(browser: Open) -> None:
+    before = browser(session_secret=OLD)
+    log_in(before)
+
+    for settings, status in (
+        ({"session_secret": NEW, "session_secret_previous": OLD}, 200),
+        ({"session_secret": NEW}, 401),
+    ):
+        after = browser(**settings)
+        after.cookies = before.cookies
+        assert after.get("/api/projects").status_code == status
+
+
+def test_a_session_that_somebody_changed_is_none(browser: Open) -> None:
+    client = browser()
+    log_in(client)
+    client.cookies.set("ppm_session", f"x{client.cookies['ppm_session']}", domain="ppm.test", path="/")
+
+    problem(client.get("/api/projects"), 401)
+
+
+@pytest.mark.parametrize("headers", [{}, {"Origin": "https://evil.example"}, {"Origin": "null"}])
+def test_another_page_cannot_write_with_the_session(browser: Open, headers: dict[str, str]) -> None:
+    client = browser()
+    log_in(client)
+
+    assert "another page" in problem(client.post("/api/projects", json={"url": URL}, headers=headers), 403)["detail"]
+    problem(client.post("/api/logout", headers=headers), 403)
+
+    assert client.post("/api/projects", json={"url": URL}, headers=OURS).status_code == 201
+
+
+def test_after_logging_out_the_session_is_gone(browser: Open) -> None:
+    client = browser()
+    log_in(client)
+
+    assert client.post("/api/logout", headers=OURS).status_code == 204
+
+    problem(client.get("/api/me"), 401)
+
+
+def test_a_login_cannot_be_ended_twice_or_in_another_browser(browser: Open) -> None:
+    client, other = browser(), browser()
+    back = come_back(client)
+    problem(other.get(back), 400)
+    assert client.get(back).status_code == 303
+
+    problem(client.get(back), 400)
+
+
+def test_a_code_that_was_used_already_is_refused(browser: Open) -> None:
+    client = browser()
+    back = come_back(client)
+    kept = dict(client.cookies)
+    client.get(back)
+    client.cookies.update(kept)
+
+    assert "did not confirm the login" in problem(client.get(back), 502)["detail"]
+
+
+def test_a_state_that_was_made_up_is_refused(browser: Open) -> None:
+    client = browser()
+    code = parse_qs(urlsplit(come_back(client)).query)["code"][0]
+
+    problem(client.get("/api/login/callback", params={"code": code, "state": "made up"}), 400)
+
+
+def test_a_person_who_says_no_is_told_so(browser: Open) -> None:
+    client = browser()
+    state = parse_qs(urlsplit(come_back(client)).query)["state"][0]
+
+    answer = client.get("/api/login/callback", params={"error": "access_denied", "state": state})
+
+    assert problem(answer, 403)["detail"] == "the login was refused: access_denied"
+
+
+def test_a_server_that_does_not_answer_is_no_crash(browser: Open) -> None:
+    client = browser()
+    back = come_back(client)
+    broken = browser(oauth_base_url="http://127.0.0.1:9")
+    broken.cookies = client.cookies
+
+    problem(broken.get(back), 502)
+
+
+def test_where_nobody_can_log_in_the_page_is_told_so(browser: Open) -> None:
+    client = browser(oauth_client_id="")
+
+    assert "use an API token" in problem(client.get("/api/login"), 404)["detail"]
+    assert client.get("/api/system").json()["login"] is False
+    assert browser().get("/api/system").json()["login"] is True
