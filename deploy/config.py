@@ -69,7 +69,7 @@ class App(Model):
     """OAUTH_CLIENT_ID of the GitHub OAuth app; the secret half is the secret `oauth_client_secret`."""
     oauth_base_url: str = "https://github.com"
     """OAUTH_BASE_URL: where people log in; the address of a GitHub Enterprise server, if it is one."""
-    oauth_logins: dict[str, Literal["read", "write", "admin"]] = {}
+    oauth_logins: dict[str, Literal["read", "write", "admin"]] = Field(default_factory=dict)
     """OAUTH_LOGINS: who may log in, by their name at GitHub, and what they may do; `"*"` is anybody."""
     vite_api_base_url: str = "/api"
     """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
