@@ -28,6 +28,7 @@ app.add_typer(backups.app)
 app.add_typer(backups.backup, name="backup")
 app.add_typer(groups.config, name="config")
 app.add_typer(groups.images, name="images")
+app.add_typer(groups.releases, name="releases")
 app.add_typer(groups.secrets, name="secrets")
 app.add_typer(groups.lab, name="lab")
 
@@ -80,19 +81,6 @@ def status(env: Env = "lab", as_json: Json = False) -> None:
     else:
         show.status(found)
     raise typer.Exit(0 if found.healthy else DIFFERENT)
-
-
-@app.command()
-def releases(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
-    """The releases on a host, newest first."""
-    from deploy import operate, show
-
-    environment = load_hosts(env)
-    found, stack = operate.releases(environment, operate.pick_host(environment, host))
-    if as_json:
-        print_json([record.model_dump(mode="json") for record in found])
-    else:
-        show.releases(found, stack)
 
 
 @app.command()

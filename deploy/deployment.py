@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import approval, images, inspection, journal, preflight, recover, render, secrets, transaction
+from deploy import approval, images, inspection, journal, preflight, recover, render, sbom, secrets, transaction
 from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
 from deploy.journal import Intent
@@ -136,10 +136,13 @@ def _deploy_host(
         steps: tuple[StepTime, ...] = ()
         if plan.needed:
             preflight.check(host, stack)
+            bill = sbom.of(environment, release)
             intent = _intent(release, stack, plan, asked)
             more = {"secrets": asked.secrets, "drift": plan.drift, "cancelled": asked.cancelled}
             with opened(host, intent, stack, watcher, **more) as upgrade:
                 transaction.run(upgrade, STEPS)
+            if bill:
+                host.write(environment.directory / "releases" / release.id / sbom.FILE, bill)
             sent, steps = upgrade.bytes_sent, tuple(upgrade.times)
         return HostDeployment(
             name=host.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
 from deploy.preflight import MIN_ENGINE
 from deploy.tasks.daemonjson import PATH, change
+from deploy.tasks.hostfiles import FIREWALL, HostFile, host_files
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -129,6 +131,10 @@ awk '/^MemAvailable:/ {print "memory", $2}' /proc/meminfo
 test -w "$1" && echo "writable yes"
 ss -ltnH | awk '{n = split($4, a, ":"); print "listening", a[n]}'
 docker ps --filter "label=com.docker.compose.project=$3" --format 'ours {{.Ports}}' 2>/dev/null
+systemctl is-active -q ppm-firewall &&
+  echo "firewall $(sed -n 's/^ *tcp dport \\({.*}\\) accept$/\\1/p' "$4" | tr -d '\\n')"
+shift 4
+for file; do test -r "$file" && echo "file $file $(sha256sum < "$file" | cut -d ' ' -f 1)"; done
 true
 """
 
@@ -156,7 +162,8 @@ class Facts:
 
 def _look(host: Host) -> Facts:
     environment = host.environment
-    argv = ["sh", "-c", _FACTS, "sh", str(environment.directory), PATH, environment.project]
+    files = [file.path for file in _closing(environment)]
+    argv = ["sh", "-c", _FACTS, "sh", str(environment.directory), PATH, environment.project, FIREWALL, *files]
     printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
     asked = time.time()
     clock = float(host.run(["date", "+%s.%N"]).stdout)
@@ -172,7 +179,7 @@ def _look(host: Host) -> Facts:
 def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
     """Given what was found on a host, yield every check of it. Pure."""
     provision = f"ppmctl provision -e {environment.name}"
-    for look in (_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports):
+    for look in (_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _hardening, _firewall):
         name, ok, found, wanted, fix = look(environment, facts)
         yield Check(where=facts.host, name=name, ok=ok, found=found, wanted=wanted, fix=fix or provision)
 
@@ -241,3 +248,26 @@ def _ports(environment: Environment, facts: Facts) -> _Finding:
     found = ", ".join(f"{port} {'taken' if port in taken else 'ours' if port in ours else 'free'}" for port in needed)
     fix = f"See who listens: sudo ss -ltnp 'sport = :{taken[0]}'; stop it, or change proxy.*_port" if taken else ""
     return "ports", not taken, found, "free, or ours", fix
+
+
+def _closing(environment: Environment) -> list[HostFile]:
+    """Return the files that close a host, but for the one that only root reads."""
+    return [file for file in host_files(environment) if not file.path.startswith("/etc/sudoers.d/")]
+
+
+def _hardening(environment: Environment, facts: Facts) -> _Finding:
+    found = dict(value.rsplit(" ", 1) for value in facts.all("file"))
+    files = {file: hashlib.sha256(file.content.encode()).hexdigest() for file in _closing(environment)}
+    wrong = [file.name for file, digest in files.items() if found.get(file.path) != digest]
+    wanted = ", ".join(file.name for file in files)
+    return "hardening", not wrong, f"not as wanted: {', '.join(wrong)}" if wrong else "as wanted", wanted, ""
+
+
+def _firewall(environment: Environment, facts: Facts) -> _Finding:
+    if not environment.provision.firewall:
+        return "firewall", True, "not asked for", "provision.firewall: false", ""
+    proxy, found = environment.proxy, facts.one("firewall")
+    needed = [proxy.http_port, *([proxy.https_port] if environment.tls else [])]
+    closed = {str(port) for port in needed} - set(re.findall(r"\d+", found))
+    wanted = f"lets in SSH and {', '.join(map(str, needed))}, and nothing else"
+    return "firewall", bool(found) and not closed, f"lets in {found}" if found else "off", wanted, ""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _READ = """
 cd "$1" 2>/dev/null || exit 0
 shift
-for path; do find "$path" -type f ! -name release.json 2>/dev/null; done | while read -r file; do
+for path; do find "$path" -type f ! -name release.json ! -name sbom.json 2>/dev/null; done | while read -r file; do
   printf '%s\\t' "$file"; base64 -w 0 "$file"; echo
 done
 """

@@ -37,7 +37,14 @@ def wanted(environment: Environment) -> bool:
     return not environment.root_login and environment.ssh.user != "root"
 
 
-def is_closed(environment: Environment, address: HostAddress) -> bool:
+def closed(environment: Environment) -> list[str]:
+    """Return the hosts on which root's login is off. A lab's never is."""
+    if environment.kind == "lab" or environment.ssh.user == "root":
+        return []
+    return [address.name for address in environment.hosts if _is_closed(environment, address)]
+
+
+def _is_closed(environment: Environment, address: HostAddress) -> bool:
     """Return whether root's login is off for good, and the user that deploys may do what root may."""
     try:
         with Host.connect(environment, address) as host:

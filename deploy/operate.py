@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy import journal, recover
+from deploy import journal, recover, sbom
 from deploy.errors import UsageError
 from deploy.host import Host
 from deploy.release import Record
@@ -34,6 +34,16 @@ def releases(environment: Environment, address: HostAddress) -> tuple[list[Recor
     """Return the records on a host, newest first, and what runs there."""
     with Host.connect(environment, address) as host:
         return records(host), look(host)
+
+
+def release(environment: Environment, address: HostAddress, name: str | None) -> tuple[Record, str | None]:
+    """Return the record of a release (the newest without a name), and what it is made of. Raises UsageError."""
+    with Host.connect(environment, address) as host:
+        found = [record for record in records(host) if name in (None, record.id)]
+        if not found:
+            what = f"no release {name}" if name else "no release yet"
+            raise UsageError(f"{host.name} has {what}", next=f"ppmctl releases -e {environment.name}")
+        return found[0], host.read(environment.directory / "releases" / found[0].id / sbom.FILE)
 
 
 def history(environment: Environment, address: HostAddress) -> list[Past]:

@@ -21,7 +21,7 @@ _FACTS = """
 df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
 date +'now %s'
 test -w "$1" && echo writable
-sed -n 's/^ *tcp dport { \\([0-9, ]*\\) } accept$/open \1/p' /etc/ppm-firewall.nft 2>/dev/null | tr -d ','
+sed -n 's/^ *tcp dport { \\([0-9, ]*\\) } accept$/open \\1/p' /etc/ppm-firewall.nft 2>/dev/null | tr -d ','
 ss -ltnH | awk '{n = split($4, a, ":"); print "port", a[n]}' | sort -u
 """
 

@@ -78,11 +78,10 @@ def provision(environment: Environment, *, check: bool, announce: Callable[[str]
     """
     if not environment.hosts:
         raise UsageError(f"the environment {environment.name} has no host to provision")
-    closes = lockout.wanted(environment)
-    closed = [address.name for address in environment.hosts if closes and lockout.is_closed(environment, address)]
+    closed = lockout.closed(environment)
     by_user = closed if environment.ssh.provision_user == "root" else []
     report = _tasks(environment, [*(["--check"] if check else []), *by_user], announce)
-    if not closes:
+    if not lockout.wanted(environment):
         return report
     return report.model_copy(update={"hosts": tuple(_close(environment, host, closed, check) for host in report.hosts)})
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
@@ -190,6 +192,18 @@ def releases(found: Sequence[Record], stack: Stack) -> None:
         when = record.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         table.add_row(record.id, current, record.color, when, record.who, commit, record.schema_after or "", seconds)
     _console().print(table)
+
+
+def release(record: Record, bill: str | None) -> str:
+    """Return a release in words: its record, its images, and how much each holds."""
+    commit = (record.source.commit or "unknown") + (" and changes" if record.source.dirty else "")
+    lines = [f"release {record.id} ({record.color}), by {record.who}, {record.when:%Y-%m-%d %H:%M:%S} UTC, {commit}"]
+    lines += [f"secret {name}: version {version}" for name, version in record.release.secrets.items()]
+    held = Counter(part["bom-ref"].partition("/")[0] for part in json.loads(bill)["components"]) if bill else Counter()
+    for image, reference in record.release.images.by_name().items():
+        made = f": {held[image] - 1} packages (--sbom lists them)" if held else ""
+        lines.append(f"image {image} {reference}{made}")
+    return "\n".join(lines) + "\n"
 
 
 def provisioning(report: ProvisionReport, *, check: bool) -> str:

@@ -1,13 +1,14 @@
-"""The commands of config, images, secrets and lab."""
+"""The commands of config, images, releases, secrets and lab."""
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Annotated
 
 import typer
 
-from deploy.cli.common import DIFFERENT, Env, Json, console, group, load, load_hosts, print_json
+from deploy.cli.common import DIFFERENT, Env, Json, OneHost, console, group, load, load_hosts, print_json
 
 config = group("The environment's YAML.")
 images = group("The images.")
@@ -40,6 +41,46 @@ def config_schema() -> None:
     from deploy.configfile import schema
 
     sys.stdout.write(schema())
+
+
+releases = typer.Typer(help="The releases on a host.", rich_markup_mode=None)
+
+
+@releases.callback(invoke_without_command=True)
+def releases_list(context: typer.Context, env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
+    """The releases on a host, newest first."""
+    from deploy import operate, show
+
+    if context.invoked_subcommand:
+        return
+    environment = load_hosts(env)
+    found, stack = operate.releases(environment, operate.pick_host(environment, host))
+    if as_json:
+        print_json([record.model_dump(mode="json") for record in found])
+    else:
+        show.releases(found, stack)
+
+
+@releases.command("show")
+def releases_show(
+    release: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
+    env: Env = "lab",
+    host: OneHost = None,
+    as_json: Json = False,
+    sbom: Annotated[bool, typer.Option("--sbom", help="The whole list of what it is made of, as CycloneDX.")] = False,
+) -> None:
+    """One release: its record, its images, and what they are made of."""
+    from deploy import operate, show
+
+    environment = load_hosts(env)
+    record, bill = operate.release(environment, operate.pick_host(environment, host), release)
+    if sbom:
+        sys.stdout.write(f"{bill}\n" if bill else "")
+        raise typer.Exit(0 if bill else 1)
+    if as_json:
+        print_json({**record.model_dump(mode="json"), "sbom": json.loads(bill) if bill else None})
+    else:
+        sys.stdout.write(show.release(record, bill))
 
 
 @images.command("base")

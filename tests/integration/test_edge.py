@@ -282,8 +282,8 @@ def test_behind_a_trusted_proxy_whom_it_names_is_counted(docker: DockerClient, u
     with edge(docker, tmp_path, upstream, **changes) as client:
         first = _statuses(client, 80, **{"X-Forwarded-For": "203.0.113.1"})
         other = _statuses(client, 20, **{"X-Forwarded-For": "9.9.9.9, 203.0.113.2"})
-        again = _statuses(client, 2, **{"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
+        again = _statuses(client, 40, **{"X-Forwarded-For": "9.9.9.9, 203.0.113.1"})
 
     assert 429 in first
     assert set(other) == {200}
-    assert set(again) == {429}
+    assert again.count(429) > 20

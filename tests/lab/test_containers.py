@@ -75,3 +75,14 @@ def test_only_the_proxy_publishes_and_its_api_on_the_loopback_only(running: list
         assert bool(ports) == (role == "reverse-proxy")
         if ports:
             assert [binding["HostIp"] for binding in ports["8081/tcp"]] == ["127.0.0.1"]
+
+
+def test_a_release_says_what_each_image_is_made_of(live: Site) -> None:
+    bill = live.json("releases show")["sbom"]
+
+    held = {part["bom-ref"] for part in bill["components"]}
+    for image, package in (("api", "pypi/fastapi@"), ("frontend", "npm/react@"), ("steward", "pypi/apsw@")):
+        assert [ref for ref in held if ref.startswith(f"{image}/{package}")], package
+    assert [ref for ref in held if ref.startswith("traefik/golang/traefik@")]
+    assert "packages (--sbom lists them)" in live.ppmctl("releases show", live.serving()).stdout
+    assert "no differences" in live.ppmctl("plan").stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from deploy.doctor import Check, Facts, judge, version_in
 from deploy.tasks.daemonjson import WANTED
+from deploy.tasks.hostfiles import host_files
 from tests.unit.conftest import environment_of
 
 GIB = 1 << 30
@@ -20,6 +22,10 @@ HEALTHY = {
     "memory": [str(4 << 20)],
     "writable": ["yes"],
     "listening": ["22"],
+    "file": [
+        f"{f.path} {hashlib.sha256(f.content.encode()).hexdigest()}" for f in host_files(environment_of(kind="lab"))
+    ],
+    "firewall": ["{ 22 }{ 80, 443 }"],
 }
 
 
@@ -50,6 +56,14 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
         ("directory", {"writable": []}, "missing, or not writable", "ppmctl provision -e test"),
         ("disk", {"free": [f"{9 * GIB} /", f"{GIB} /mnt/my disk"]}, "1,024 MiB free on /mnt/my disk", "/mnt/my disk"),
         ("memory", {"memory": [str(512 << 10)]}, "512 MiB available", "lower services.*.memory"),
+        (
+            "hardening",
+            {"file": []},
+            "not as wanted: SSH by key only",
+            "ppmctl provision -e test",
+        ),
+        ("firewall", {"firewall": []}, "off", "ppmctl provision -e test"),
+        ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in { 22 }{ 8080 }", "ppmctl provision -e test"),
         ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
     ],
 )

@@ -1,0 +1,114 @@
+"""What a release is made of, as CycloneDX 1.6: packages of the distribution, Python and the page, for each image.
+
+The list of an image is asked of the image itself, once, and kept in ``.ppmctl/sbom/``; of images that CI has pushed, CI
+has its own.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.config import Model
+from deploy.configfile import ROOT
+from deploy.errors import BuildError
+from deploy.localfile import replace
+
+if TYPE_CHECKING:
+    from deploy.config import Environment
+    from deploy.release import Images, Release
+
+FILE = "sbom.json"
+_NAMESPACES = {"deb": "debian"}
+_LOCK = ROOT / "app" / "ui" / "package-lock.json"
+_PYTHON = "import importlib.metadata as m; [print('pypi', d.name, d.version) for d in m.distributions()]"
+_LIST = """
+dpkg-query -W -f 'deb ${Package} ${Version}\\n' 2>/dev/null
+python -c "$1" 2>/dev/null
+traefik version 2>/dev/null | awk '$1 == "Version:" {print "golang traefik", $2}'
+true
+"""
+
+
+class Package(Model):
+    """One thing that an image holds."""
+
+    kind: str
+    """Of a package URL: deb, pypi, npm, golang."""
+    name: str
+    version: str
+
+
+def of(environment: Environment, release: Release) -> str | None:
+    """Return the document of a release that was built here, else None. Raises BuildError."""
+    if environment.images.source == "registry":
+        return None
+    return document(release.id, release.images.by_name(), collect(release.images))
+
+
+def collect(images: Images) -> dict[str, tuple[Package, ...]]:
+    """Return {image: its packages} of images that are on this machine."""
+    by_name = images.by_name()
+    with ThreadPoolExecutor() as pool:
+        found = dict(zip(by_name, pool.map(_of_image, by_name.values()), strict=True))
+    return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text())))}
+
+
+def _of_image(reference: str) -> tuple[Package, ...]:
+    cache = ROOT / ".ppmctl" / "sbom" / reference.rpartition(":")[2]
+    if not cache.is_file():
+        argv = ["docker", "run", "--rm", "--network", "none", "--log-driver", "none", "--entrypoint", "sh", reference]
+        done = subprocess.run([*argv, "-c", _LIST, "sh", _PYTHON], capture_output=True, timeout=120, check=False)
+        if done.returncode:
+            seen = done.stderr.decode(errors="replace").strip()
+            raise BuildError(f"the image {reference} does not tell what it holds", step="build", seen=seen)
+        replace(cache, done.stdout, 0o644)
+    return _parse(cache)
+
+
+def _parse(cache: Path) -> tuple[Package, ...]:
+    rows = sorted({tuple(line.split(" ", 2)) for line in cache.read_text().splitlines()})
+    return tuple(Package(kind=kind, name=name, version=version) for kind, name, version in rows)
+
+
+def page(lock: Mapping[str, Mapping[str, Mapping[str, object]]]) -> tuple[Package, ...]:
+    """Given npm's lock, return the packages that are built into the page: those that are no tools."""
+    return tuple(
+        Package(kind="npm", name=path.rpartition("node_modules/")[2], version=str(package["version"]))
+        for path, package in sorted(lock["packages"].items())
+        if path and not package.get("dev")
+    )
+
+
+def document(release: str, images: Mapping[str, str], packages: Mapping[str, tuple[Package, ...]]) -> str:
+    """Return the document of a release: its images, and what each holds."""
+    from cyclonedx.model.bom import Bom
+    from cyclonedx.model.component import Component, ComponentType
+    from cyclonedx.output.json import JsonV1Dot6
+    from packageurl import PackageURL
+
+    root = Component(name="ppm", version=release, type=ComponentType.APPLICATION, bom_ref=release)
+    bom = Bom()
+    bom.metadata.component = root
+    for image, reference in images.items():
+        holder = Component(name=image, version=reference, type=ComponentType.CONTAINER, bom_ref=image)
+        parts = [
+            Component(
+                name=package.name,
+                version=package.version,
+                type=ComponentType.LIBRARY,
+                purl=PackageURL(
+                    package.kind, "debian" if package.kind == "deb" else None, package.name, package.version
+                ),
+                bom_ref=f"{image}/{package.kind}/{package.name}@{package.version}",
+            )
+            for package in packages[image]
+        ]
+        bom.components.update([holder, *parts])
+        bom.register_dependency(holder, parts)
+        bom.register_dependency(root, [holder])
+    return str(JsonV1Dot6(bom).output_as_string(indent=1))
