@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from app.database import Database
@@ -22,7 +22,6 @@ from app.worker.mirror import Found
 from app.worker.process import Cancelled
 
 SCAN = "scan"
-BATCH = 50
 AT_ONCE = 2
 """How many scans run at a time: the memory and the processor of a worker are small."""
 PAUSE_SECONDS = 0.5
@@ -73,15 +72,22 @@ class Scanner:
     interval: timedelta
 
     def scan_due(self, run: Run) -> None:
-        """Scan what is due; each project is recorded as soon as its scan has ended."""
+        """Scan what is due, until nothing is; each project is recorded as soon as its scan has ended."""
+        _count_due(run.database)
+        going: dict[Future[Result | None], int] = {}
+        cut_short = False
         with ThreadPoolExecutor(AT_ONCE, "scan") as pool:
-            going = {pool.submit(self._scan, run, due) for due in _due(run.database)}
-            try:
-                while going:
-                    ended, going = wait(going, return_when=FIRST_COMPLETED)
-                    self._record(run, ended)
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
+            while True:
+                if not cut_short and run.may_go_on():
+                    for due in _due(run.database, AT_ONCE - len(going), set(going.values())):
+                        going[pool.submit(self._scan, run, due)] = due.id
+                if not going:
+                    return
+                ended = wait(going, return_when=FIRST_COMPLETED).done
+                self._record(run, ended)
+                for future in ended:
+                    del going[future]
+                    cut_short |= future.result() is None
 
     def clean(self, run: Run) -> str:
         """Forget old runs and scans, and the mirrors of projects that are gone, archived, or too many."""
@@ -94,9 +100,7 @@ class Scanner:
         return "ok"
 
     def _scan(self, run: Run, due: Due) -> Result | None:
-        """Return what came of a scan; None when it was cut short or is not to begin."""
-        if not run.may_go_on():
-            return None
+        """Return what came of a scan; None when it was cut short."""
         began = now()
         try:
             found: Found | GitError | None = self.git.scan(due.url, due.known)
@@ -147,14 +151,23 @@ def pause(interval: timedelta, failures: int) -> timedelta:
     return min(backed_off, longest) * random.uniform(1, 1 + JITTER)  # noqa: S311 - nobody gains by a guess
 
 
-def _due(database: Database) -> list[Due]:
-    chosen = select(Project.id, Project.url, Project.last_commit, Project.activity)
-    chosen = chosen.where(Project.scan_due_at <= now(), Project.archived.is_(False))
+def _due(database: Database, most: int, besides: set[int]) -> list[Due]:
+    """Return the projects that are due for the longest, without those that are being scanned."""
+    chosen = select(Project.id, Project.url, Project.last_commit, Project.activity).where(_is_due())
     with database.read() as session:
-        DUE.set(session.scalar(chosen.with_only_columns(func.count(), maintain_column_froms=True)) or 0)
-        rows = session.execute(chosen.order_by(Project.scan_due_at).limit(BATCH)).all()
+        rows = session.execute(chosen.order_by(Project.scan_due_at).limit(most + len(besides))).all()
     # Without its activity it was scanned by a release that did not look as closely.
-    return [Due(row.id, row.url, row.last_commit if row.activity is not None else None) for row in rows]
+    found = [Due(row.id, row.url, row.last_commit if row.activity is not None else None) for row in rows]
+    return [due for due in found if due.id not in besides][:most]
+
+
+def _count_due(database: Database) -> None:
+    with database.read() as session:
+        DUE.set(session.scalar(select(func.count()).select_from(Project).where(_is_due())) or 0)
+
+
+def _is_due() -> ColumnElement[bool]:
+    return and_(Project.scan_due_at <= now(), Project.archived.is_(False))
 
 
 def _apply(found: Found, project: Project) -> None:

@@ -250,7 +250,7 @@ def test_a_user_with_sudo_can_provision_and_one_without_is_told(environment: Env
     root(servers, f"echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin; rmdir {environment.directory}/secrets")
     [done] = run(admin).hosts
     assert done.error is None
-    assert list(changes(done)) == ["SSH | Keys of deploy", f"ppm | Directory {environment.directory}/backups"]
+    assert list(changes(done)) == ["SSH | Keys of deploy", f"ppm | Directory {environment.directory}/secrets"]
     assert run(admin).changed == 0
 
 

@@ -1,0 +1,248 @@
+"""The application by itself: one api container and a worker, with 100,000 projects, beside a bare FastAPI and SQLite.
+
+    python -m bench.api [--projects N] [--repositories N] [--seconds N]
+
+Reads are an open load: a latency counts from when a request was due. Writes are as many as 8 clients get through.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import httpx
+from python_on_whales import Container, DockerClient
+
+from deploy.bases import ensure_bases
+from deploy.config import Images
+from deploy.configfile import ROOT
+from deploy.engine import local_docker
+from deploy.recipe import run_build
+
+IMAGE = "ppm-bench/api:bench"
+RATE = 200
+WRITERS = 8
+HARDENED = {"read_only": True, "user": "10001:10001", "tmpfs": ["/tmp"], "cap_drop": ["ALL"], "init": True}
+LIMITS = HARDENED | {"memory": "256m"}
+FILL = """
+import sys
+from pysqlite3 import dbapi2
+count, table, due = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+more = "" if table == "bare" else ", created_at, scan_due_at"
+value = "" if table == "bare" else f", '2026-01-01', '{due}'"
+connection = dbapi2.connect(f"/data/{table}.db")
+connection.execute(f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {count}) "
+    f"INSERT INTO projects (name, url{more}) SELECT 'p' || i, 'https://git.invalid/' || i{value} FROM n")
+connection.commit()
+"""
+REPOSITORIES = """
+import sys
+from pysqlite3 import dbapi2
+count, base, tip = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+connection = dbapi2.connect("/data/ppm.db")
+connection.executemany("INSERT INTO projects (name, url, created_at, scan_due_at, last_commit, activity) "
+    "VALUES (?, ?, '2026-01-01', '2026-01-01', ?, '{}')", [(f"r{n}", f"{base}/{n}.git", tip) for n in range(count)])
+connection.commit()
+"""
+LEFT = """
+from pysqlite3 import dbapi2
+left = "SELECT count(*) FROM projects WHERE name LIKE 'r%' AND scanned_at IS NULL"
+print(dbapi2.connect("/data/ppm.db").execute(left).fetchone()[0])
+"""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Latencies in ms."""
+
+    count: int
+    failed: int
+    seconds: float
+    latencies: list[float]
+
+    def percentile(self, share: float) -> float:
+        """Return a percentile of the latency."""
+        ordered = sorted(self.latencies)
+        return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+Ask = Callable[[aiohttp.ClientSession, int], Awaitable[bool]]
+
+
+async def read(session: aiohttp.ClientSession, number: int) -> bool:
+    """Ask for a page or for a project, in turn."""
+    path = f"/api/projects/{number % 5000 + 1}" if number % 2 else f"/api/projects?limit=20&offset={number % 50 * 20}"
+    async with session.get(path) as answer:
+        await answer.read()
+        return answer.status == 200
+
+
+async def write(session: aiohttp.ClientSession, number: int) -> bool:  # noqa: ARG001
+    """Add a project."""
+    name = uuid.uuid4().hex
+    async with session.post("/api/projects", json={"name": name, "url": f"https://git.invalid/{name}"}) as answer:
+        await answer.read()
+        return answer.status == 201
+
+
+async def open_load(url: str, token: str, ask: Ask, seconds: float) -> Figures:
+    """Ask at a fixed rate."""
+    latencies: list[float] = []
+    failed = 0
+
+    async def one(session: aiohttp.ClientSession, number: int, due: float) -> None:
+        nonlocal failed
+        await asyncio.sleep(due - time.monotonic())
+        failed += not await ask(session, number)
+        latencies.append((time.monotonic() - due) * 1000)
+
+    async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {token}"}) as session:
+        begin = time.monotonic() + 0.1
+        await asyncio.gather(*(one(session, n, begin + n / RATE) for n in range(int(seconds * RATE))))
+    return Figures(len(latencies), failed, seconds, latencies)
+
+
+async def closed_load(url: str, token: str, ask: Ask, seconds: float) -> Figures:
+    """Let clients ask one after another, as quick as they are answered."""
+    latencies: list[float] = []
+    failed = 0
+    until = time.monotonic() + seconds
+
+    async def client(session: aiohttp.ClientSession) -> None:
+        nonlocal failed
+        while time.monotonic() < until:
+            began = time.monotonic()
+            failed += not await ask(session, 0)
+            latencies.append((time.monotonic() - began) * 1000)
+
+    async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {token}"}) as session:
+        await asyncio.gather(*(client(session) for _ in range(WRITERS)))
+    return Figures(len(latencies), failed, seconds, latencies)
+
+
+@contextmanager
+def containers(docker: DockerClient) -> Iterator[Callable[..., Container]]:
+    """Yield what starts a container of the image on one volume; all of it goes at the end."""
+    volume = docker.volume.create(f"ppm-bench-{uuid.uuid4().hex[:8]}")
+    started: list[Container] = []
+
+    def start(*command: str, more: tuple[tuple[str, str, str], ...] = (), **envs: str) -> Container:
+        mounts = [(volume.name, "/data", "rw"), *more]
+        envs |= {"APP_ENV": "test", "LOG_LEVEL": "warning", "SCAN_PRIVATE_ADDRESSES": "true"}
+        container = docker.run(IMAGE, list(command), detach=True, envs=envs, volumes=mounts, **LIMITS)
+        started.append(container)
+        return container
+
+    try:
+        yield start
+    finally:
+        docker.remove(started, force=True)
+        docker.volume.remove(volume)
+
+
+def address(container: Container) -> str:
+    """Return where a container answers, once it does."""
+    container.reload()
+    url = f"http://{container.network_settings.networks['bridge'].ip_address}:8000"
+    for _ in range(300):
+        try:
+            if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
+                return url
+        except httpx.TransportError:
+            time.sleep(0.1)
+    raise RuntimeError(f"it does not answer: {container.logs()[-2000:]}")
+
+
+def resident(container: Container) -> int:
+    """Return the memory of the largest process of a container, in bytes."""
+    said = container.execute(["sh", "-c", "cat /proc/[0-9]*/status | grep VmRSS"])
+    return max(int(line.split()[1]) for line in str(said).splitlines()) * 1024
+
+
+@contextmanager
+def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
+    """Serve so many repositories of one commit each by `git daemon`; yield their address and the commit."""
+    with tempfile.TemporaryDirectory() as folder:
+        first = Path(folder) / "0.git"
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "trunk", str(first)], check=True)
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+        tree = subprocess.check_output(["git", "-C", str(first), "mktree"], stdin=subprocess.DEVNULL, text=True).strip()
+        commit = ["git", "-C", str(first), *who, "commit-tree", "-m", "one", tree]
+        tip = subprocess.check_output(commit, text=True).strip()
+        subprocess.run(["git", "-C", str(first), "update-ref", "refs/heads/trunk", tip], check=True)
+        for number in range(1, count):
+            shutil.copytree(first, Path(folder) / f"{number}.git")
+        argv = ["git", "daemon", "--reuseaddr", "--export-all", f"--base-path={folder}", f"--listen={host}", folder]
+        with subprocess.Popen([*argv[:-1], "--port=9419", folder], stderr=subprocess.DEVNULL) as daemon:
+            try:
+                yield f"git://{host}:9419", tip
+            finally:
+                daemon.terminate()
+
+
+def scan_seconds(start: Callable[..., Container], api: Container, count: int) -> float:
+    """Return how long a worker takes to look at repositories that have not changed."""
+    api.reload()
+    with repositories(count, str(api.network_settings.networks["bridge"].gateway)) as (url, tip):
+        api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
+        worker = start("ppm", "worker")
+        began = time.monotonic()
+        while int(str(api.execute(["python", "-c", LEFT]))):
+            assert time.monotonic() - began < 600, worker.logs()[-2000:]
+            time.sleep(1)
+        took = time.monotonic() - began
+        worker.stop()
+    return took
+
+
+def measured(url: str, token: str, seconds: float) -> str:
+    """Return the cells of a row: reads at the fixed rate, then writes as many as go through."""
+    reads = asyncio.run(open_load(url, token, read, seconds))
+    writes = asyncio.run(closed_load(url, token, write, seconds))
+    read_times, write_times = (f"{f.percentile(0.5):.1f} | {f.percentile(0.99):.1f}" for f in (reads, writes))
+    return f"{read_times} | {writes.count / writes.seconds:,.0f} | {write_times} | {reads.failed + writes.failed}"
+
+
+def main() -> None:
+    """Print the figures as Markdown."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--projects", type=int, default=100_000, help="how many there are (default 100,000)")
+    parser.add_argument("--repositories", type=int, default=1_000, help="how many are scanned (default 1,000)")
+    parser.add_argument("--seconds", type=float, default=30, help="of each load (default 30)")
+    options = parser.parse_args()
+    docker = local_docker()
+    base = ensure_bases(Images(bases="local"), docker, print)["python"]
+    run_build(docker, IMAGE, ROOT / "app", ROOT / "app/Dockerfile", {"PYTHON_IMAGE": base}, remedy="")
+    with containers(docker) as start:
+        code = (str(ROOT / "bench/bare.py"), "/srv/bare.py", "ro")
+        bare = start("uvicorn", "bare:app", "--host=0.0.0.0", "--log-level=warning", more=(code,))
+        api = start("ppm", "serve")
+        rows = {"bare FastAPI and SQLite": (bare, ""), "ppm": (api, str(api_token(api)))}
+        print("| | reads p50, ms | p99 | writes/s | writes p50, ms | p99 | failed | memory, MiB |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        for name, (container, token) in rows.items():
+            container.execute(["python", "-c", FILL, str(options.projects), "ppm" if token else "bare", "2099-01-01"])
+            cells = measured(address(container), token, options.seconds)
+            print(f"| {name} | {cells} | {resident(container) / (1 << 20):.0f} |", flush=True)
+        took = scan_seconds(start, api, options.repositories)
+        print(f"\n{options.repositories:,} repositories that have not changed were scanned in {took:.0f} s.")
+
+
+def api_token(api: Container) -> str:
+    """Return a token that may write."""
+    address(api)
+    return str(api.execute(["ppm", "token", "create", "bench"]))
+
+
+if __name__ == "__main__":
+    main()
