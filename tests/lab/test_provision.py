@@ -168,12 +168,12 @@ def test_the_second_run_changes_nothing(environment: Environment, servers: labs.
 def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_done(
     environment: Environment, servers: labs.Lab
 ) -> None:
-    secrets = environment.directory / "secrets"
-    root(servers, f"rmdir {secrets}")
+    routes = environment.directory / "traefik" / "dynamic"
+    root(servers, f"rmdir {routes}")
     report = run(with_closed_port(environment))
     done, dead = report.hosts
-    assert (done.error, list(changes(done))) == (None, [f"ppm | Directory {secrets}"])
-    assert root(servers, f"stat -c %U {secrets}") == "deploy\n"
+    assert (done.error, list(changes(done))) == (None, [f"ppm | Directory {routes}"])
+    assert root(servers, f"stat -c %U {routes}") == "deploy\n"
     assert (dead.name, dead.reached, dead.operations) == ("dead", False, ())
     assert dead.error == f"no SSH connection: Unable to connect to port {CLOSED_PORT} on 127.0.0.1"
     assert report.failed == (dead,)
@@ -247,10 +247,13 @@ def test_a_user_with_sudo_can_provision_and_one_without_is_told(environment: Env
     admin = on(servers, provision_user="admin")
     [refused] = run(admin).hosts
     assert refused.error == "admin may not use sudo without a password; provisioning needs root"
-    root(servers, f"echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin; rmdir {environment.directory}/secrets")
+    root(
+        servers,
+        f"echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin; rmdir {environment.directory}/traefik/dynamic",
+    )
     [done] = run(admin).hosts
     assert done.error is None
-    assert list(changes(done)) == ["SSH | Keys of deploy", f"ppm | Directory {environment.directory}/secrets"]
+    assert list(changes(done)) == ["SSH | Keys of deploy", f"ppm | Directory {environment.directory}/traefik/dynamic"]
     assert run(admin).changed == 0
 
 
@@ -258,7 +261,7 @@ def test_the_inventory_and_the_tasks_work_with_plain_pyinfra(
     environment: Environment, servers: labs.Lab, tmp_path: Path
 ) -> None:
     (tmp_path / "test.yaml").write_text(dump(environment))
-    root(servers, f"rmdir {environment.directory}/secrets")
+    root(servers, f"rmdir {environment.directory}/traefik/dynamic")
     done = subprocess.run(
         [sys.executable, "-m", "pyinfra", "-y", "deploy/inventory/inventory.py", "deploy/tasks/provision.py"],
         check=False,
@@ -270,7 +273,7 @@ def test_the_inventory_and_the_tasks_work_with_plain_pyinfra(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    assert root(servers, f"stat -c %U {environment.directory}/secrets") == "deploy\n"
+    assert root(servers, f"stat -c %U {environment.directory}/traefik/dynamic") == "deploy\n"
     assert run(environment).changed == 0
 
 
