@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.command import FileUploadCommand, StringCommand
 
+from deploy import lockout
 from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError, UsageError
@@ -19,7 +20,7 @@ from deploy.tasks import connection
 from deploy.tasks.command import Said, words
 from deploy.tasks.daemonjson import WANTED, change
 from deploy.tasks.docker import engine_packages
-from deploy.tasks.hostfiles import firewall
+from deploy.tasks.hostfiles import firewall, host_files
 from deploy.tasks.packages import Installed
 from deploy.tasks.ssh import changed_keys, with_keys
 from tests.unit.conftest import environment_of
@@ -185,3 +186,31 @@ def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports
     assert f"tcp dport {{ {ports} }} accept" in rules
     assert f"ct status dnat ct original proto-dst {{ {ports} }} accept\n        ct status dnat drop" in rules
     assert rules.count("accept") == 11
+
+
+def test_where_root_does_not_log_in_the_user_that_deploys_provisions_by_sudo() -> None:
+    hosts = [{"name": name, "address": "127.0.0.1"} for name in ("open", "closed")]
+
+    found = dict(connection.hosts(environment_of(hosts=hosts), without_root=["closed"]))
+
+    assert (found["open"]["ssh_user"], found["open"]["_sudo"]) == ("root", False)
+    assert (found["closed"]["ssh_user"], found["closed"]["_sudo"]) == ("deploy", True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "closes", "sudo"),
+    [
+        ({}, True, True),
+        ({"kind": "lab"}, False, False),
+        ({"provision": {"root_login": True}}, False, False),
+        ({"ssh": {"provision_user": "admin"}}, True, False),
+        ({"ssh": {"user": "root"}}, False, False),
+    ],
+)
+def test_root_logs_in_on_labs_only_and_somebody_can_always_provision(
+    changes: dict[str, Any], closes: bool, sudo: bool
+) -> None:
+    environment = environment_of(**changes)
+
+    assert lockout.wanted(environment) is closes
+    assert any(file.path == "/etc/sudoers.d/ppm" for file in host_files(environment)) is sudo
