@@ -157,6 +157,15 @@ def test_routes_send_users_to_live_and_the_loopback_to_preview(environment: Envi
     assert routers["proxy-api"]["entryPoints"] == ["internal"]
 
 
+def test_nobody_is_sent_to_what_the_api_has_beside_its_paths(environment: Environment) -> None:
+    servers: dict[str, Any] = {c: {"api": [f"http://{c}:8000"], "frontend": []} for c in ("blue", "green")}
+    text = render.routes(environment, live="blue", preview="green", servers=servers)  # its metrics, for one
+    routers = YAML(typ="safe").load(text)["http"]["routers"].values()
+
+    rules = [router["rule"] for router in routers if router["service"].startswith("api-")]
+    assert sorted(rules) == ["Host(`preview`) && (PathPrefix(`/api`) || Path(`/readyz`))", "PathPrefix(`/api`)"]
+
+
 def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(environment: Environment) -> None:
     servers = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
     text = render.routes(environment, live="blue", preview="green", servers=servers, canary=5)  # type: ignore[arg-type]

@@ -151,6 +151,7 @@ test("a person who has logged in sees the projects, and can log out", async () =
   api["POST /api/logout"] = [204];
   api[FIRST_PAGE] = page([PROJECT]);
   open({ token: "" });
+  Stream.last.send(SYSTEM);
   expect(await screen.findByRole("row", { name: /ledger/ })).toBeTruthy();
   expect(screen.getByText("ann (write)")).toBeTruthy();
 

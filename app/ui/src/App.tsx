@@ -41,14 +41,15 @@ export function App() {
 
 function Shell() {
   const live = useLive();
-  const access = useAccess();
+  const login = live.system?.login ?? false;
+  const access = useAccess(login);
 
   return (
     <>
       <Header live={live} />
       <Container component="main" size="lg" py="md">
         <Upgraded live={live} />
-        <Entrance access={access} login={live.system?.login ?? false} />
+        <Entrance access={access} login={login} />
         <Switch>
           <Route path="/system">
             <System system={live.system} connection={live.connection} />

@@ -14,18 +14,19 @@ export interface Access {
   logOut: () => Promise<void>;
 }
 
-/** What this browser may ask the API with: a token that was typed in, or the session of a login. */
-export function useAccess(): Access {
+/** What this browser may ask the API with: a token that was typed in, or the session of a login, if there are such. */
+export function useAccess(login: boolean): Access {
   const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN_KEY) ?? "");
   const [me, setMe] = useState<Me | null>(null);
 
   useEffect(() => {
+    if (!login) return;
     const stop = new AbortController();
     content(clientOf("").GET("/me", { signal: stop.signal }))
       .then(setMe)
       .catch(() => setMe(null)); // nobody has logged in
     return () => stop.abort();
-  }, []);
+  }, [login]);
 
   function keep(value: string) {
     if (value) sessionStorage.setItem(TOKEN_KEY, value);
