@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -134,10 +136,18 @@ def packed_name(database: str, recipients: Sequence[str]) -> str:
 
 def _prove_and_pack(taken: Path, held: dict[str, Table], target: Path, recipients: Sequence[str]) -> Data:
     """Check the copy, and pack it meanwhile: in a process of its own, for both want all of a processor."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        checked = pool.submit(verify, taken)
-        data = pack(taken, target, recipients)
-        compare(held, checked.result())
+    argv = [sys.executable, "-m", str(__package__), "verify", str(taken)]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(argv, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as check:
+        try:
+            data = pack(taken, target, recipients)
+        except BaseException:
+            check.kill()
+            raise
+        said, trouble = check.communicate()
+    if check.returncode != 0:
+        raise StewardError(trouble.strip().removeprefix("steward: "))
+    compare(held, json.loads(said)["tables"])
     return data
 
 

@@ -42,6 +42,38 @@ def make(path: Path, rows: int = 8000) -> Path:
     return path
 
 
+KILLING = """
+import importlib, os, sys
+
+def killing(act, after=int(sys.argv[1]), seen=[0]):
+    def wrapped(*args, **options):
+        seen[0] += 1
+        if seen[0] == after:
+            os.kill(os.getpid(), 9)
+        return act(*args, **options)
+    return wrapped
+
+module, _, name = sys.argv[2].rpartition(".")
+owner = importlib.import_module(module) if module != "Path" else __import__("pathlib").Path
+setattr(owner, name, killing(getattr(owner, name)))
+"""
+
+
+def killed_at_each(call: str, script: str, *argv: str, most: int = 40) -> Iterator[bool]:
+    """Run a script as often as it calls a function, killing it before the first call, the second …; then as it is.
+
+    ``call`` is a function of a module, or of Path. Yields after each run: whether it was killed.
+    """
+    for number in range(1, most):
+        whole = [sys.executable, "-c", KILLING + script, str(number), call, *argv]
+        done = subprocess.run(whole, stdout=subprocess.DEVNULL, check=False, timeout=30)
+        assert done.returncode in (0, -9)
+        yield done.returncode != 0
+        if done.returncode == 0:
+            return
+    raise AssertionError(f"{call} is called more than {most} times")
+
+
 @contextmanager
 def writer(database: Path) -> Iterator[subprocess.Popen[str]]:
     """Write two rows in each transaction, as fast as it goes, for as long as the block lasts."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import resource
-import signal
 import subprocess
 import sys
 from contextlib import closing
@@ -19,8 +17,7 @@ import pytest
 from deploy.backup.steward import archive, backup, catalog, files, ladder, snapshot
 from deploy.backup.steward.digest import digests
 from deploy.backup.steward.errors import StewardError
-from tests.unit.backup.database import execute, make, steward, writer
-from tests.waiting import eventually
+from tests.unit.backup.database import execute, killed_at_each, make, steward, writer
 
 KEY = pyrage.x25519.Identity.generate()
 WISHES = backup.Wishes(recipients=(str(KEY.to_public()),), deadline=60)
@@ -224,25 +221,16 @@ def test_what_is_no_database_is_not_backed_up(tmp_path: Path, backups: Path, con
     assert [path for path in backups.glob("*") if path.is_dir()] == []
 
 
-def test_a_full_disk_leaves_no_backup_and_no_trace(
+def test_too_little_room_is_seen_before_anything_is_written(
     database: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup.create(database, backups, WISHES)
     before = sorted(backups.rglob("*"))
-    before_size = resource.getrlimit(resource.RLIMIT_FSIZE)
-    heard = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    for limit in (1 << 20, 4 << 20):
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before_size[1]))
-        try:
-            with pytest.raises((OSError, apsw.Error, StewardError)):
-                backup.create(database, backups, WISHES)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before_size)
-        assert sorted(backups.rglob("*")) == before
-    signal.signal(signal.SIGXFSZ, heard)
     monkeypatch.setattr(files, "RESERVE", 1 << 60)
+
     with pytest.raises(StewardError, match="the disk is too full"):
         backup.create(database, backups, WISHES)
+
     assert sorted(backups.rglob("*")) == before
 
 
@@ -253,19 +241,35 @@ def test_a_full_disk_says_nothing_of_a_backup(database: Path, backups: Path, mon
     assert prove(backups) == [("L0", "inconclusive")]
 
 
-def test_a_backup_that_is_killed_leaves_none(database: Path, backups: Path) -> None:
+@pytest.mark.parametrize("call", ["Path.replace", "Path.unlink", "os.fsync", "os.mkdir", "os.open", "apsw.Connection"])
+def test_a_backup_that_is_killed_is_a_whole_one_or_none(database: Path, backups: Path, call: str) -> None:
+    before = held(database)
     script = (
-        "from pathlib import Path; from deploy.backup.steward import backup; import sys\n"
-        "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes(rate=1_000_000))"
+        "from pathlib import Path; from deploy.backup.steward import backup\n"
+        "backup.create(Path(sys.argv[3]), Path(sys.argv[4]), backup.Wishes())"
     )
-    process = subprocess.Popen([sys.executable, "-c", script, str(database), str(backups)])
-    assert eventually(lambda: any(backups.glob("*/copy.db")))
-    process.kill()
-    process.wait()
 
-    assert catalog.catalog(backups) == []
-    backup.create(database, backups, WISHES)
-    assert len(list(backups.glob("*/"))) == 1, "what the killed one left is gone"
+    for _ in killed_at_each(call, script, str(database), str(backups)):
+        assert set(prove(backups)) <= {("L3", "ok")}
+        assert held(database) == before
+    assert sorted(each.name for each in backups.iterdir() if each.is_dir()) == [
+        each.id for each in catalog.catalog(backups)
+    ], "what the killed ones left is gone"
+
+
+def test_a_backup_for_which_the_disk_gets_full_at_any_moment_is_none(database: Path, backups: Path) -> None:
+    script = (
+        "from pathlib import Path; from deploy.backup.steward import backup; import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
+        "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"
+    )
+    size = database.stat().st_size
+    for limit in (0, 100, 4096, *range(size // 8, size, size // 4)):
+        argv = [sys.executable, "-c", script, str(database), str(backups), str(limit)]
+        done = subprocess.run(argv, capture_output=True, check=False)
+        assert done.returncode != 0
+        assert [path for path in backups.iterdir() if path.is_dir()] == []
 
 
 def test_a_copy_during_which_the_wal_grows_too_much_is_given_up(database: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from deploy.backup.steward.files import fingerprint
 from deploy.backup.steward.holders import alone
 from deploy.backup.steward.pages import freshen
 from deploy.backup.steward.restore import take
-from tests.unit.backup.database import execute, make, steward, writer
+from tests.unit.backup.database import execute, killed_at_each, make, steward, writer
 from tests.waiting import eventually
 
 IDLE = """
@@ -154,46 +154,27 @@ def test_what_is_too_damaged_to_be_read_is_kept_as_it_is(
     assert (tmp_path / "ppm.db.damaged").read_bytes() == before
 
 
-@pytest.mark.parametrize("moment", ["replace", "link", "sync", "unlink"])
+@pytest.mark.parametrize(
+    "call", ["Path.replace", "Path.unlink", "os.link", "os.fsync", "deploy.backup.steward.restore.fingerprint"]
+)
 def test_a_restore_that_is_killed_leaves_the_old_or_the_new_database_whole(
-    database: Path, staged: Path, tmp_path: Path, moment: str
+    database: Path, staged: Path, tmp_path: Path, call: str
 ) -> None:
-    """Before and after each call that changes what is there."""
     leave_a_wal(database)
-    shutil.copytree(tmp_path, tmp_path.with_name("again"))
-    expected = {twins(database), twins(staged)}
-    script = f"""
-import os, sys
-from pathlib import Path
-from deploy.backup.steward import files, restore
-after, seen = int(sys.argv[4]), 0
-def killing(act):
-    def wrapped(*args, **options):
-        global seen
-        seen += 1
-        if seen == after:
-            os.kill(os.getpid(), 9)
-        return act(*args, **options)
-    return wrapped
-if {moment!r} == "sync":
-    restore.sync = killing(restore.sync)
-elif {moment!r} == "link":
-    os.link = killing(os.link)
-else:
-    setattr(Path, {moment!r}, killing(getattr(Path, {moment!r})))
-restore.take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])
-"""
-    for count in range(1, 8):
-        shutil.rmtree(tmp_path)
-        shutil.copytree(tmp_path.with_name("again"), tmp_path)
-        argv = [sys.executable, "-c", script, str(staged), str(database), fingerprint(staged), str(count)]
-        done = subprocess.run(argv, capture_output=True, check=False)
-        assert twins(database) in expected
+    before = tmp_path.with_name(f"{tmp_path.name}-before")
+    shutil.copytree(tmp_path, before)
+    both = {twins(database), twins(staged)}
+    script = (
+        "from pathlib import Path; from deploy.backup.steward.restore import take\n"
+        "take(Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5])"
+    )
+
+    for _ in killed_at_each(call, script, str(staged), str(database), fingerprint(staged)):
+        assert twins(database) in both
         snapshot.sound(database)
-        if done.returncode == 0:
-            break
-    assert done.returncode == 0
-    shutil.rmtree(tmp_path.with_name("again"))
+        shutil.rmtree(tmp_path)
+        shutil.copytree(before, tmp_path)
+    shutil.rmtree(before)
 
 
 def test_whoever_holds_the_lock_already_need_not_wait_for_it(database: Path, staged: Path) -> None:
