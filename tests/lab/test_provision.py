@@ -169,7 +169,7 @@ def test_a_host_that_cannot_be_reached_is_named_and_the_others_are_done(
     environment: Environment, servers: labs.Lab
 ) -> None:
     routes = environment.directory / "traefik" / "dynamic"
-    root(servers, f"rmdir {routes}")
+    root(servers, f"rm -r {routes}")
     report = run(with_closed_port(environment))
     done, dead = report.hosts
     assert (done.error, list(changes(done))) == (None, [f"ppm | Directory {routes}"])
@@ -249,7 +249,7 @@ def test_a_user_with_sudo_can_provision_and_one_without_is_told(environment: Env
     assert refused.error == "admin may not use sudo without a password; provisioning needs root"
     root(
         servers,
-        f"echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin; rmdir {environment.directory}/traefik/dynamic",
+        f"echo 'admin ALL=(ALL) NOPASSWD: ALL' > /etc/sudoers.d/admin; rm -r {environment.directory}/traefik/dynamic",
     )
     [done] = run(admin).hosts
     assert done.error is None
@@ -261,7 +261,7 @@ def test_the_inventory_and_the_tasks_work_with_plain_pyinfra(
     environment: Environment, servers: labs.Lab, tmp_path: Path
 ) -> None:
     (tmp_path / "test.yaml").write_text(dump(environment))
-    root(servers, f"rmdir {environment.directory}/traefik/dynamic")
+    root(servers, f"rm -r {environment.directory}/traefik/dynamic")
     done = subprocess.run(
         [sys.executable, "-m", "pyinfra", "-y", "deploy/inventory/inventory.py", "deploy/tasks/provision.py"],
         check=False,
