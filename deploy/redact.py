@@ -32,7 +32,7 @@ def redacted_json(document: Any, *, indent: int | None = None) -> str:
     What is masked is the document, not its text: there a value could begin within an escape (``\\u0130``), and what
     is left would not be JSON.
     """
-    return json.dumps(_masked(document), indent=indent)
+    return json.dumps(_masked(document), indent=indent, separators=None if indent else (",", ":"))
 
 
 def _masked(document: Any) -> Any:
