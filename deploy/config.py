@@ -255,7 +255,8 @@ class Provision(Model):
     """Whether root may log in by SSH, with a key. Default: in a lab only. Elsewhere the user that deploys provisions
     from then on, by sudo, unless `ssh.provision_user` is somebody else already."""
     firewall: bool = True
-    """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables."""
+    """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables. Containers
+    reach nothing of the host itself, and no cloud's metadata."""
     security_updates: bool = True
     """The distribution's security updates install themselves (unattended-upgrades)."""
 

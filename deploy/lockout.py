@@ -28,6 +28,7 @@ umask 022
 printf '%s\\n' '# Written by ppmctl provision.' 'PermitRootLogin no' > {FILE}
 sshd -t
 systemctl reload ssh
+sleep 1  # it starts anew in its own time, and what is to be proven is the new one
 """
 _CLOSED = f"sshd -T | grep -qx 'permitrootlogin no' && ! systemctl is-active -q {_UNIT}.timer"
 
