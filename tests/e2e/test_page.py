@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.site import Site
+from tests.waiting import eventually
 
 URL = "http://localhost:9/e2e/project.git"
 
@@ -38,7 +39,7 @@ def test_without_a_token_the_page_says_how_to_get_one(page: Page) -> None:
 def test_a_wrong_token_is_refused_in_words(page: Page) -> None:
     log_in(page, "ppm_nonsense")
 
-    expect(page.get_by_text(re.compile("unknown or revoked")).first).to_be_visible()
+    expect(page.get_by_text(re.compile("unknown, revoked or expired")).first).to_be_visible()
 
 
 def test_a_project_is_added_scanned_changed_and_deleted(page: Page, token: str) -> None:
@@ -83,7 +84,8 @@ def test_no_page_keeps_anyone_out(page: Page, token: str, scheme: Literal["light
 
 def accessible(page: Page) -> None:
     """Check that axe has nothing serious against what is shown (WCAG 2.1 AA)."""
-    page.wait_for_function("document.getAnimations().length === 0")  # what fades has too little contrast meanwhile
+    # What fades has too little contrast meanwhile.
+    assert eventually(lambda: page.evaluate("document.getAnimations().length") == 0)
     found = Axe().run(page, options={"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}).response
     assert [v["help"] for v in found["violations"] if v["impact"] in ("serious", "critical")] == []
 

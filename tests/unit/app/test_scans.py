@@ -18,7 +18,7 @@ from app.models import JobRun, Lease, Project, Scan, now
 from app.worker.git import Git
 from app.worker.job import Job, Run
 from app.worker.lease import LeaseLost, Leases
-from app.worker.scans import KEEP_RUNS, SCAN, Due, Result, Scanner, pause
+from app.worker.scans import KEEP_RUNS, SCAN, Due, Result, Scanner
 from tests.unit.app.gitserver import GitServer, git_server
 
 
@@ -260,19 +260,6 @@ def test_the_history_says_when_a_repository_failed_and_when_it_was_back(
     assert [commits for commits, _ in found] == [1, None, 1]
     assert "repository not exported" in (found[1][1] or "")
     assert projects(database)[0].scan_failures == 0
-
-
-def test_failures_in_a_row_put_the_next_scan_off_for_longer() -> None:
-    hour = timedelta(hours=1)
-    pauses = [pause(hour, failures) for failures in range(8)]
-
-    for found, hours in zip(pauses, (1, 1, 2, 4, 8, 16, 24, 24), strict=True):
-        assert timedelta(hours=hours) <= found <= timedelta(hours=hours * 1.1)
-    assert pause(timedelta(days=7), 8) >= timedelta(days=7)
-
-
-def test_projects_that_were_added_together_do_not_stay_together() -> None:
-    assert len({pause(timedelta(hours=1), 0) for _ in range(20)}) > 10
 
 
 def test_an_archived_project_is_left_alone(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
