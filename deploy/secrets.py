@@ -49,12 +49,14 @@ class _Kind:
 _KINDS = {
     "session_secret": _Kind(generated=True, min_length=32),
     "oauth_client_secret": _Kind(generated=False, min_length=8),
+    "rclone_conf": _Kind(generated=False, min_length=8),
 }
 
 
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
-    return ["session_secret", *(["oauth_client_secret"] if environment.app.oauth_client_id else [])]
+    github = ["oauth_client_secret"] if environment.app.oauth_client_id else []
+    return ["session_secret", *github, *(["rclone_conf"] if environment.backup.targets else [])]
 
 
 def directory(environment: Environment) -> Path:
