@@ -225,6 +225,15 @@ class Keep(Model):
     """Of those that a restore made of what it replaced; they count for nothing else."""
 
 
+class Target(Model):
+    """A place elsewhere that every backup is copied to."""
+
+    name: Name
+    """What it is called: `ppmctl restore --from NAME`."""
+    to: str = Field(pattern=r"^[A-Za-z0-9_][\w.+@ -]*:\S*[^/\s]$", examples=["offsite:bucket/ppm"])
+    """A remote of the secret `rclone_conf`, which is an rclone.conf (https://rclone.org/docs), and a path there."""
+
+
 class Backup(Model):
     """Backups: how they are made, who can read them, how long they stay."""
 
@@ -242,6 +251,17 @@ class Backup(Model):
     rate: Bytes | None = None
     """Bytes a second at most while the database is copied. Default: as fast as it goes."""
     keep: Keep = Keep()
+    targets: tuple[Target, ...] = ()
+    """Where every backup is copied to; what came there is read back. `backup prune` removes there what goes here."""
+
+    @model_validator(mode="after")
+    def _leaves_encrypted(self) -> Backup:
+        if self.targets and not self.recipients:
+            raise ValueError("what leaves the host is encrypted: `targets` needs `recipients`")
+        names = [target.name for target in self.targets]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two targets are called {', '.join(sorted(twice))}")
+        return self
 
 
 class Provision(Model):

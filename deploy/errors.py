@@ -12,6 +12,7 @@ PpmctlError                     exit code 1: it failed; says what is left and wh
 ├── BuildError                  an image did not build
 ├── ShipError                   an image did not arrive whole
 ├── PlanStale                   a saved plan no longer is what a deploy would do
+├── BackupError                 a backup is not everywhere that it should be
 ├── ProvisionError              pyinfra could not bring a host to the wanted state
 └── UpgradeError                a step of an upgrade failed; the old release serves
     └── NotReady                the new containers never got ready
@@ -22,6 +23,7 @@ Raise the most exact one; one handler in ``ppmctl.py`` prints it and picks the e
 from __future__ import annotations
 
 __all__ = [
+    "BackupError",
     "BuildError",
     "CommandFailed",
     "ConfigError",
@@ -122,6 +124,10 @@ class ShipError(PpmctlError):
 
 class PlanStale(PpmctlError):
     """A saved plan no longer is what a deploy would do; nothing was changed."""
+
+
+class BackupError(PpmctlError):
+    """A backup was made, and did not get to every target."""
 
 
 class ProvisionError(PpmctlError):

@@ -37,6 +37,7 @@ def steward(environment: Environment) -> str:
             "wal_cap": int(wanted.wal_cap),
             "rate": None if wanted.rate is None else int(wanted.rate),
             "keep": wanted.keep.model_dump(),
+            "targets": {target.name: target.to for target in wanted.targets},
         }
     )
 

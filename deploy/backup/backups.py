@@ -48,6 +48,13 @@ class Created(Summary):
     """A backup that was just made."""
 
     seconds: float
+    targets: dict[str, str]
+    """{name of a target: "ok", or why the backup is not there}."""
+
+    @property
+    def missing(self) -> list[str]:
+        """The targets that it did not get to, with why."""
+        return [f"{self.host}: {name}: {said}" for name, said in self.targets.items() if said != "ok"]
 
 
 class Creation(Model):

@@ -52,8 +52,18 @@ class Restored(Model):
     """How far the backup was verified before."""
 
 
-def restore(environment: Environment, address: HostAddress, watcher: Watcher, confirm: Confirm, id: str) -> Restored:
-    """Put a backup in the place of the database of one host. ``confirm`` is asked before anything is changed."""
+def restore(
+    environment: Environment,
+    address: HostAddress,
+    watcher: Watcher,
+    confirm: Confirm,
+    id: str,
+    target: str | None = None,
+) -> Restored:
+    """Put a backup in the place of the database of one host. ``confirm`` is asked before anything is changed.
+
+    With a target the backup is fetched from there.
+    """
     from deploy import recover
 
     began, key = time.monotonic(), identity(environment)
@@ -64,6 +74,8 @@ def restore(environment: Environment, address: HostAddress, watcher: Watcher, co
         with opened(host, intent, stack, watcher) as upgrade:
             give_place(host, intent.release.images.steward)
             steward = Office(host, upgrade.compose)
+            if target:
+                id = steward.ask("fetch", target, id)["id"]
             try:
                 found = _stage(upgrade, steward, id, key)
                 lost = _lost(steward, _staged(upgrade))

@@ -33,6 +33,7 @@ def backup_create(
     """Back up the database while the application serves; prove, compress and encrypt what was copied."""
     from deploy import show
     from deploy.backup import backups
+    from deploy.errors import BackupError
 
     environment, address = _some(env, host)
     with console(quiet=as_json) as shown:
@@ -42,6 +43,11 @@ def backup_create(
         print_json(made.model_dump(mode="json"))
     else:
         show.backups(made.hosts)
+    if missing := [line for host in made.hosts for line in host.missing]:
+        raise BackupError(
+            f"the backup is made, but not everywhere that it should be: {'; '.join(missing)}",
+            next=f"Mend that, then: ppmctl backup create -e {env}",
+        )
 
 
 @backup.command("list")
@@ -142,6 +148,7 @@ def restore(
     env: Env = "lab",
     host: OneHost = None,
     latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is verified.")] = False,
+    target: Annotated[str | None, typer.Option("--from", help="Fetch it from this target first.")] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
@@ -160,7 +167,7 @@ def restore(
             shown.pause()
             confirm(question, yes=yes)
 
-        done = restores.restore(environment, pick_host(environment, host), shown, ask, id or "latest")
+        done = restores.restore(environment, pick_host(environment, host), shown, ask, id or "latest", target)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:

@@ -95,7 +95,7 @@ def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the
         done = live.ppmctl("deploy", "--canary", "5,25,100", status=1, checkout=checkout)
         report = running.stop()
 
-    says(done, r"canary: test-1: (blue|green) did worse than (blue|green) with 5 % of the requests")
+    says(done, r"canary: test[-0-9]+: (blue|green) did worse than (blue|green) with 5 % of the requests")
     says(done, r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ in the same \d+ s: 0 of \d+")
     says(done, "no smoke check knows of this")
     says(done, f"Release {before} serves")
@@ -115,7 +115,7 @@ def test_a_release_that_fails_after_the_switch_is_rolled_back(
         done = live.ppmctl("deploy", status=1, checkout=checkout)
         report = running.stop()
 
-    says(done, r"bake: test-1: (blue|green) did worse than (blue|green) before the switch")
+    says(done, r"bake: test[-0-9]+: (blue|green) did worse than (blue|green) before the switch")
     says(done, r"\d+ of \d+ answers were 5xx \(\d+\.\d %\), \w+ before: 0 of \d+")
     says(done, f"Release {before} serves")
     assert live.serving() == before
@@ -147,7 +147,7 @@ def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checko
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 
-    says(done, "smoke: test-1: the new release failed a smoke check")
+    says(done, "smoke: test[-0-9]+: the new release failed a smoke check")
     says(done, "GET /api/system: status 500")
     says(done, f"Release {before} serves")
     assert live.serving() == before
@@ -162,7 +162,7 @@ def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 
-    says(done, r"bake: test-1: 3 of \d+ smoke checks failed after the switch")
+    says(done, r"bake: test[-0-9]+: 3 of \d+ smoke checks failed after the switch")
     says(done, "GET /api/openapi.json: status 500")
     says(done, f"Release {before} serves")
     assert live.serving() == before

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from deploy import secrets
-from deploy.config import Environment
+from deploy.config import Backup, Environment, Target
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
 from deploy.redact import redact
@@ -97,7 +97,9 @@ def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oau
     examples = {path.name: path.read_text() for path in (ROOT / "secrets.example").iterdir()}
     dns = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}
     acme = {"letsencrypt_email": "ops@example.org", "private_ca": True, "dns_challenge": dns}
-    sites = [oauth_site, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
+    backup = Backup(recipients=("age1x",), targets=(Target(name="offsite", to="offsite:ppm"),))
+    copied = oauth_site.model_copy(update={"backup": backup})
+    sites = [copied, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
 
     assert examples.keys() == {name for site in sites for name in secrets.needed(site)}
     for text in examples.values():

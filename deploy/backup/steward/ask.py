@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from . import catalog, ladder, retention
+from . import catalog, ladder, retention, targets
 from .archive import identities
 from .backup import create, file
 from .catalog import Backup, Evidence, Kind, Outcome, now
@@ -28,6 +28,9 @@ def add(commands: Any) -> None:
     made.add_argument("--kind", choices=["manual", "nightly"], default="manual")
     made.add_argument("--pinned", action="store_true")
     command(list_backups, "list the backups, newest first")
+    fetched = command(fetch, "bring a backup here from a target")
+    fetched.add_argument("target")
+    fetched.add_argument("id", help="or latest")
     command(show, "show all that is known of a backup").add_argument("id")
     checked = command(check, "verify backups")
     checked.add_argument("ids", nargs="*", help="default: all of them")
@@ -46,14 +49,24 @@ def add(commands: Any) -> None:
 
 
 def backup(*, kind: Kind, pinned: bool) -> dict[str, Any]:
-    """Back up the live database."""
+    """Back up the live database, and copy that to every target."""
     told = settings()
-    return create(told.database, told.backups, told.wishes, kind=kind, pinned=pinned)
+    made = create(told.database, told.backups, told.wishes, kind=kind, pinned=pinned)
+    return {**made, "targets": targets.push(catalog.find(told.backups, made["id"]), told.targets)}
 
 
 def list_backups() -> list[dict[str, Any]]:
     """Return every backup's summary, newest first."""
     return [found.summary() for found in reversed(catalog.catalog(settings().backups))]
+
+
+def fetch(*, target: str, id: str) -> dict[str, Any]:
+    """Bring a backup here from a target, which the settings name. Raises StewardError when it is not whole."""
+    told = settings()
+    if target not in told.targets:
+        raise StewardError(f"there is no target {target}; targets: {', '.join(told.targets) or 'none'}")
+    with catalog.alone(told.backups):
+        return targets.fetch(told.targets[target], id, told.backups).summary()
 
 
 def show(*, id: str) -> dict[str, Any]:
@@ -103,6 +116,8 @@ def retain(*, dry_run: bool) -> list[dict[str, Any]]:
         verdicts = _judged(told)
         for verdict in verdicts:
             if not verdict.keep and not dry_run:
+                for target in told.targets.values():  # first: what is gone here is not looked for there again
+                    targets.forget(target, verdict.id)
                 catalog.remove(told.backups / verdict.id)
     return [asdict(verdict) for verdict in verdicts]
 

@@ -173,8 +173,9 @@ def _directory(backups: Path) -> Iterator[Path]:
 
 
 def sweep(backups: Path) -> int:
-    """Remove what was left by one that was killed while it made a backup, or removed one; return how many."""
-    left = [path for path in backups.iterdir() if path.is_dir() and not (path / catalog.MANIFEST).exists()]
+    """Remove what was left by one that was killed while it made, fetched or removed a backup; return how many."""
+    directories = [path for path in backups.iterdir() if path.is_dir()]
+    left = [path for path in directories if path.name.startswith(".") or not (path / catalog.MANIFEST).exists()]
     for directory in left:
         shutil.rmtree(directory)
     return len(left)

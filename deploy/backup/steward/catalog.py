@@ -144,7 +144,7 @@ def _evidence(file: Path) -> Iterator[Evidence]:
 def catalog(backups: Path) -> list[Backup]:
     """Return the backups, oldest first. What has no readable manifest is none."""
     found = []
-    for manifest in sorted(backups.glob(f"*/{MANIFEST}")):
+    for manifest in sorted(backups.glob(f"[!.]*/{MANIFEST}")):
         try:
             found.append(read(manifest.parent))
         except StewardError:

@@ -23,6 +23,8 @@ class Settings:
     backups: Path = BACKUPS
     wishes: Wishes = field(default_factory=Wishes)
     policy: Policy = field(default_factory=Policy)
+    targets: dict[str, str] = field(default_factory=dict)
+    """{name: remote of rclone.conf and path there}."""
 
 
 def settings() -> Settings:
@@ -38,4 +40,5 @@ def settings() -> Settings:
             rate=told["rate"],
         ),
         policy=Policy(**told["keep"]),
+        targets=dict(told.get("targets", {})),
     )

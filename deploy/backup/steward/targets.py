@@ -1,0 +1,118 @@
+"""Copies of backups elsewhere, by rclone (https://rclone.org): SFTP, S3 and all else that it knows.
+
+A target is a remote of rclone.conf and a path there, "offsite:bucket/ppm". As here, a backup is one once its manifest
+is there: so that is sent last, and only after the data was read back.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from . import catalog
+from .archive import hashed
+from .catalog import EVIDENCE, MANIFEST, Backup
+from .errors import StewardError
+from .files import need_room
+
+_SECONDS = 3600
+_FLAGS = (
+    "--retries",
+    "3",
+    "--low-level-retries",
+    "3",
+    "--contimeout",
+    "15s",
+    "--timeout",
+    "60s",
+    "--log-level",
+    "ERROR",
+)
+OK = "ok"
+
+
+def push(backup: Backup, targets: Mapping[str, str]) -> dict[str, str]:
+    """Copy a backup to every target, side by side; return {target: "ok", or why it is not there}."""
+
+    def one(target: str) -> str:
+        try:
+            _push(backup, f"{target}/{backup.id}")
+        except (StewardError, OSError, subprocess.TimeoutExpired) as error:
+            return str(error)
+        return OK
+
+    with ThreadPoolExecutor(max(1, len(targets))) as pool:
+        return dict(zip(targets, pool.map(one, targets.values()), strict=True))
+
+
+def _push(backup: Backup, there: str) -> None:
+    data = backup.manifest["data"]
+    _rclone("copyto", str(backup.file), f"{there}/{data['file']}")
+    if (found := _hash(f"{there}/{data['file']}")) != data["sha256"]:
+        raise StewardError(f"what was read back from {there} is not what was sent: {found}")
+    for name in (EVIDENCE, MANIFEST):
+        _rclone("copyto", str(backup.directory / name), f"{there}/{name}")
+
+
+def _hash(file: str) -> str:
+    """Return the SHA-256 of a file there, by reading it: what a server says of it is not what it keeps."""
+    return _rclone("hashsum", "sha256", "--download", file).partition(" ")[0]
+
+
+def listed(target: str) -> list[str]:
+    """Return the ids of the backups there, oldest first."""
+    found = json.loads(_rclone("lsjson", "--recursive", "--files-only", "--max-depth", "2", target) or "[]")
+    return sorted(file["Path"].split("/")[0] for file in found if file["Path"].endswith(f"/{MANIFEST}"))
+
+
+def fetch(target: str, id: str, backups: Path) -> Backup:
+    """Bring a backup here, unless it is; "latest" is the newest there. Raises StewardError when it is not whole."""
+    there = listed(target)
+    if id == "latest" and there:
+        id = there[-1]
+    if id not in there:
+        raise StewardError(f"there is no backup {id} at {target}")
+    directory = backups / id
+    if (directory / MANIFEST).exists():
+        return catalog.read(directory)
+    incoming = backups / f".incoming-{id}"
+    shutil.rmtree(incoming, ignore_errors=True)
+    incoming.mkdir(mode=0o750, parents=True)
+    try:
+        _fetch(f"{target}/{id}", incoming)
+        incoming.rename(directory)
+    except BaseException:
+        shutil.rmtree(incoming, ignore_errors=True)
+        raise
+    return catalog.read(directory)
+
+
+def _fetch(there: str, incoming: Path) -> None:
+    _rclone("copyto", f"{there}/{MANIFEST}", str(incoming / MANIFEST))
+    wanted = catalog.read(incoming)
+    data = wanted.manifest["data"]
+    need_room(incoming, data["bytes"])
+    _rclone("copyto", f"{there}/{data['file']}", str(wanted.file))
+    if hashed(wanted.file) != data["sha256"]:
+        raise StewardError(f"what came from {there} is not what its manifest names: it was damaged there")
+    _rclone("copyto", f"{there}/{EVIDENCE}", str(incoming / EVIDENCE))
+
+
+def forget(target: str, id: str) -> None:
+    """Remove a backup there, its manifest first."""
+    if id in listed(target):
+        _rclone("deletefile", f"{target}/{id}/{MANIFEST}")
+        _rclone("purge", f"{target}/{id}")
+
+
+def _rclone(*argv: str) -> str:
+    """Run rclone; return what it prints. Raises StewardError with its last words."""
+    done = subprocess.run(["rclone", *_FLAGS, *argv], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    if done.returncode != 0:
+        words = done.stderr.strip().splitlines()
+        raise StewardError(f"rclone {argv[0]}: {words[-1] if words else f'status {done.returncode}'}")
+    return done.stdout.strip()

@@ -1,0 +1,138 @@
+"""Copies elsewhere: on a real S3 server and a real SFTP server, both rclone's own."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pyrage
+import pytest
+
+from deploy.backup.steward import backup, catalog, ladder, targets
+from deploy.backup.steward.errors import StewardError
+from tests.unit.backup.database import make, steward
+from tests.waiting import eventually
+
+KEY = pyrage.x25519.Identity.generate()
+WISHES = backup.Wishes(recipients=(str(KEY.to_public()),))
+RCLONE = str(Path(sys.executable).with_name("rclone"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@contextmanager
+def serving(kind: str, folder: Path, *options: str) -> Iterator[int]:
+    """Serve a folder; yield the port."""
+    folder.mkdir()
+    port = free_port()
+    argv = [RCLONE, "serve", kind, "--addr", f"127.0.0.1:{port}", *options, str(folder)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert eventually(lambda: listens(port), 20)
+            yield port
+        finally:
+            process.kill()
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Two targets, and the rclone.conf that knows them."""
+    password = subprocess.run([RCLONE, "obscure", "secret"], capture_output=True, text=True, check=True).stdout.strip()
+    with ExitStack() as stack:
+        s3 = stack.enter_context(serving("s3", tmp_path / "s3", "--auth-key", "accesskeyid1,secretaccess1"))
+        sftp = stack.enter_context(
+            serving("sftp", tmp_path / "sftp", "--dir-cache-time=0s", "--user=me", "--pass=secret")
+        )
+        (tmp_path / "rclone.conf").write_text(
+            f"[cloud]\ntype = s3\nprovider = Rclone\nendpoint = http://127.0.0.1:{s3}\n"
+            "access_key_id = accesskeyid1\nsecret_access_key = secretaccess1\n"
+            f"[other]\ntype = sftp\nhost = 127.0.0.1\nport = {sftp}\nuser = me\npass = {password}\n"
+            "[nobody]\ntype = sftp\nhost = 127.0.0.1\nport = 9\nuser = me\n"
+        )
+        monkeypatch.setenv("RCLONE_CONFIG", str(tmp_path / "rclone.conf"))
+        monkeypatch.setenv("PATH", f"{Path(RCLONE).parent}:/usr/bin:/bin")
+        (tmp_path / "s3" / "bucket").mkdir()
+        yield {"cloud": "cloud:bucket/ppm", "other": "other:backups"}
+
+
+@pytest.fixture
+def backups(tmp_path: Path) -> Path:
+    backup.create(make(tmp_path / "ppm.db"), tmp_path / "backups", WISHES)
+    return tmp_path / "backups"
+
+
+def test_a_backup_gets_to_every_target_and_back(backups: Path, places: dict[str, str], tmp_path: Path) -> None:
+    [made] = catalog.catalog(backups)
+
+    assert targets.push(made, places) == {"cloud": "ok", "other": "ok"}
+
+    for name, place in places.items():
+        assert targets.listed(place) == [made.id]
+        fetched = targets.fetch(place, "latest", tmp_path / name)
+        assert fetched.manifest == made.manifest
+        assert ladder.prove(fetched, [KEY], tmp_path / name)["outcome"] == "ok"
+    targets.forget(places["cloud"], made.id)
+    assert targets.listed(places["cloud"]) == []
+    assert targets.listed(places["other"]) == [made.id]
+
+
+def test_a_target_that_is_down_is_named_and_stops_no_other(backups: Path, places: dict[str, str]) -> None:
+    [made] = catalog.catalog(backups)
+
+    found = targets.push(made, {"down": "nobody:backups", **places})
+
+    assert found == {"down": found["down"], "cloud": "ok", "other": "ok"}
+    assert "rclone copyto" in found["down"]
+
+
+def test_what_was_damaged_there_does_not_come_here(backups: Path, places: dict[str, str], tmp_path: Path) -> None:
+    [made] = catalog.catalog(backups)
+    targets.push(made, places)
+    file = tmp_path / "sftp" / "backups" / made.id / made.file.name
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+
+    with pytest.raises(StewardError, match="it was damaged there"):
+        targets.fetch(places["other"], made.id, tmp_path / "here")
+
+    assert list((tmp_path / "here").iterdir()) == []
+
+
+def test_what_has_no_manifest_there_is_none(backups: Path, places: dict[str, str], tmp_path: Path) -> None:
+    [made] = catalog.catalog(backups)
+    targets.push(made, places)
+    (tmp_path / "sftp" / "backups" / made.id / catalog.MANIFEST).unlink()
+
+    with pytest.raises(StewardError, match="there is no backup latest"):
+        targets.fetch(places["other"], "latest", tmp_path / "here")
+
+
+def test_the_steward_copies_fetches_and_prunes_what_it_makes(places: dict[str, str], tmp_path: Path) -> None:
+    database, here = make(tmp_path / "ppm.db"), tmp_path / "backups"
+    keep = {"last": 1, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0, "safety": 0}
+    told = {"database": str(database), "backups": str(here), "recipients": [str(KEY.to_public())], "deadline": 60}
+    settings = json.dumps({**told, "rate": None, "keep": keep, "targets": places})
+
+    first, second = (json.loads(steward("backup", settings=settings).stdout) for _ in range(2))
+    assert first["targets"] == second["targets"] == {"cloud": "ok", "other": "ok"}
+    catalog.remove(here / second["id"])
+    fetched = steward("fetch", "cloud", "latest", settings=settings)
+    assert json.loads(fetched.stdout)["id"] == second["id"]
+    steward("retain", settings=settings)
+
+    assert [each.id for each in catalog.catalog(here)] == [second["id"]]
+    assert targets.listed(places["cloud"]) == targets.listed(places["other"]) == [second["id"]]
+    assert "there is no target moon; targets: cloud, other" in steward("fetch", "moon", "x", settings=settings).stderr
