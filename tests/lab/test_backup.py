@@ -23,6 +23,9 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site("keeping", lab, 2, folder)
     configure(site, str(key.to_public()))
     site.provision()
+    secret = folder / "secrets" / "rclone_conf"
+    secret.write_text("[place]\ntype = local\n")
+    secret.chmod(0o600)
     site.ppmctl("deploy")
     yield site
     site.ppmctl("down", "--purge", "--yes")
@@ -30,7 +33,8 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def configure(site: Site, *recipients: str) -> None:
     keep = {"last": 2, "daily": 0, "weekly": 0, "monthly": 0}
-    site.configure(backup={"recipients": [*recipients], "identity_file": str(site.folder / "key"), "keep": keep})
+    key, places = str(site.folder / "key"), [{"name": "elsewhere", "to": "place:/data/elsewhere"}]
+    site.configure(backup={"recipients": [*recipients], "identity_file": key, "keep": keep, "targets": places})
 
 
 def names(site: Site, token: str, *wanted: str) -> list[int]:
@@ -144,6 +148,20 @@ def test_a_database_that_is_damaged_is_restored_too(site: Site) -> None:
 
     assert done["lost"] is None
     assert names(site, token, "survivor") == [1]
+
+
+def test_a_backup_comes_back_from_elsewhere_when_none_is_left_on_the_host(site: Site) -> None:
+    token = site.token("mover")
+    add(site, token, "moved")
+    made = site.json("backup create")
+    assert made["hosts"][0]["targets"] == {"elsewhere": "ok"}
+    site.root("rm -rf /srv/ppm/keeping/backups/2*")
+    assert "there is no verified backup" in site.ppmctl("restore --latest", "--yes", status=1).stderr
+
+    done = site.json("restore", "--latest", "--from", "elsewhere", "--yes")
+
+    assert done["id"] == made["id"]
+    assert names(site, token, "moved") == [1]
 
 
 def test_a_restore_that_is_killed_is_finished_or_undone_by_the_next_command(site: Site) -> None:
