@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from deploy import secrets
-from deploy.config import Backup, Environment, Target
+from deploy.backup.config import Backup, Target
+from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
 from deploy.redact import redact

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -105,4 +106,18 @@ def steward(*argv: str, settings: str = "", stdin: str = "") -> subprocess.Compl
         text=True,
         timeout=60,
         check=False,
+    )
+
+
+def told(database: Path, backups: Path, *recipients: str) -> str:
+    """Return the steward's settings."""
+    return json.dumps(
+        {
+            "database": str(database),
+            "backups": str(backups),
+            "recipients": recipients,
+            "deadline": 60,
+            "rate": None,
+            "keep": {"last": 1, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0, "safety": 1},
+        }
     )

@@ -17,7 +17,7 @@ import pytest
 from deploy.backup.steward import archive, backup, catalog, files, ladder, snapshot
 from deploy.backup.steward.digest import digests
 from deploy.backup.steward.errors import StewardError
-from tests.unit.backup.database import execute, killed_at_each, make, steward, writer
+from tests.unit.backup.database import execute, killed_at_each, make, steward, told, writer
 
 KEY = pyrage.x25519.Identity.generate()
 WISHES = backup.Wishes(recipients=(str(KEY.to_public()),), deadline=60)
@@ -31,20 +31,6 @@ def database(tmp_path: Path) -> Path:
 @pytest.fixture
 def backups(tmp_path: Path) -> Path:
     return tmp_path / "backups"
-
-
-def told(database: Path, backups: Path, *recipients: str) -> str:
-    """Return the steward's settings."""
-    return json.dumps(
-        {
-            "database": str(database),
-            "backups": str(backups),
-            "recipients": recipients,
-            "deadline": 60,
-            "rate": None,
-            "keep": {"last": 1, "hourly": 0, "daily": 0, "weekly": 0, "monthly": 0, "yearly": 0, "safety": 1},
-        }
-    )
 
 
 def held(database: Path) -> dict[str, Any]:
