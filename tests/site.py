@@ -61,6 +61,11 @@ class Running:
         return self.process.wait(120)
 
 
+def _hearing_ctrl_c() -> None:
+    """Undo what a shell does to the programs that it starts in the background: they hear no Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass
 class Site:
     """One environment. Each call of :meth:`configure` writes its YAML anew, as an editor would."""
@@ -147,6 +152,7 @@ class Site:
                 stdout=out,
                 stderr=out,
                 start_new_session=True,
+                preexec_fn=_hearing_ctrl_c,
             )
             try:
                 yield Running(process, log)

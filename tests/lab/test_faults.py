@@ -230,7 +230,7 @@ def test_ctrl_c_in_any_step_ends_with_one_release_that_serves_and_loses_nothing(
             live.configure(app={"scan_interval_minutes": 100 + number})
             with live.start("deploy") as running_deploy:
                 if step == "build":
-                    running_deploy.await_program("buildx")
+                    running_deploy.await_program("buildx build")
                 else:
                     running_deploy.await_words(f"✓ {step}")  # it has ended, so the next one has begun
                 status = running_deploy.interrupt()
