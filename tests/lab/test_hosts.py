@@ -15,14 +15,17 @@ from tests.site import Site
 
 
 @pytest.fixture(scope="module")
-def pair(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site on both hosts, beside what else is there."""
+def pair(lab: Lab, live: Site, bare: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A site on both hosts, beside what else is there; whose port the firewall opens again at the end."""
     site = Site("pair", lab, 1, tmp_path_factory.mktemp("pair"))
     configure(site)
     site.provision()
     yield site
     configure(site)
     site.ppmctl("down --purge --yes")
+    for other in (live, bare):
+        other.configure()
+        other.ppmctl("provision")
 
 
 def configure(site: Site, **changes: object) -> None:
