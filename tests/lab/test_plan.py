@@ -75,7 +75,7 @@ def test_a_changed_setting_is_a_diff_that_names_the_release_once(live: Site) -> 
 
     assert '-  LOG_LEVEL: "info"\n+  LOG_LEVEL: "debug"' in said
     assert f"# {live.host.name}: proxy" in said
-    assert "+      rateLimit: {average: 77" in said
+    assert "+        average: 77" in said
     assert said.count(serving) == 1
     assert "images" not in said
     assert f"ppmctl deploy -e {live.name}" in said
