@@ -74,20 +74,22 @@ def route(
     host.write(_path(host), text)
 
 
-def confirm_preview(host: Host, color: Color, release: str, replicas: int, timeout: float) -> str | None:
+def confirm_preview(host: Host, stack: Stack, color: Color, release: str, replicas: int, timeout: float) -> str | None:
     """Wait until each replica answers ready through the preview route; return None, or what was seen last.
 
-    First the route must be in force, for both colours can have the same release. The proxy takes its servers in
-    turn, so as many good answers in a row as there are replicas, twice over, come from all of them.
+    First the route must be in force, with its servers: both colours can have the same release, and of a colour that
+    serves already one replica may just have been started. The proxy takes its servers in turn, so as many good
+    answers in a row as there are replicas, twice over, come from all of them.
     """
+    servers = stack.servers((color,))[color]
     wanted = 2 * replicas
     row = 0
 
     def seen() -> str | None:
         nonlocal row
         bad = (
-            _not_sent(host, "preview-api", f"api-{color}")
-            or _not_sent(host, "preview-frontend", f"frontend-{color}")
+            _in_force(host, "preview-api", f"api-{color}", servers["api"])
+            or _in_force(host, "preview-frontend", f"frontend-{color}", servers["frontend"])
             or answer(host.internal, "/readyz", release)
             or answer(host.internal, "/", release)
         )
@@ -127,8 +129,8 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
 
     def seen() -> str | None:
         return (
-            _in_force(host, "api", color, servers["api"])
-            or _in_force(host, "frontend", color, servers["frontend"])
+            _in_force(host, "api", f"api-{color}", servers["api"])
+            or _in_force(host, "frontend", f"frontend-{color}", servers["frontend"])
             or answer(host.public, "/api/system", release)
             or answer(host.public, "/", release)
         )
@@ -141,7 +143,7 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
 
 def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: float) -> None:
     """Wait until Traefik sends the api's users to these servers of a colour. Raises UpgradeError."""
-    if last := _poll(host, lambda: _in_force(host, "api", color, servers), timeout):
+    if last := _poll(host, lambda: _in_force(host, "api", f"api-{color}", servers), timeout):
         raise UpgradeError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
 
 
@@ -175,19 +177,20 @@ def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) ->
     return f"GET {path}: status {answer.status_code}, {RELEASE_HEADER}: {got}, body: {answer.text[:500].strip()}"
 
 
-def _in_force(host: Host, service: str, color: Color, wanted: Collection[str]) -> str | None:
+def _in_force(host: Host, router: str, service: str, wanted: Collection[str]) -> str | None:
+    """Return None when Traefik has the router send to the service, and that to these servers; else what it says."""
     import httpx
 
     try:
-        router = host.internal.get(f"/api/http/routers/{service}@file", headers={"Host": "traefik"})
-        servers = host.internal.get(f"/api/http/services/{service}-{color}@file", headers={"Host": "traefik"})
+        found = host.internal.get(f"/api/http/routers/{router}@file", headers={"Host": "traefik"})
+        servers = host.internal.get(f"/api/http/services/{service}@file", headers={"Host": "traefik"})
     except httpx.HTTPError as error:
         return f"Traefik's API: {type(error).__name__}: {error}"
-    if router.status_code != 200 or servers.status_code != 200:
-        return f"Traefik's API: {service}-{color} is not known yet (status {servers.status_code})"
+    if found.status_code != 200 or servers.status_code != 200:
+        return f"Traefik's API: {router} or {service} is not known yet (status {servers.status_code})"
     has = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers") or []}
-    if router.json().get("service") != f"{service}-{color}" or has != set(wanted):
-        return f"Traefik sends {service} to {router.json().get('service')} at {', '.join(sorted(has))}"
+    if found.json().get("service") != service or has != set(wanted):
+        return f"Traefik sends {router} to {found.json().get('service')} at {', '.join(sorted(has))}"
     return None
 
 
@@ -205,15 +208,3 @@ def _not_shared(host: Host, weights: Mapping[str, int]) -> str | None:
     if router.json().get("service") != "api-canary" or has != weights:
         return f"Traefik sends api to {router.json().get('service')} with weights {has}"
     return None
-
-
-def _not_sent(host: Host, router: str, service: str) -> str | None:
-    """Return None when Traefik has the router send to the service, else what it says."""
-    import httpx
-
-    try:
-        answer = host.internal.get(f"/api/http/routers/{router}@file", headers={"Host": "traefik"})
-        seen = answer.json().get("service") if answer.status_code == 200 else f"status {answer.status_code}"
-    except (httpx.HTTPError, ValueError) as error:
-        return f"Traefik's API: {type(error).__name__}: {error}"
-    return None if seen == service else f"Traefik's API: {router} goes to {seen}, not to {service}"

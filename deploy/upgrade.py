@@ -84,7 +84,7 @@ def await_ready(upgrade: Upgrade) -> str:
     proxy.route(host, upgrade.stack, live=upgrade.stack.live, preview=upgrade.target)
     timeout = environment.upgrade.ready_timeout.total_seconds()
     replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
-    last = proxy.confirm_preview(host, upgrade.target, upgrade.release.id, replicas, timeout)
+    last = proxy.confirm_preview(host, upgrade.stack, upgrade.target, upgrade.release.id, replicas, timeout)
     if last is not None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
