@@ -6,6 +6,7 @@ import { type Change, content, type ProjectDetail } from "./api";
 import { Weeks } from "./charts";
 import { useClient } from "./client";
 import { bytes, count } from "./format";
+import { Heads } from "./Heads";
 import { Problem } from "./Problem";
 import { ProjectForm } from "./ProjectForm";
 import { Ago } from "./time";
@@ -233,15 +234,7 @@ function History({ id }: { id: number }) {
       {data?.items.length === 0 && <p>None yet.</p>}
       {data && data.items.length > 0 && (
         <Table>
-          <Table.Thead>
-            <Table.Tr>
-              {["When", "Commit", "Commits", "Code", "TODOs"].map((name) => (
-                <Table.Th key={name} scope="col">
-                  {name}
-                </Table.Th>
-              ))}
-            </Table.Tr>
-          </Table.Thead>
+          <Heads names={["When", "Commit", "Commits", "Code", "TODOs"]} />
           <Table.Tbody>
             {data.items.map((scan) => (
               <Table.Tr key={scan.id}>

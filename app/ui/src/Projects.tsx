@@ -7,6 +7,7 @@ import { content, type Page, type Project, type Sort } from "./api";
 import { Weeks } from "./charts";
 import { useClient } from "./client";
 import { count } from "./format";
+import { Heads } from "./Heads";
 import { Problem } from "./Problem";
 import { ProjectForm, type Values } from "./ProjectForm";
 import { Ago } from "./time";
@@ -131,15 +132,7 @@ function Rows({ page }: { page: Page }) {
   return (
     <Table.ScrollContainer minWidth={720} scrollAreaProps={{ viewportProps: { tabIndex: 0 } }}>
       <Table verticalSpacing="sm">
-        <Table.Thead>
-          <Table.Tr>
-            {["Name", "Activity", "Last commit", "Language", "Commits", "Scanned"].map((name) => (
-              <Table.Th key={name} scope="col">
-                {name}
-              </Table.Th>
-            ))}
-          </Table.Tr>
-        </Table.Thead>
+        <Heads names={["Name", "Activity", "Last commit", "Language", "Commits", "Scanned"]} />
         <Table.Tbody>
           {page.items.map((project) => (
             <Row key={project.id} project={project} />

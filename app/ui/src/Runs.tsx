@@ -4,6 +4,7 @@ import { useState } from "react";
 import { Link } from "wouter";
 import { content, type Run } from "./api";
 import { useClient } from "./client";
+import { Heads } from "./Heads";
 import { Problem } from "./Problem";
 import { Ago } from "./time";
 
@@ -57,15 +58,7 @@ export function RunTable({ runs }: { runs: Run[] }) {
   if (runs.length === 0) return <p>No job has run yet.</p>;
   return (
     <Table>
-      <Table.Thead>
-        <Table.Tr>
-          {["Job", "Project", "Outcome", "Ended", "Took", "Release"].map((name) => (
-            <Table.Th key={name} scope="col">
-              {name}
-            </Table.Th>
-          ))}
-        </Table.Tr>
-      </Table.Thead>
+      <Heads names={["Job", "Project", "Outcome", "Ended", "Took", "Release"]} />
       <Table.Tbody>
         {runs.map((run) => (
           <Table.Tr key={run.id ?? `${run.job} ${run.started_at}`}>
