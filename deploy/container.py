@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ _KILLED = 137  # 128 + SIGKILL
 # Compose looks for the files of secrets on this machine; they are on the host.
 _COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
 _LINES = 20
+_POLL = 0.2
+_WAITING_SECONDS = 60.0
 
 
 def ask(
@@ -83,6 +86,15 @@ def start_waiting(host: Host, compose: DockerClient, service: str, name: str, co
     )
     if done.returncode != 0:
         raise failure(host, service, f"`{' '.join(command)}`", done.returncode, done.stderr)
+
+
+def await_waiting(host: Host, *names: str) -> None:
+    """Return when all of these containers wait. Raises UpgradeError when one ends, or takes more than a minute."""
+    deadline = time.monotonic() + _WAITING_SECONDS
+    while late := [name for name in names if not waits(host, name)]:
+        if time.monotonic() > deadline:
+            raise UpgradeError(f"{host.name}: {', '.join(late)} did not start within {_WAITING_SECONDS:g} s")
+        host.rest(_POLL)
 
 
 def waits(host: Host, name: str) -> bool:

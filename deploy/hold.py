@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _SCRIPT = Path(__file__).with_suffix(".sh")
 _POLL = 0.2
-_WAITING_SECONDS = 60.0
 _UNDO_SECONDS = 60.0
 _CHANGE = "change"
 _TASKS = ("copy", _CHANGE, "restore")
@@ -108,7 +107,7 @@ def clean(upgrade: Upgrade) -> None:
 
 def _prepare(upgrade: Upgrade) -> None:
     """Start what will work under the hold, so that it has loaded everything by then; write down the plan."""
-    host, change, timeout = upgrade.host, upgrade.change, _WAITING_SECONDS
+    host, change = upgrade.host, upgrade.change
     assert change is not None, "the step is left out without a change"
     file, names = str(database(upgrade)), {task: _name(upgrade, task) for task in _TASKS}
     steward = ("--on-signal",)
@@ -121,11 +120,7 @@ def _prepare(upgrade: Upgrade) -> None:
     command = (*steward, *change.command) if change.service == "steward" else (*change.command, "--on-signal")
     if not waits(upgrade):
         container.start_waiting(host, upgrade.doer, change.service, names["change"], command)
-    deadline = time.monotonic() + timeout
-    while not all(container.waits(host, name) for name in names.values()):
-        if time.monotonic() > deadline:
-            raise UpgradeError(f"{host.name}: what changes the database did not start within {timeout:g} s")
-        host.rest(_POLL)
+    container.await_waiting(host, *names.values())
     stack = upgrade.look_again()
     urgent = [*names.values(), *(c.id for c in stack.active("api", upgrade.target))]
     host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)

@@ -7,7 +7,7 @@ Else, if asked for, restored from the snapshot of before the migration, which lo
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -207,12 +207,16 @@ def _loss(upgrade: Upgrade, change: Change) -> str:
     """Return the question whether what was written since the snapshot may go."""
     command = ("since", change.command[1], str(migrate.database(upgrade)))
     counts: dict[str, int] = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=600)
-    total = sum(counts.values())
-    tables = ", ".join(f"{table} {count:,}" for table, count in counts.items())
     return (
-        f"{upgrade.host.name}: {total:,} rows were written since the snapshot and go with it"
-        f"{f' ({tables})' if tables else ''}. A copy of the database as it is stays on the host. Go on?"
+        f"{upgrade.host.name}: {sum(counts.values()):,} rows were written since the snapshot and go with it"
+        f"{by_table(counts)}. A copy of the database as it is stays on the host. Go on?"
     )
+
+
+def by_table(counts: Mapping[str, int]) -> str:
+    """Given {table: rows}, return them in words behind what they add up to; nothing where there are none."""
+    tables = ", ".join(f"{table} {count:,}" for table, count in counts.items())
+    return f" ({tables})" if tables else ""
 
 
 def find_change(upgrade: Upgrade) -> str:

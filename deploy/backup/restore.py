@@ -22,7 +22,7 @@ from deploy.journal import Intent
 from deploy.migrate import Change
 from deploy.operation import locked, opened
 from deploy.release import other
-from deploy.rollback import Confirm, find_change
+from deploy.rollback import Confirm, by_table, find_change
 from deploy.stack import look
 from deploy.transaction import Step, Upgrade
 from deploy.upgrade import STEPS
@@ -155,11 +155,9 @@ def _lost(steward: Office, staged: str) -> dict[str, int] | None:
 def _question(host: Host, found: Staged, lost: dict[str, int] | None) -> str:
     if lost is None:
         return f"{host.name}: what is there is damaged; backup {found.id} is of {found.created:%F %T} UTC. Go on?"
-    total = sum(lost.values())
-    tables = ", ".join(f"{table} {count:,}" for table, count in lost.items())
     return (
-        f"{host.name}: backup {found.id} is of {found.created:%F %T} UTC. {total:,} rows were written since, or are "
-        f"otherwise there{f' ({tables})' if tables else ''}; they go, and stay in a backup of what is there now. Go on?"
+        f"{host.name}: backup {found.id} is of {found.created:%F %T} UTC. {sum(lost.values()):,} rows were written "
+        f"since, or are otherwise there{by_table(lost)}; they go, and stay in a backup of what is there now. Go on?"
     )
 
 
@@ -186,11 +184,7 @@ def close(upgrade: Upgrade) -> str:
         host.docker.container.stop(early)
     command = ("--alone", str(upgrade.environment.database), "--on-signal", *change.command)
     container.start_waiting(host, upgrade.compose, "steward", name, command)
-    deadline = time.monotonic() + 60
-    while not container.waits(host, name):
-        if time.monotonic() > deadline:
-            raise UpgradeError(f"{host.name}: what puts the backup in place did not start", host=host.name)
-        time.sleep(0.1)
+    container.await_waiting(host, name)
     return "the idle colour waits for the backup"
 
 
