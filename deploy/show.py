@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from pydantic import ByteSize
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -247,7 +248,7 @@ def backups(found: Sequence[Summary]) -> None:
     for each in found:
         kind = f"{each.kind}, pinned" if each.pinned else each.kind
         created = each.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        sizes = [f"{size / (1 << 20):,.1f} MiB" for size in (each.bytes, each.plain_bytes)]
+        sizes = [ByteSize(size).human_readable() for size in (each.bytes, each.plain_bytes)]
         verified = f"[green]{each.level}[/]" if each.verified else "[red]no[/]"
         table.add_row(each.host, each.id, kind, created, *sizes, f"{each.rows:,}", each.revision or "", verified)
     _console().print(table)

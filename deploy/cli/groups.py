@@ -167,7 +167,7 @@ def secrets_check(env: Env = "lab", as_json: Json = False) -> None:
     if as_json:
         print_json(findings)
     else:
-        for finding in findings:
+        for finding in findings or ["every secret is there, and as it should be"]:
             sys.stdout.write(f"{finding}\n")
     raise typer.Exit(DIFFERENT if findings else 0)
 
