@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,7 @@ from deploy.config import Images
 from deploy.configfile import ROOT
 from deploy.engine import local_docker
 from deploy.lab import Lab
-from deploy.lab.hosts import observed, prepare
+from deploy.lab.hosts import down, observed, prepare
 from deploy.lab.login import settle
 from deploy.lab.model import wanted
 from tests.site import Site
@@ -36,8 +38,23 @@ NAME, HOSTS = "test" if OFFSET == 100 else f"test-{OFFSET}", 2
 
 
 @pytest.fixture(scope="session")
-def prepared_lab() -> Lab:
-    """The lab with its image, key and Compose file, not started."""
+def machine() -> Iterator[None]:
+    """The right to this machine's lab of that name: tests of two checkouts would take each other's hosts away."""
+    with (Path(tempfile.gettempdir()) / f"ppm-{NAME}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.exit(f"other tests use the lab {NAME!r} now: end them, or set PPM_TEST_OFFSET=300", returncode=2)
+        yield
+
+
+@pytest.fixture(scope="session")
+def prepared_lab(machine: None) -> Lab:  # noqa: ARG001 (what is there is nobody's in use)
+    """The lab with its image, key and Compose file, not started.
+
+    A run that was killed leaves hosts behind, perhaps another checkout's with another key: they go first.
+    """
+    down(NAME)
     asked = wanted(NAME, HOSTS, OFFSET)
     prepare(local_docker(), asked, Images(), print)
     return asked
@@ -55,8 +72,7 @@ def docker_compose_project_name(prepared_lab: Lab) -> str:
 
 @pytest.fixture(scope="session")
 def docker_setup() -> list[str]:
-    """A failed or killed run leaves containers behind: they go first."""
-    return ["down --volumes --timeout 3", "up --wait"]
+    return ["up --wait"]
 
 
 @pytest.fixture(scope="session")
