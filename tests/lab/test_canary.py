@@ -28,7 +28,7 @@ def _as_it_was(live: Site) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def token(live: Site) -> str:
     """What the load calls with."""
-    return live.token("canary")
+    return live.user
 
 
 @pytest.fixture
