@@ -153,6 +153,7 @@ def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checko
     assert live.serving() == before
 
 
+@pytest.mark.full
 def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users(
     live: Site, checkout: Path, before: str
 ) -> None:

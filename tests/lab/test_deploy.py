@@ -168,6 +168,7 @@ def test_an_open_page_gets_its_assets_until_its_release_is_gone_from_the_host(li
     assert statuses(second - first) == {404}
 
 
+@pytest.mark.full
 def test_a_volume_for_old_assets_that_cannot_be_written_to_stops_no_deploy(live: Site) -> None:
     volume = live.root(f"docker volume inspect ppm-{live.name}_assets --format '{{{{.Mountpoint}}}}'")
     owner = live.root(f"stat -c %u {volume}")

@@ -70,11 +70,7 @@ class Case:
         return f"{self.fault.__name__}-{self.behind}-{self.then}"
 
 
-SOME = [
-    Case(kill, "switch", "abort"),
-    Case(kill, "drain", "resume"),
-    Case(cut, "worker", "abort"),
-]
+SOME = [Case(kill, "drain", "resume"), Case(cut, "worker", "abort")]
 HELD = [Case(kill, "planned", "abort"), Case(kill, "hold", "resume")]
 REBOOTS = [Case(reboot, "switch", "resume")]
 
