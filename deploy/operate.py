@@ -30,6 +30,11 @@ def pick_host(environment: Environment, name: str | None) -> HostAddress:
     raise UsageError(f"there is no host {name} in {environment.name}", next=f"Its hosts: {names}")
 
 
+def only(environment: Environment, name: str | None) -> Environment:
+    """Return the environment with no other host than the named one, if one is named. Raises UsageError."""
+    return environment.model_copy(update={"hosts": (pick_host(environment, name),)}) if name else environment
+
+
 def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
     """Return the records on a host, newest first, and what runs there."""
     with Host.connect(environment, address) as host:

@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from deploy import lockout
@@ -125,6 +126,22 @@ def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed
 
     assert not root_gets_in(closed)
     assert eventually(lambda: root_gets_in(closed), 60)
+
+
+def test_the_dashboard_comes_by_the_tunnel_and_ends_with_ctrl_c(live: Site, bare: Site) -> None:
+    with live.start("status", "--dashboard") as running:
+        running.await_words("/dashboard/")
+        url = running.said.strip()
+        page, routes = (httpx.get(httpx.URL(url).join(path), trust_env=False) for path in ("", "/api/http/routers"))
+        assert running.interrupt() == 0
+
+    assert "<title>Traefik" in page.text
+    assert "edge@file" in routes.text
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+    outside = f"curl -sS -m 2 -H 'Host: 127.0.0.1' http://{live.root(ADDRESS)}"
+    assert "timed out" in bare.root(f"{outside}:{live.environment.proxy.internal_port}/dashboard/ 2>&1 || true")
+    assert "Traefik" not in bare.root(f"{outside}/dashboard/")
 
 
 def test_a_port_that_the_firewall_keeps_from_users_stops_a_deploy_before_it_begins(live: Site) -> None:
