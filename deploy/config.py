@@ -282,7 +282,7 @@ class Environment(Model):
 
     @property
     def proxy_secrets(self) -> tuple[str, ...]:
-        """Names of the secrets that the proxy mounts, and nobody else."""
+        """Names of the secrets that the proxy reads, and nobody else."""
         if not self.tls:
             return ()
         if not self.acme:

@@ -189,6 +189,15 @@ def test_the_dashboard_comes_by_the_tunnel_and_ends_with_ctrl_c(live: Site, bare
     assert "Traefik" not in bare.root(f"{outside}/dashboard/")
 
 
+def test_what_a_connection_opens_here_is_for_nobody_else_and_goes_with_it(live: Site) -> None:
+    with live.connect() as host:
+        folder = host.control_socket.parent
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir()) if not path.is_file()}
+
+    assert modes == {folder.name: 0o700} | dict.fromkeys(("control", "docker", "internal", "public"), 0o600)
+    assert not folder.exists()
+
+
 def test_a_port_that_the_firewall_keeps_from_users_stops_a_deploy_before_it_begins(live: Site) -> None:
     live.configure(proxy={"http_port": 8080})
     try:
