@@ -36,6 +36,9 @@ lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
 	@$(BIN)/pytest -q --durations=0 tests/unit/test_render.py -k compose_lint
 
+audit: setup ## known vulnerabilities in what the lock files name, where a feed answers
+	@$(BIN)/python -m tests.audit
+
 fmt: setup ## put the code into form
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
@@ -69,4 +72,4 @@ setup: .venv/.done ## the virtual environment
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down test test-all lint fmt docs types lock setup
+.PHONY: help up down test test-all lint audit fmt docs types lock setup

@@ -269,6 +269,11 @@ class Host:
                 return
 
     @property
+    def control_socket(self) -> Path:
+        """The connection itself, for more that it shall forward."""
+        return self._sockets / "control"
+
+    @property
     def public_socket(self) -> Path:
         """This end of the forwarded public port."""
         return self._sockets / "public"

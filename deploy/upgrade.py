@@ -61,6 +61,7 @@ def start_proxy(upgrade: Upgrade) -> str:
     if stack.live is None:
         proxy.route(upgrade.host, stack, live=None, preview=None)
     certificates.prepare(upgrade.host, upgrade.release.images.steward)
+    certificates.place(upgrade.host, upgrade.release)
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
