@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
@@ -64,6 +64,28 @@ class Database:
         """Yield a plain connection whose transactions may write."""
         with self._turn, self._writing.connect() as connection:
             yield connection
+
+    def fault(self) -> str | None:
+        """Return None when it can be written to, else why not. That somebody else is writing is no fault, and is not
+        waited for."""
+        with self.engine.connect() as connection:
+            if self.file is None:
+                read_only = connection.scalar(text("SHOW transaction_read_only")) == "on"
+                return "the server takes no writes" if read_only else None
+            driver = connection.connection.driver_connection
+            assert driver is not None, "it is connected"
+            try:
+                driver.execute("PRAGMA busy_timeout=0")
+                driver.execute("BEGIN IMMEDIATE")  # which only reads where the file is read-only, and says nothing
+                try:
+                    driver.execute("DELETE FROM alembic_version WHERE false")
+                finally:
+                    driver.execute("ROLLBACK")
+            except driver.Error as error:
+                return None if "locked" in str(error) else str(error)
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000:.0f}")
+        return None
 
     def close(self) -> None:
         """Close every connection; the last one to leave folds SQLite's WAL into the file."""

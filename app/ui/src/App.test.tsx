@@ -102,7 +102,7 @@ test("what the host tells is shown: deploys, backups, the certificate", () => {
   });
 
   const fact = (name: string) => screen.getByText(name).parentElement?.textContent;
-  expect(fact("Certificate")).toBe("Certificateppm.example.org by CN=a CA, ends next month");
+  expect(fact("Certificate")).toBe("Certificateppm.example.org by CN=a CA, good for 30 days");
   expect(fact("Last backup")).toBe("Last backup2 hours ago, 2 KiB, verifiedagain next month");
   expect(fact("Last proven restore")).toBe("Last proven restore2 hours ago (L4)");
   expect(fact("Failing: copy to offsite")).toContain("3 times in a row");

@@ -6,7 +6,7 @@ import type { Backups, Certificate, Deploy } from "./api";
 import { bytes } from "./format";
 import { Heads } from "./Heads";
 import { Fact } from "./Project";
-import { Ago, Ahead } from "./time";
+import { Ago, Ahead, Time } from "./time";
 
 export function Deploys({ deploys }: { deploys: Deploy[] }) {
   if (deploys.length === 0) return <p>Nothing is known of a deploy.</p>;
@@ -77,11 +77,12 @@ export function BackupFacts({ backups }: { backups: Backups | null }) {
 }
 
 export function CertificateFact({ certificate: { names, issuer, ends } }: { certificate: Certificate }) {
-  const over = Date.parse(ends) < Date.now();
+  const days = Math.floor((Date.parse(ends) - Date.now()) / 86_400_000);
   return (
     <Fact name="Certificate">
-      <Code>{names.join(", ") || "nobody"}</Code> by {issuer}, {over ? <Wrong>ended</Wrong> : "ends"}{" "}
-      {over ? <Ago at={ends} /> : <Ahead at={ends} />}
+      <Code>{names.join(", ") || "nobody"}</Code> by {issuer},{" "}
+      {days < 0 ? <Wrong>ended </Wrong> : "good for "}
+      {days < 0 ? <Ago at={ends} /> : <Time at={ends} words={days === 1 ? "1 day" : `${days} days`} />}
     </Fact>
   );
 }

@@ -27,7 +27,7 @@ function words(milliseconds: number, sign: 1 | -1): string {
 export const Ago = ({ at }: { at: string }) => <Time at={at} words={ago(at)} />;
 export const Ahead = ({ at }: { at: string }) => <Time at={at} words={ahead(at)} />;
 
-function Time({ at, words }: { at: string; words: string }) {
+export function Time({ at, words }: { at: string; words: string }) {
   return (
     <time dateTime={at} title={new Date(at).toLocaleString()}>
       {words}
