@@ -50,6 +50,10 @@ class Settings(BaseSettings):
     leave_seconds: float = Field(default=1, ge=0)
     """How long the port stays open after the signal to end, for clients that have not noticed yet."""
     migrate_at_start: bool = True
+    facts_directory: Path = Path("/facts")
+    """Where the host tells of itself."""
+    certificate_address: str = Field(default="", pattern=r"^([^:]+:\d+)?$")
+    """Where the proxy takes https, HOST:PORT; without, there is no certificate."""
     metrics_port: int | None = None
     """Of the worker; the api has its own."""
 

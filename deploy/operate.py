@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy import journal, recover, sbom
+from deploy import journal, sbom
 from deploy.errors import UsageError
 from deploy.host import Host
 from deploy.release import Record
@@ -60,7 +60,7 @@ def release(
 def history(environment: Environment, address: HostAddress) -> list[Past]:
     """Return the operations in the host's journal, newest first."""
     with Host.connect(environment, address) as host:
-        return journal.history(recover.lines(host))
+        return journal.history(journal.lines(host))
 
 
 def _containers(stack: Stack, service: str) -> list[Found]:

@@ -16,6 +16,7 @@ from deploy import (
     certificates,
     container,
     diagnosis,
+    facts,
     hold,
     images,
     mend,
@@ -50,6 +51,7 @@ def place(upgrade: Upgrade) -> str:
     placed = placement.place(host, upgrade.secrets, upgrade.release.images.steward)
     if upgrade.resumed:
         return "is there"
+    facts.publish(host)  # the folders are mounted
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
     return f"{len(files)} files, {placed} new secret versions"
