@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.load import losing_nothing
+from bench.ledger import load
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -35,13 +35,16 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
     live.ppmctl("deploy")
     assert steward(live) == before
 
-    with losing_nothing(live):
-        done = live.json("restore", first["id"], "--yes")
+    token = live.token("steward")
+    made = live.json("backup create")["id"]
+    with load(live.url, token, rate=40, connections=6) as running:
+        done = live.json("restore", made, "--yes")
+        assert running.stop().failures == []
     after = steward(live)
     assert done["outcome"] == "ok"
     assert after.split()[0] == before.split()[0], "it is the same container"
     assert after != before, "it stood still while the backup took the database's place"
-    assert eventually(lambda: (told(live)["last_proven"] or {}).get("id") == first["id"], 60)
+    assert eventually(lambda: (told(live)["last_proven"] or {}).get("id") == made, 60)
     assert told(live)["last_drill"]["rto_seconds"] > 0
 
     live.configure(app={"scan_interval_minutes": 471}, backup={"at": ["03:10"]})
@@ -49,7 +52,7 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
     assert steward(live).split()[0] != before.split()[0], "its settings have changed"
     assert "T03:10:00" in told(live)["next_backup"]
     words = live.ppmctl("status").stdout
-    assert f"backup  {first['id']}" in words
+    assert f"backup  {made}" in words
     assert "drill" in words
     assert "no differences" in live.ppmctl("plan").stdout
     live.configure()

@@ -69,11 +69,20 @@ def nightly() -> dict[str, Any]:
 
 
 def copies(*, target: str) -> dict[str, Any]:
-    """Copy to a target the backups that it lacks, the newest first. Raises StewardError at the first that fails."""
+    """Copy to a target the backups that it lacks, the newest first. Raises StewardError at the first that fails.
+
+    One that holds nothing of ours is left alone: that of a host that is gone must stay as it is, until a backup of it
+    was restored here.
+    """
     told = settings()
     place = _place(told, target)
-    there = targets.listed(place)
-    lacking = [each for each in reversed(catalog.regular(catalog.catalog(told.backups))) if each.id not in there]
+    there, here = targets.listed(place), catalog.catalog(told.backups)
+    if there and not {each.id for each in here} & set(there):
+        raise StewardError(
+            f"{place} holds backups of another database, or of before: ppmctl restore --latest --from {target} brings "
+            "that back; ppmctl backup create adds this one's to them"
+        )
+    lacking = [each for each in reversed(catalog.regular(here)) if each.id not in there]
     for each in lacking:
         if (said := targets.push(each, {target: place})[target]) != targets.OK:
             raise StewardError(said)

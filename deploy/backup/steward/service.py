@@ -54,8 +54,8 @@ class Service:
         drill = schedule.due(self._drill, max(read, default=now), now)
         self._scheduler.add_job(self._make, self._backup, id="backup", next_run_time=first)
         self._scheduler.add_job(self._prove, self._drill, id="drill", next_run_time=drill)
-        for target in self._told.targets:
-            self._plan_copy(target, now)
+        if first > now:  # else they follow it
+            self._plan_copies()
         self._scheduler.start()
         self.tell()
 
@@ -94,12 +94,11 @@ class Service:
         return found
 
     def _make(self) -> None:
-        """Make a backup, remove what no rule keeps; then copies are due."""
-        if self._attempt("backup", lambda: self._run("nightly"), self._backup):
-            if self._told.heartbeat:
-                self._attempt("heartbeat", self._beat)
-            for target in self._told.targets:
-                self._plan_copy(target, _now())
+        """Make a backup, remove what no rule keeps; then copies are due, of earlier ones in any case."""
+        went_well = self._attempt("backup", lambda: self._run("nightly"), self._backup)
+        if went_well and self._told.heartbeat:
+            self._attempt("heartbeat", self._beat)
+        self._plan_copies()
 
     def _prove(self) -> None:
         self._attempt("drill", lambda: self._run("prove"))  # another try the same day would say the same
@@ -108,6 +107,10 @@ class Service:
         name = f"copy to {target}"
         if not self._attempt(name, lambda: self._run("copies", target)) and name in self._failures:
             self._plan_copy(target, schedule.retry(None, self._failures[name]["times"], _now()))
+
+    def _plan_copies(self) -> None:
+        for target in self._told.targets:
+            self._plan_copy(target, _now())
 
     def _plan_copy(self, target: str, when: datetime) -> None:
         with self._guard:

@@ -111,6 +111,18 @@ def test_what_was_missed_is_made_up_for_once_and_what_was_not_is_left(tmp_path: 
     assert missed.made == 2
 
 
+def test_what_is_asked_for_beside_it_waits_its_turn(tmp_path: Path) -> None:
+    slow = Running(tmp_path, rate=2_000_000, keep={"last": 9})
+    make(slow.database)
+    with slow.serving():
+        assert eventually(lambda: list(slow.backups.glob("2*/copy.db")) != [])
+
+        done = steward("backup", settings=slow.settings)
+
+    assert done.returncode == 0, done.stderr
+    assert [each.manifest["kind"] for each in catalog.catalog(slow.backups)] == ["nightly", "manual"]
+
+
 def test_it_ends_at_once_in_the_midst_of_a_backup_and_leaves_nothing_that_counts(tmp_path: Path) -> None:
     slow = Running(tmp_path, rate=1_000_000)
     make(slow.database)
@@ -127,7 +139,7 @@ def test_it_ends_at_once_in_the_midst_of_a_backup_and_leaves_nothing_that_counts
     assert [path.name for path in quick.backups.glob("2*")] == [catalog.catalog(quick.backups)[0].id]
 
 
-def test_a_failure_is_told_and_what_another_asks_for_waits_its_turn(tmp_path: Path) -> None:
+def test_a_failure_is_told(tmp_path: Path) -> None:
     one = Running(tmp_path)
 
     with one.serving():
@@ -151,6 +163,31 @@ def test_a_target_that_is_down_is_named_and_another_gets_what_it_lacks(
         assert eventually(lambda: "copy to down" in one.said["failures"], 60)
 
     assert "copy to other" not in one.said["failures"]
+
+
+def test_a_target_with_backups_of_another_database_is_left_alone_until_one_of_them_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "rclone.conf").write_text("[here]\ntype = local\n")
+    monkeypatch.setenv("RCLONE_CONFIG", str(tmp_path / "rclone.conf"))
+    monkeypatch.setenv("PATH", PATH)
+    lost, fresh = tmp_path / "lost", tmp_path / "fresh"
+    lost.mkdir()
+    fresh.mkdir()
+    targets = {"offsite": f"here:{tmp_path / 'there'}"}
+    gone, one = Running(lost, targets=targets), Running(fresh, targets=targets)
+    make(gone.database)
+    make(one.database)
+    assert steward("backup", settings=gone.settings).returncode == 0
+    [kept] = catalog.catalog(gone.backups)
+
+    with one.serving():
+        assert eventually(lambda: "copy to offsite" in one.said["failures"])
+    assert "restore --latest --from offsite" in one.said["failures"]["copy to offsite"]["said"]
+    fetched = json.loads(steward("fetch", "offsite", "latest", settings=one.settings).stdout)
+    assert fetched["id"] == kept.id
+    with one.serving():
+        assert eventually(lambda: len(list((tmp_path / "there").glob("*/manifest.json"))) == 2)
 
 
 def test_a_drill_reads_a_backup_back_and_counts_only_when_it_was_whole(tmp_path: Path) -> None:
