@@ -229,7 +229,8 @@ def _disk(_environment: Environment, facts: Facts) -> Finding:
 def _memory(environment: Environment, facts: Facts) -> Finding:
     services = environment.services
     color = (services.api, services.frontend, services.worker)
-    needed = sum(service.memory * service.replicas for service in color) + services.reverse_proxy.memory
+    needed = sum(service.memory * service.replicas for service in color)
+    needed += services.reverse_proxy.memory + services.steward.memory
     free = int(facts.one("memory") or 0) * 1024  # the kernel counts in KiB
     fix = "Stop what else runs there, lower services.*.memory, or take a larger host"
     wanted = f"{needed / _MIB:,.0f} MiB: an upgrade starts the new colour beside the old one"

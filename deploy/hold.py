@@ -75,7 +75,8 @@ def reopen(upgrade: Upgrade) -> None:
     if _outcome(upgrade) == "done":
         _take_back(upgrade)
     stack = upgrade.look_again()
-    if stopped := [c.id for role in ("api", "frontend", "worker") for c in stack.of(role, live) if not c.active]:
+    paused = [c for role in ("api", "frontend", "worker") for c in stack.of(role, live)] + [*stack.of("steward")]
+    if stopped := [c.id for c in paused if not c.active]:
         host.docker.container.start(stopped)
     proxy.route(host, upgrade.look_again(), live=live, preview=None)
     clean(upgrade)
@@ -142,6 +143,7 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
         "old": " ".join(c.id for c in olds),
         "new": " ".join(c.id for c in news),
         "pairs": " ".join(f"{alias}={olds[n % len(olds)].id}" for n, alias in enumerate(_aliases(upgrade))),
+        "steward": " ".join(c.id for c in stack.of("steward")),
         "network": _network(upgrade),
         "routes": str(environment.directory / "traefik" / "dynamic"),
         **names,
@@ -158,12 +160,13 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
 
 
 def _begin(upgrade: Upgrade) -> None:
-    """Stop the old worker, which may take its time; start the script, send new requests to the target, let it go."""
+    """Stop the old worker, which may take its time, and the steward; start the script, send new requests to the target,
+    let it go."""
     host, live = upgrade.host, upgrade.intent.live
     assert live is not None, "nobody is held when nobody served"
     stack = upgrade.look_again()
-    if workers := [c.id for c in stack.active("worker", live)]:
-        host.docker.container.stop(workers)
+    if others := [c.id for c in (*stack.active("worker", live), *stack.active("steward"))]:
+        host.docker.container.stop(others)
     directory = _directory(upgrade)
     detached = 'setsid nohup sh "$1/hold.sh" > "$1/log" 2>&1 < /dev/null &'
     host.run(["sh", "-c", detached, "sh", str(directory)])

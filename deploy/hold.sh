@@ -29,7 +29,7 @@ back() {
         docker network disconnect --force "$network" "${pair#*=}"
         docker network connect --alias "${pair%%=*}" "$network" "${pair#*=}"
     done
-    docker start $old
+    docker start $old $steward
     finish "undone: $1" routes.before
 }
 # Tell a waiting container to go, and return how it ended: 124 for too late.

@@ -221,7 +221,7 @@ class Host:
             host=f"unix://{self._sockets / 'docker'}",
             compose_files=[file],
             compose_project_name=self.environment.project,
-            compose_profiles=["blue", "green", "steward"],
+            compose_profiles=["blue", "green"],
         )
 
     @contextmanager

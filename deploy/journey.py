@@ -42,7 +42,7 @@ def up(environment: Environment, console: Console) -> Arrival:
         _dev(environment, console.announce).compose.up(detach=True, quiet=True)
         changed = True
     else:
-        changed = _up_hosts(environment, console)
+        changed = bring_up(environment, console)
     return Arrival(
         environment=environment.name,
         url=environment.url,
@@ -52,7 +52,8 @@ def up(environment: Environment, console: Console) -> Arrival:
     )
 
 
-def _up_hosts(environment: Environment, console: Console) -> bool:
+def bring_up(environment: Environment, console: Console) -> bool:
+    """Provision every host, make the secrets that can be made, and deploy; return whether anything changed there."""
     from deploy import secrets
     from deploy.provision import provision
 

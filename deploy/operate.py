@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
     from deploy.journal import Past
 
-# Backups outlive the application, and belong to a user whose directory nobody else enters.
-_PURGE = 'for in in "$1"/*/; do case $in in */backups/) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
+# Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
+_PURGE = 'for in in "$1"/*/; do case $in in */backups/|*/facts/) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
 
 
 def pick_host(environment: Environment, name: str | None) -> HostAddress:

@@ -75,8 +75,7 @@ def _unfinished(environment: Environment, wanted: Release, stack: Stack, live: C
             lines.append(f"{role}-{live}: {running} of {replicas[role]} run")
         if stack.active(role, other(live)):
             lines.append(f"{role}-{other(live)} still runs")
-    if not stack.running("reverse-proxy"):
-        lines.append("reverse-proxy does not run")
+    lines += [f"{role} does not run" for role in ("reverse-proxy", "steward") if not stack.running(role)]
     if stack.record is None or stack.record.id != wanted.id:
         lines.append(f"release {wanted.id} serves but is not recorded")
     return tuple(lines)

@@ -39,6 +39,10 @@ def steward(environment: Environment) -> str:
             "rate": None if wanted.rate is None else int(wanted.rate),
             "keep": wanted.keep.model_dump(),
             "targets": {target.name: target.to for target in wanted.targets},
+            "at": list(wanted.at),
+            "drill": wanted.drill,
+            "objective": wanted.objective.total_seconds(),
+            "heartbeat": "/run/secrets/heartbeat_url" if wanted.heartbeat else None,
         }
     )
 

@@ -239,5 +239,6 @@ ROLLBACK_STEPS: tuple[Step, ...] = (
     replace(_REUSED["switch"], final=True),  # users first
     replace(_REUSED["worker"], undo=None),
     _REUSED["drain"],
+    _REUSED["steward"],
     _REUSED["record"],
 )

@@ -61,14 +61,14 @@ _KINDS = {
     "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
     "tls_key": _Kind(generated=False, min_length=100, pem=True),
     "rclone_conf": _Kind(generated=False, min_length=8),
+    "heartbeat_url": _Kind(generated=False, min_length=12),
 }
 
 
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
     oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
-    copies = ["rclone_conf"] if environment.backup.targets else []
-    return ["session_secret", *oauth, *environment.proxy_secrets, *copies]
+    return ["session_secret", *oauth, *environment.proxy_secrets, *environment.backup.secrets]
 
 
 def read(environment: Environment) -> dict[str, Secret]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import ByteSize
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from deploy.backup import words
 from deploy.difference import SETTINGS
 from deploy.redact import redact
 
@@ -167,6 +169,8 @@ def status(found: Status) -> None:
     for host in found.hosts:
         console.print(f"\n[bold]{host.name}[/]  release {host.release or 'none'}  {host.color or ''}")
         console.print(_services(host))
+        if host.backups:
+            console.print("\n".join(words.of(host.backups, datetime.now(UTC))), soft_wrap=True)
     for problem in found.problems:
         console.print(f"[red]![/] {problem}", soft_wrap=True)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from deploy import certificates, lock, recover
+from deploy.backup import facts
+from deploy.backup.facts import Facts
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import PpmctlError
 from deploy.host import Host
@@ -45,6 +47,8 @@ class HostStatus(Model):
     release: str | None
     color: Color | None
     services: tuple[ServiceStatus, ...]
+    backups: Facts | None
+    """What the steward knows of them."""
     checks: tuple[Check, ...]
 
 
@@ -75,6 +79,7 @@ def status(environment: Environment) -> Status:
 def _host(environment: Environment, address: HostAddress) -> HostStatus:
     from python_on_whales import DockerException
 
+    backups = None
     try:
         with Host.connect(environment, address) as host:
             stack = look(host)
@@ -83,6 +88,8 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
                 release = stack.release(stack.live)
                 checks += [_answers("ready", host.internal, "/readyz", release)]
                 checks += [_answers(path, host.public, path, release) for path in ("/", "/api/system")]
+                backups = facts.read(host)
+                checks += _backups(backups)
                 if environment.tls:
                     ok, seen = certificates.look(host)
                     checks.append(Check(name="certificate", ok=ok, seen=seen))
@@ -96,6 +103,7 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
         release=record.id if record else None,
         color=stack.live,
         services=services(environment, stack),
+        backups=backups,
         checks=tuple(checks),
     )
 
@@ -108,8 +116,13 @@ def _unfinished(host: Host) -> Iterator[Check]:
         yield Check(name="operation", ok=False, seen=f"{what}; run: ppmctl resume, or ppmctl abort")
 
 
+def _backups(found: Facts | None) -> list[Check]:
+    wrong = [Check(name="backups", ok=False, seen=seen) for seen in facts.problems(found, datetime.now(UTC))]
+    return wrong or [Check(name="backups", ok=True, seen="ok")]
+
+
 def _unknown(name: str, check: Check) -> HostStatus:
-    return HostStatus(name=name, release=None, color=None, services=(), checks=(check,))
+    return HostStatus(name=name, release=None, color=None, services=(), backups=None, checks=(check,))
 
 
 def _answers(name: str, client: httpx.Client, path: str, release: str | None) -> Check:
@@ -119,7 +132,7 @@ def _answers(name: str, client: httpx.Client, path: str, release: str | None) ->
 
 def services(environment: Environment, stack: Stack) -> tuple[ServiceStatus, ...]:
     """Return the services that run or should, the live colour's first."""
-    rows: list[tuple[str, Color | None, int]] = [("reverse-proxy", None, 1)]
+    rows: list[tuple[str, Color | None, int]] = [("reverse-proxy", None, 1), ("steward", None, 1)]
     replicas = {"api": environment.services.api.replicas, "frontend": environment.services.frontend.replicas}
     present: set[Color] = {c.color for c in stack.containers if c.color}
     for live in sorted(present, key=lambda color: color != stack.live):

@@ -235,7 +235,9 @@ def _deaf() -> Iterator[None]:
 def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -> PpmctlError:
     from python_on_whales import DockerException
 
-    again = f"ppmctl {upgrade.intent.kind} -e {upgrade.environment.name}"
+    kind, change = upgrade.intent.kind, upgrade.intent.change
+    what = f" {change.said.removeprefix('backup ')}" if kind == "restore" and change else ""
+    again = f"ppmctl {kind}{what} -e {upgrade.environment.name}"
     if isinstance(error, PpmctlError):
         error.step, error.host = step.name, upgrade.host.name
         error.message = f"{error.message}. {state}"

@@ -27,6 +27,8 @@ from deploy import (
     prune,
     render,
 )
+from deploy.backup import service
+from deploy.backup.office import give_place
 from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
 from deploy.release import Color, Record, other
@@ -48,6 +50,7 @@ def ship(upgrade: Upgrade) -> str:
 def place(upgrade: Upgrade) -> str:
     """Lay the release's files and secrets on the host; both are never edited later."""
     environment, host = upgrade.environment, upgrade.host
+    give_place(host, upgrade.release.images.steward)
     placed = placement.place(host, upgrade.secrets, upgrade.release.images.steward)
     if upgrade.resumed:
         return "is there"
@@ -258,5 +261,6 @@ STEPS: tuple[Step, ...] = (
     Step("switch", switch, undo=switch_back),
     Step("bake", bake, final=True),
     Step("drain", drain),
+    Step("steward", service.start),
     Step("record", record),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Annotated
 
 from pydantic import ByteSize, Field, NonNegativeInt, model_validator
 
@@ -40,8 +41,23 @@ class Target(Model):
     """A remote of the secret `rclone_conf`, which is an rclone.conf (https://rclone.org/docs), and a path there."""
 
 
+TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["02:30"])]
+
+
 class Backup(Model):
-    """Backups: how they are made, who can read them, how long they stay."""
+    """Backups: when and how they are made, who can read them, how long they stay."""
+
+    at: Annotated[tuple[TimeOfDay, ...], Field(min_length=1)] = ("02:30",)
+    """Times of day, in UTC, at which the steward makes one, removes those that no rule keeps, and copies it to the
+    targets. What was missed while it did not run is made up for, once."""
+    drill: str = Field("sun 04:30", pattern=r"^(mon|tue|wed|thu|fri|sat|sun) ([01]\d|2[0-3]):[0-5]\d$")
+    """When the steward reads back the latest backup and another one, in UTC: down to the digests of every table where
+    they are not encrypted, else whether the file is still what was written. `ppmctl backup drill` goes further."""
+    objective: Duration = timedelta(hours=26)
+    """How old the newest backup may get; then the steward counts as unhealthy."""
+    heartbeat: bool = False
+    """After each backup that was made on the schedule and verified, the steward gets the URL in the secret
+    `heartbeat_url`, so that somebody else notices when there is none."""
 
     recipients: tuple[Recipient, ...] = ()
     """Public keys of age (`age1…`) or SSH (`ssh-ed25519 …`) that backups are encrypted to; none: not encrypted. Hosts
@@ -59,6 +75,12 @@ class Backup(Model):
     keep: Keep = Keep()
     targets: tuple[Target, ...] = ()
     """Where every backup is copied to; what came there is read back. `backup prune` removes there what goes here."""
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that the steward mounts, and nobody else."""
+        wanted = {"rclone_conf": bool(self.targets), "heartbeat_url": self.heartbeat}
+        return tuple(name for name, needed in wanted.items() if needed)
 
     @model_validator(mode="after")
     def _leaves_encrypted(self) -> Backup:

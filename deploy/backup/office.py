@@ -25,9 +25,13 @@ if TYPE_CHECKING:
 _SPARE_SECONDS = 600
 """Beyond the deadline of a copy: checking, packing, decoding."""
 _OWN = """
-test "$(stat -c %u "$1")" = 10001 && exit 0
-docker run --rm --network none --cap-drop ALL --cap-add CHOWN --user 0:0 --entrypoint chown \\
-    -v "$1:/backups" "$2" 10001:10001 /backups
+image=$1; shift
+for directory; do
+    mkdir -p "$directory"
+    test "$(stat -c %u "$directory")" = 10001 && continue
+    docker run --rm --network none --cap-drop ALL --cap-add CHOWN --user 0:0 --entrypoint chown \\
+        -v "$directory:/given" "$image" 10001:10001 /given || exit 1
+done
 """
 
 
@@ -62,8 +66,9 @@ def office(host: Host) -> Iterator[Office]:
 
 
 def give_place(host: Host, image: str) -> None:
-    """Let the steward, a user that the host does not know, write to the directory of the backups."""
-    host.run(["sh", "-c", _OWN, "sh", str(host.environment.directory / "backups"), image])
+    """Let the steward, a user that the host does not know, write to its directories."""
+    directories = (str(host.environment.directory / name) for name in ("backups", "facts"))
+    host.run(["sh", "-c", _OWN, "sh", image, *directories])
 
 
 def with_key(command: Sequence[str], key: str | None) -> tuple[str, ...]:

@@ -229,5 +229,6 @@ RESTORE_STEPS: tuple[Step, ...] = (
     replace(_REUSED["worker"], undo=None),
     _REUSED["drain"],
     Step("keep", file_present, deadline=_filing),
+    _REUSED["steward"],
     _REUSED["record"],  # the last: what it removes of the hold tells whoever goes on that there was one
 )

@@ -152,8 +152,12 @@ def restore(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup in the place of the database while requests wait; says first what is lost by that, and asks."""
+    """Put a backup in the place of the database while requests wait; says first what is lost by that, and asks.
+
+    With --from, a host on which nothing is deployed yet is provisioned and deployed to before.
+    """
     from deploy import show
+    from deploy.backup import rescue
     from deploy.backup import restore as restores
     from deploy.errors import UsageError
     from deploy.operate import pick_host
@@ -167,7 +171,10 @@ def restore(
             shown.pause()
             confirm(question, yes=yes)
 
-        done = restores.restore(environment, pick_host(environment, host), shown, ask, id or "latest", target)
+        address = pick_host(environment, host)
+        if target:
+            rescue.prepare(environment, address, shown, ask)
+        done = restores.restore(environment, address, shown, ask, id or "latest", target)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:

@@ -17,10 +17,11 @@ DIRECTORIES = {
     "secrets": "700",
     "backups": "700",
     "history": "755",
+    "facts": "755",
 }
 """What lies below /srv/ppm/<environment>, with its mode; the user that deploys owns it."""
-OF_THE_STEWARD = "backups"
-"""This alone is the steward's, once that has run."""
+OF_THE_STEWARD = ("backups", "facts")
+"""These are the steward's, once that has run."""
 
 
 @deploy("ppm")
@@ -31,5 +32,5 @@ def ppm() -> None:
     files.directory(name=f"Directory {root.parent}", path=str(root.parent), mode="755")
     for below, mode in DIRECTORIES.items():
         path = str(root / below)
-        owner = None if below == OF_THE_STEWARD else environment.ssh.user
+        owner = None if below in OF_THE_STEWARD else environment.ssh.user
         files.directory(name=f"Directory {path}", path=path, user=owner, mode=mode)

@@ -11,7 +11,7 @@ import pytest
 from deploy.configfile import ROOT
 from tests.site import Site
 
-ROLES = {"reverse-proxy", "api", "frontend", "worker"}
+ROLES = {"reverse-proxy", "api", "frontend", "worker", "steward"}
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +42,16 @@ def test_every_container_is_closed(running: list[dict[str, Any]]) -> None:
         assert "host" not in shared, name
 
 
-def test_nothing_of_the_host_is_mounted_but_secrets_and_routes_that_cannot_be_written(
+def test_nothing_of_the_host_is_mounted_but_what_cannot_be_written_and_the_stewards_own(
     live: Site, running: list[dict[str, Any]]
 ) -> None:
     for container in running:
+        role = container["Config"]["Labels"]["ppm.role"]
         for mount in container["Mounts"]:
             if mount["Type"] == "bind":
-                assert mount["Source"].startswith((f"{live.directory}/secrets/", f"{live.directory}/traefik/dynamic"))
-                assert not mount["RW"], mount
+                own = role == "steward" and mount["Source"] in (f"{live.directory}/backups", f"{live.directory}/facts")
+                shown = (f"{live.directory}/secrets/", f"{live.directory}/traefik/dynamic")
+                assert own or (mount["Source"].startswith(shown) and not mount["RW"]), mount
         assert "docker.sock" not in json.dumps(container), container["Name"]
 
 

@@ -8,9 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from deploy.configfile import ROOT
+from deploy.lab import Lab
+from tests.places import obscured, serving
 from tests.site import Site
 
 CHANGES = {"upgrade": 0, "failed-upgrade": 1, "rollback": 2}
@@ -34,10 +37,10 @@ def run(live: Site, folder: Path, command: str) -> subprocess.CompletedProcess[s
     )
 
 
-def test_the_commands_of_backup_and_restore_do_what_they_say(live: Site, tmp_path: Path) -> None:
+def test_the_commands_about_backups_do_what_they_say(live: Site, tmp_path: Path) -> None:
     before = live.serving()
 
-    for name in ("backup", "restore"):
+    for name in ("backup", "restore", "disk-full", "failed-drill"):
         for command in commands(ROOT / "docs" / "runbooks" / f"{name}.md"):
             done = run(live, tmp_path, command)
             assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
@@ -65,5 +68,39 @@ def test_the_commands_of_a_runbook_do_what_it_says(live: Site, name: str, tmp_pa
         assert done.returncode == (3 if differs else 0), f"{command}: {done.stdout}\n{done.stderr}"
 
     assert (live.serving() == before) is (name == "rollback")
+    live.configure()
+    live.ppmctl("deploy")
+
+
+@pytest.mark.timeout(500)
+def test_a_host_that_is_gone_comes_back_on_another_with_the_commands_of_the_runbook(
+    live: Site, lab: Lab, tmp_path: Path
+) -> None:
+    key = pyrage.x25519.Identity.generate()
+    (tmp_path / "key").write_text(str(key))
+    targets = [{"name": "offsite", "to": "offsite:ppm"}]
+    wanted = {"recipients": [str(key.to_public())], "identity_file": str(tmp_path / "key"), "targets": targets}
+    outside = live.root("ip route show default | cut -d ' ' -f 3")  # this machine, as the servers see it
+    (tmp_path / "phoenix").mkdir()
+    phoenix = Site("phoenix", lab, 2, tmp_path / "phoenix")
+    with serving("sftp", tmp_path / "there", "--dir-cache-time=0s", "--user=me", "--pass=pw", address=outside) as port:
+        conf = f"[offsite]\ntype = sftp\nhost = {outside}\nport = {port}\nuser = me\npass = {obscured('pw')}\n"
+        for site in (live, phoenix):
+            site.configure(backup=wanted)
+            folder = site.folder / "secrets"
+            folder.mkdir(mode=0o700, exist_ok=True)
+            (folder / "rclone_conf").write_text(conf)
+            (folder / "rclone_conf").chmod(0o600)
+        live.ppmctl("deploy")
+        live.token("kept")
+        lost = live.json("backup create")["id"]
+
+        for command in commands(ROOT / "docs" / "runbooks" / "disaster-recovery.md"):
+            done = run(phoenix, tmp_path, command)
+            assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+
+        assert lost in [each["id"] for each in phoenix.json("backup list")]
+        assert "kept" in phoenix.ppmctl("exec api", "--", "ppm", "token", "list").stdout
+        phoenix.ppmctl("down", "--purge", "--yes")
     live.configure()
     live.ppmctl("deploy")

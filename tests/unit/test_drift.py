@@ -41,7 +41,7 @@ def release(environment: Environment, images: Images) -> Release:
 def services(color: Color = "blue") -> dict[str, Intended]:
     replicas = {"api": 2, "frontend": 1, "worker": 1}
     return {
-        "reverse-proxy": Intended(role="reverse-proxy", color=None, replicas=1, setup=SETUP),
+        **{role: Intended(role=role, color=None, replicas=1, setup=SETUP) for role in ("reverse-proxy", "steward")},
         **{
             f"{role}-{color}": Intended(role=role, color=color, replicas=n, setup=SETUP) for role, n in replicas.items()
         },
@@ -208,10 +208,10 @@ def test_another_version_of_compose_may_digest_a_service_otherwise(environment: 
 def test_containers_that_stand_still_are_gone_or_are_too_many_are_named(
     environment: Environment, release: Release
 ) -> None:
-    proxy, _, two, page, worker = made(serving(release)).containers
+    proxy, _, two, page, steward, worker = made(serving(release)).containers
     stopped = two.model_copy(update={"status": "exited", "exit_code": 137})
     more = (page, page.model_copy(update={"name": "ppm-test-frontend-blue-2"}))
-    stack = serving(release, containers=(proxy, stopped, *more, worker))
+    stack = serving(release, containers=(proxy, stopped, *more, steward, worker))
 
     lines = [item.line for item in seen(environment, release, stack)]
 

@@ -59,6 +59,7 @@ def serving(release: Release, **changes: Any) -> Stack:
         found("api", "blue", release.id, 1),
         found("api", "blue", release.id, 2),
         found("frontend", "blue", release.id),
+        found("steward", None, None),
         found("worker", "blue", release.id),
     )
     return Stack(containers=containers, live="blue", record=record_of(release)).model_copy(update=changes)

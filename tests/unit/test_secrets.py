@@ -100,7 +100,7 @@ def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oau
     examples = {path.name: path.read_text() for path in (ROOT / "secrets.example").iterdir()}
     dns = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}
     acme = {"letsencrypt_email": "ops@example.org", "private_ca": True, "dns_challenge": dns}
-    backup = Backup(recipients=("age1x",), targets=(Target(name="offsite", to="offsite:ppm"),))
+    backup = Backup(recipients=("age1x",), targets=(Target(name="offsite", to="offsite:ppm"),), heartbeat=True)
     copied = oauth_site.model_copy(update={"backup": backup})
     sites = [copied, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
 

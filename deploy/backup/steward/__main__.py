@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     command(_stamp, "tell whether somebody has written: it is another one then", "database")
     command(schema, "tell the revision of the database, and the oldest whose release may run on it", "database")
     command(_prune, "remove the copies in a directory, but one", "directory", "kept")
+    command(_serve, "make backups, copy them elsewhere and read them back, on the schedule, until SIGTERM")
     ask.add(commands)
     return parser
 
@@ -72,6 +73,13 @@ def _where(database: Path) -> dict[str, Any]:
 
 def _remove(copy: Path) -> dict[str, Any]:
     remove(copy)
+    return {}
+
+
+def _serve() -> dict[str, Any]:
+    from .service import serve  # what it needs, nobody else does: the others start faster
+
+    serve()
     return {}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import random
+import subprocess
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -45,6 +47,9 @@ def add(commands: Any) -> None:
     attested.add_argument("outcome", choices=["ok", "failed", "inconclusive"])
     attested.add_argument("seen")
     attested.add_argument("seconds", type=float)
+    command(nightly, "make the backup of the schedule, then remove those that no rule keeps")
+    command(copies, "copy to a target every backup that it lacks").add_argument("target")
+    command(prove, "read back the latest backup, and another by chance, as far as it goes without a key")
     command(retain, "remove the backups that no rule keeps").add_argument("--dry-run", action="store_true")
 
 
@@ -55,6 +60,48 @@ def backup(*, kind: Kind, pinned: bool) -> dict[str, Any]:
     return {**made, "targets": targets.push(catalog.find(told.backups, made["id"]), told.targets)}
 
 
+def nightly() -> dict[str, Any]:
+    """Make the backup of the schedule, then remove what no rule keeps; return what was done."""
+    told = settings()
+    made = create(told.database, told.backups, told.wishes, kind="nightly")
+    kept = retain(dry_run=False)
+    return {"made": made["id"], "seconds": made["seconds"], "removed": [one["id"] for one in kept if not one["keep"]]}
+
+
+def copies(*, target: str) -> dict[str, Any]:
+    """Copy to a target the backups that it lacks, the newest first. Raises StewardError at the first that fails.
+
+    One that holds nothing of ours is left alone: that of a host that is gone must stay as it is, until a backup of it
+    was restored here.
+    """
+    told = settings()
+    place = _place(told, target)
+    there, here = targets.listed(place), catalog.catalog(told.backups)
+    if there and not {each.id for each in here} & set(there):
+        raise StewardError(
+            f"{place} holds backups of another database, or of before: ppmctl restore --latest --from {target} brings "
+            "that back; ppmctl backup create adds this one's to them"
+        )
+    lacking = [each for each in reversed(catalog.regular(here)) if each.id not in there]
+    for each in lacking:
+        if (said := targets.push(each, {target: place})[target]) != targets.OK:
+            raise StewardError(said)
+    return {"sent": [each.id for each in lacking]}
+
+
+def prove() -> list[dict[str, Any]]:
+    """Read back the latest backup, and another by chance. Raises StewardError when one is not sound."""
+    told = settings()
+    ids = [each.id for each in reversed(catalog.catalog(told.backups))]
+    chosen = ids[:1] + ([random.choice(ids[1:])] if ids[1:] else [])  # noqa: S311 (it is no secret which)
+    if not chosen:
+        return []
+    found = check(ids=chosen, key=False)
+    if failed := [one for one in found if one["outcome"] == "failed"]:
+        raise StewardError("; ".join(f"backup {one['id']}: {one['seen']}" for one in failed))
+    return found
+
+
 def list_backups() -> list[dict[str, Any]]:
     """Return every backup's summary, newest first."""
     return [found.summary() for found in reversed(catalog.catalog(settings().backups))]
@@ -63,10 +110,15 @@ def list_backups() -> list[dict[str, Any]]:
 def fetch(*, target: str, id: str) -> dict[str, Any]:
     """Bring a backup here from a target, which the settings name. Raises StewardError when it is not whole."""
     told = settings()
+    place = _place(told, target)
+    with catalog.alone(told.backups, told.wishes.patience):
+        return targets.fetch(place, id, told.backups).summary()
+
+
+def _place(told: Settings, target: str) -> str:
     if target not in told.targets:
         raise StewardError(f"there is no target {target}; targets: {', '.join(told.targets) or 'none'}")
-    with catalog.alone(told.backups):
-        return targets.fetch(told.targets[target], id, told.backups).summary()
+    return told.targets[target]
 
 
 def show(*, id: str) -> dict[str, Any]:
@@ -78,7 +130,7 @@ def show(*, id: str) -> dict[str, Any]:
 def check(*, ids: list[str], key: bool) -> list[dict[str, Any]]:
     """Verify backups as far as it goes; return [{id, level, outcome, seen, seconds}]."""
     told, keys = settings(), _keys(key)
-    with catalog.alone(told.backups):
+    with catalog.alone(told.backups, told.wishes.patience):
         chosen = [catalog.find(told.backups, id) for id in ids] or catalog.catalog(told.backups)
         return [{"id": each.id, **ladder.prove(each, keys, told.backups)} for each in chosen]
 
@@ -86,7 +138,7 @@ def check(*, ids: list[str], key: bool) -> list[dict[str, Any]]:
 def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
     """Decode a backup to a file that is fit to take the place of the database. Raises StewardError when it is not."""
     told, keys = settings(), _keys(key)
-    with catalog.alone(told.backups):
+    with catalog.alone(told.backups, told.wishes.patience):
         found = catalog.find(told.backups, id)
         evidence = ladder.stage(found, keys, target)
     if evidence["outcome"] != "ok":
@@ -112,14 +164,36 @@ def attest(*, id: str, outcome: Outcome, seen: str, seconds: float) -> dict[str,
 def retain(*, dry_run: bool) -> list[dict[str, Any]]:
     """Remove what no rule keeps; return [{id, keep, why}], newest first."""
     told = settings()
-    with catalog.alone(told.backups):
+    with catalog.alone(told.backups, told.wishes.patience):
         verdicts = _judged(told)
-        for verdict in verdicts:
-            if not verdict.keep and not dry_run:
-                for target in told.targets.values():  # first: what is gone here is not looked for there again
-                    targets.forget(target, verdict.id)
-                catalog.remove(told.backups / verdict.id)
+        if not dry_run:
+            verdicts = _removed(told, verdicts)
     return [asdict(verdict) for verdict in verdicts]
+
+
+def _removed(told: Settings, verdicts: list[retention.Verdict]) -> list[retention.Verdict]:
+    """Remove what goes, and return what became of it. What a target does not let go stays here too, until it does."""
+    silent: dict[str, str] = {}
+    done = []
+    for verdict in verdicts:
+        if not verdict.keep:
+            for name, place in told.targets.items():  # first: what is gone here is not looked for there again
+                silent |= _forgotten(name, place, verdict.id) if name not in silent else {}
+            if silent:
+                why = "; ".join(f"{name} does not let it go: {said}" for name, said in silent.items())
+                done.append(retention.Verdict(verdict.id, keep=True, why=why))
+                continue
+            catalog.remove(told.backups / verdict.id)
+        done.append(verdict)
+    return done
+
+
+def _forgotten(name: str, place: str, id: str) -> dict[str, str]:
+    try:
+        targets.forget(place, id)
+    except (StewardError, OSError, subprocess.TimeoutExpired) as error:
+        return {name: str(error)}
+    return {}
 
 
 def _judged(told: Settings) -> list[retention.Verdict]:

@@ -41,6 +41,8 @@ class Wishes:
     wal_cap: int = WAL_CAP
     rate: int | None = None
     """Bytes a second at most, while the live database is read."""
+    patience: float = 0
+    """Seconds that may pass until another one at work here has ended."""
 
 
 def create(
@@ -54,7 +56,7 @@ def create(
     for key in wishes.recipients:
         recipient(key)
     _refuse_what_is_none(source)
-    with catalog.alone(backups):
+    with catalog.alone(backups, wishes.patience):
         sweep(backups)
         with _directory(backups) as directory:
             return _create(source, _New(directory, source.name, kind, pinned), wishes)
@@ -77,7 +79,7 @@ def file(copied: Path, backups: Path, wishes: Wishes, *, name: str) -> dict[str,
 
     Raises StewardError when it is not sound; then it stays where it is.
     """
-    with catalog.alone(backups), _directory(backups) as directory:
+    with catalog.alone(backups, wishes.patience), _directory(backups) as directory:
         began = time.monotonic()
         need_room(directory, copied.stat().st_size // 2)
         held = verify(copied)

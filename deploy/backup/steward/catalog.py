@@ -11,12 +11,13 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import IO, Any, Literal, TypedDict
 
 from .archive import Data
 from .digest import Table
@@ -25,6 +26,7 @@ from .files import published, sync
 
 MANIFEST, EVIDENCE = "manifest.json", "evidence.jsonl"
 VERSION = 1
+_POLL_SECONDS = 0.2
 Kind = Literal["manual", "nightly", "safety"]
 """`safety`: what a restore replaced."""
 Outcome = Literal["ok", "failed", "inconclusive"]
@@ -91,9 +93,15 @@ class Backup:
         conclusive = [one for one in self.evidence if one["outcome"] != "inconclusive"]
         return bool(conclusive) and conclusive[-1]["outcome"] == "ok"
 
+    @property
+    def readings(self) -> tuple[Evidence, ...]:
+        """Every time that it was read back since: the first line is of its making."""
+        return self.evidence[1:]
+
     def summary(self) -> dict[str, Any]:
-        """Return what `list` shows."""
-        manifest, last = self.manifest, self.evidence[-1] if self.evidence else None
+        """Return what `list` shows; what says nothing of the backup does not hide what was known before."""
+        telling = [one for one in self.evidence if one["outcome"] != "inconclusive"] or [*self.evidence]
+        manifest, last = self.manifest, telling[-1] if telling else None
         return {
             "id": self.id,
             "kind": manifest["kind"],
@@ -152,6 +160,11 @@ def catalog(backups: Path) -> list[Backup]:
     return found
 
 
+def regular(backups: Sequence[Backup]) -> list[Backup]:
+    """Return those that hold what the database was when they were made; what a restore replaced is not such a one."""
+    return [each for each in backups if each.manifest["kind"] != "safety"]
+
+
 def find(backups: Path, name: str) -> Backup:
     """Return a backup by its id, or by "latest" the newest that is verified. Raises StewardError."""
     if name != "latest":
@@ -189,8 +202,11 @@ def remove(backup: Path) -> None:
 
 
 @contextmanager
-def alone(backups: Path) -> Iterator[None]:
-    """Let nobody else make, prune or verify backups here for as long as the block lasts. Raises StewardError."""
+def alone(backups: Path, patience: float = 0) -> Iterator[None]:
+    """Let nobody else make, prune or verify backups here for as long as the block lasts.
+
+    Raises StewardError when somebody else still does after so many seconds.
+    """
     try:
         backups.mkdir(parents=True, exist_ok=True)
         lock = (backups / ".lock").open("w")
@@ -199,8 +215,17 @@ def alone(backups: Path) -> Iterator[None]:
             f"{backups} cannot be written to; on the host it must belong to user {os.getuid()}"
         ) from error
     with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise StewardError("another backup, verification or pruning is at work here") from None
+        deadline = time.monotonic() + patience
+        while not _taken(lock):
+            if time.monotonic() >= deadline:
+                raise StewardError("another backup, verification or pruning is at work here")
+            time.sleep(_POLL_SECONDS)
         yield
+
+
+def _taken(lock: IO[str]) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -14,15 +14,15 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Policy:
-    """How many of each stay."""
+    """How many of each stay; what is usual is in the configuration."""
 
-    last: int = 3
+    last: int = 0
     hourly: int = 0
-    daily: int = 7
-    weekly: int = 4
-    monthly: int = 6
+    daily: int = 0
+    weekly: int = 0
+    monthly: int = 0
     yearly: int = 0
-    safety: int = 3
+    safety: int = 0
     """Of those that a restore made of what it replaced; they count for nothing else."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,9 @@ from .backup import Wishes
 from .pace import WAL_CAP
 from .retention import Policy
 
-BACKUPS = Path("/backups")
+BACKUPS, FACTS = Path("/backups"), Path("/facts")
+PATIENCE_SECONDS = 300
+"""How long one that ppmctl asks for waits for one of the schedule, and the other way round."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,15 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
     targets: dict[str, str] = field(default_factory=dict)
     """{name: remote of rclone.conf and path there}."""
+    facts: Path = FACTS
+    at: tuple[str, ...] = ()
+    """When backups are made: times of day, UTC."""
+    drill: str = ""
+    """When one is read back: a weekday and a time, UTC."""
+    objective: timedelta = timedelta.max
+    """How old the newest backup may get."""
+    heartbeat: Path | None = None
+    """The file with the URL that is asked for after each backup."""
 
 
 def settings() -> Settings:
@@ -38,7 +50,13 @@ def settings() -> Settings:
             deadline=float(told["deadline"]),
             wal_cap=int(told.get("wal_cap", WAL_CAP)),
             rate=told["rate"],
+            patience=PATIENCE_SECONDS,
         ),
         policy=Policy(**told["keep"]),
         targets=dict(told.get("targets", {})),
+        facts=Path(told.get("facts", FACTS)),
+        at=tuple(told.get("at", ())),
+        drill=told.get("drill", ""),
+        objective=timedelta(seconds=told.get("objective", 0)),
+        heartbeat=Path(told["heartbeat"]) if told.get("heartbeat") else None,
     )

@@ -20,6 +20,7 @@ from .errors import StewardError
 from .files import need_room
 
 _SECONDS = 3600
+_NO_DIRECTORY = 3  # https://rclone.org/docs/#exit-code; nothing was copied there yet
 _FLAGS = (
     "--retries",
     "3",
@@ -65,7 +66,8 @@ def _hash(file: str) -> str:
 
 def listed(target: str) -> list[str]:
     """Return the ids of the backups there, oldest first."""
-    found = json.loads(_rclone("lsjson", "--recursive", "--files-only", "--max-depth", "2", target) or "[]")
+    argv = ("lsjson", "--recursive", "--files-only", "--max-depth", "2", target)
+    found = json.loads(_rclone(*argv, or_status=_NO_DIRECTORY) or "[]")
     return sorted(file["Path"].split("/")[0] for file in found if file["Path"].endswith(f"/{MANIFEST}"))
 
 
@@ -109,10 +111,10 @@ def forget(target: str, id: str) -> None:
         _rclone("purge", f"{target}/{id}")
 
 
-def _rclone(*argv: str) -> str:
-    """Run rclone; return what it prints. Raises StewardError with its last words."""
+def _rclone(*argv: str, or_status: int = 0) -> str:
+    """Run rclone; return what it prints. Raises StewardError with its last words for another status than these."""
     done = subprocess.run(["rclone", *_FLAGS, *argv], capture_output=True, text=True, timeout=_SECONDS, check=False)
-    if done.returncode != 0:
+    if done.returncode not in (0, or_status):
         words = done.stderr.strip().splitlines()
         raise StewardError(f"rclone {argv[0]}: {words[-1] if words else f'status {done.returncode}'}")
-    return done.stdout.strip()
+    return "" if done.returncode else done.stdout.strip()

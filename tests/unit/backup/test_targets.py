@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pyrage
@@ -15,43 +12,17 @@ import pytest
 
 from deploy.backup.steward import backup, catalog, ladder, targets
 from deploy.backup.steward.errors import StewardError
+from tests.places import RCLONE, obscured, serving
 from tests.unit.backup.database import make, steward
-from tests.waiting import eventually
 
 KEY = pyrage.x25519.Identity.generate()
 WISHES = backup.Wishes(recipients=(str(KEY.to_public()),))
-RCLONE = str(Path(sys.executable).with_name("rclone"))
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-@contextmanager
-def serving(kind: str, folder: Path, *options: str) -> Iterator[int]:
-    """Serve a folder; yield the port."""
-    folder.mkdir()
-    port = free_port()
-    argv = [RCLONE, "serve", kind, "--addr", f"127.0.0.1:{port}", *options, str(folder)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert eventually(lambda: listens(port), 20)
-            yield port
-        finally:
-            process.kill()
 
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Two targets, and the rclone.conf that knows them."""
-    password = subprocess.run([RCLONE, "obscure", "secret"], capture_output=True, text=True, check=True).stdout.strip()
+    password = obscured("secret")
     with ExitStack() as stack:
         s3 = stack.enter_context(serving("s3", tmp_path / "s3", "--auth-key", "accesskeyid1,secretaccess1"))
         sftp = stack.enter_context(

@@ -1,0 +1,45 @@
+"""Places elsewhere: real S3 and SFTP servers, both rclone's own."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.waiting import eventually
+
+RCLONE = str(Path(sys.executable).with_name("rclone"))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def listens(port: int, address: str = "127.0.0.1") -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((address, port)) == 0
+
+
+@contextmanager
+def serving(kind: str, folder: Path, *options: str, address: str = "127.0.0.1") -> Iterator[int]:
+    """Serve a folder; yield the port."""
+    folder.mkdir()
+    port = free_port()
+    argv = [RCLONE, "serve", kind, "--addr", f"{address}:{port}", *options, str(folder)]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            assert eventually(lambda: listens(port, address), 20)
+            yield port
+        finally:
+            process.kill()
+
+
+def obscured(password: str) -> str:
+    """Return a password as an rclone.conf has it."""
+    done = subprocess.run([RCLONE, "obscure", password], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
