@@ -5,6 +5,9 @@ SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
 E ?= lab
+# Processes that test at once, each with servers of its own; tests that judge times have the machine to themselves.
+LABS ?= 2
+ALONE := tests/lab/test_canary.py tests/lab/test_worker.py
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,7 +24,8 @@ ifdef T
 	@$(BIN)/pytest $(T)
 else
 	@$(BIN)/pytest -n auto --maxprocesses 4 tests/unit
-	@$(BIN)/pytest tests/integration tests/lab tests/e2e
+	@$(BIN)/pytest tests/integration tests/e2e $(ALONE)
+	@$(BIN)/pytest -n $(LABS) --dist loadfile $(ALONE:%=--ignore=%) tests/lab
 endif
 
 test-all: setup ## every variant too, above all every fault in every step of an upgrade (two hours)

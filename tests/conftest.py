@@ -70,9 +70,16 @@ def _repaired(request: pytest.FixtureRequest) -> None:
         request.session.stash[_FAILED] = False
 
 
-OFFSET = int(os.environ.get("PPM_TEST_OFFSET", "100"))
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Which of the processes that test at once this is; each has a lab and sites of its own."""
+OFFSET = int(os.environ.get("PPM_TEST_OFFSET", "100")) + 20 * WORKER
 """Added to every port of the lab: with another one, two checkouts can be tested on one machine at once."""
 NAME, HOSTS = "test" if OFFSET == 100 else f"test-{OFFSET}", 2
+
+
+def named(site: str) -> str:
+    """Return the name of a shared site: images are tagged with it, on the engine that all processes build with."""
+    return f"{site}{WORKER or ''}"
 
 
 @pytest.fixture(scope="session")
@@ -129,7 +136,7 @@ def lab(prepared_lab: Lab, docker_services: Services) -> Lab:  # noqa: ARG001 (i
 @pytest.fixture(scope="session")
 def live(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A site that serves."""
-    site = Site("live", lab, 1, tmp_path_factory.mktemp("live"))
+    site = Site(named("live"), lab, 1, tmp_path_factory.mktemp("live"))
     site.provision()
     site.ppmctl("deploy")
     return site
@@ -138,7 +145,7 @@ def live(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 @pytest.fixture(scope="session")
 def bare(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
     """A provisioned host on which nothing is deployed, for what must stop a deploy before it begins."""
-    site = Site("bare", lab, 2, tmp_path_factory.mktemp("bare"))
+    site = Site(named("bare"), lab, 2, tmp_path_factory.mktemp("bare"))
     site.provision()
     return site
 
