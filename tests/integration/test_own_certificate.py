@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Iterator
@@ -39,7 +40,11 @@ class Proxy:
     def place(self, version: str, left: timedelta) -> None:
         """Do what a deploy does with a new certificate."""
         for name, pem in zip(("tls_certificate", "tls_key"), self.authority.issue(left), strict=True):
-            (self.folder / name / version).write_text(pem)
+            file = self.folder / name / version
+            file.write_text(pem)
+            if os.geteuid() == 0:  # as deploy/placement.py leaves it
+                file.chmod(0o400)
+                os.chown(file, 10001, 10001)
         secrets = {"tls_certificate": version, "tls_key": version}
         release = Release.model_validate({"id": "0a1b2c3d4e5f", "images": IMAGES, "secrets": secrets})
         for name, text in render.certificates(self.environment, release).items():
@@ -74,6 +79,7 @@ def proxy(docker: DockerClient, folder: Path, upstream: str) -> Iterator[Proxy]:
     environment = environment_of(url=f"https://{DOMAIN}", proxy={"certificates": "files"})
     for name in ("dynamic", "tls_certificate", "tls_key"):
         (folder / name).mkdir()
+        (folder / name).chmod(0o755 if name == "dynamic" else 0o711)
     servers = {"blue": {"api": [upstream], "frontend": [upstream]}}
     text = render.routes(environment, live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
     (folder / "dynamic" / render.ROUTES).write_text(text)
