@@ -55,17 +55,21 @@ def parse(der: bytes) -> Certificate:
     return Certificate(names, found.not_valid_before_utc, found.not_valid_after_utc, issuer)
 
 
-def verdict(certificate: Certificate, domain: str, now: datetime) -> tuple[bool, str]:
-    """Return whether a certificate is good for the domain and long enough, and words for it."""
+def verdict(certificate: Certificate, domain: str, now: datetime, *, own: bool = False) -> tuple[bool, str]:
+    """Return whether a certificate is good for the domain and long enough, and words for it.
+
+    ``own``: nobody renews it but who deploys.
+    """
+    remedy = "ppmctl secrets set tls_certificate and tls_key, then deploy" if own else "ppmctl logs reverse-proxy"
     if domain not in certificate.names and f"*.{domain.partition('.')[2]}" not in certificate.names:
         named = ", ".join(certificate.names) or "nobody"
-        return False, f"it is for {named}, not for {domain}: see what the CA said: ppmctl logs reverse-proxy"
+        return False, f"it is for {named}, not for {domain}: {remedy}"
     left = certificate.ends - now
     until = f"{certificate.ends:%Y-%m-%d %H:%M} UTC"
     if left <= timedelta():
-        return False, f"it ended on {until}"
+        return False, f"it ended on {until}: {remedy}"
     if left < min(WARN, (certificate.ends - certificate.begins) / 4):
-        return False, f"it ends on {until} and was not renewed: ppmctl logs reverse-proxy says why"
+        return False, f"it ends on {until} and was not renewed: {remedy}"
     return True, f"good until {until}"
 
 
@@ -107,6 +111,7 @@ def prepare(host: Host, image: str) -> None:
 def look(host: Host) -> tuple[bool, str]:
     """Return whether the certificate that users get is good, and words for it."""
     try:
-        return verdict(shown(host), host.environment.domain, datetime.now(UTC))
+        environment = host.environment
+        return verdict(shown(host), environment.domain, datetime.now(UTC), own=not environment.acme)
     except (OSError, ValueError) as error:
         return False, f"the public port shows none: {error}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ def watch(environment: Environment, address: HostAddress, show: Callable[[str], 
         url = f"http://127.0.0.1:{port}{PAGE}"
         _see(host, url)
         show(url)
+        sys.stdout.flush()  # whoever reads it through a pipe shall not wait for the end
         with suppress(KeyboardInterrupt), host.start(["cat"]) as connection:
             connection.wait()
             raise CommandFailed(f"{host.name}: the SSH connection was lost", host=host.name, next="Run it again")

@@ -3,57 +3,29 @@
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from python_on_whales import Container, DockerClient
 
 from deploy import certificates, render
 from deploy.bases import ensure_bases
 from deploy.config import Environment, Images
 from deploy.release import Release
+from tests.authority import DOMAIN, NOW, Authority
 from tests.integration.conftest import HARDENED, address
 from tests.integration.test_edge import _options, listening
 from tests.unit.conftest import environment_of
 from tests.waiting import eventually
 
-DOMAIN = "ppm.test"
-NOW = datetime.now(UTC)
 DAY = timedelta(days=1)
-PEM = serialization.Encoding.PEM
 IMAGES = {name: f"{name}@sha256:{'0' * 64}" for name in ("api", "frontend", "steward", "traefik")}
-
-
-class Authority:
-    """A CA of its own."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA")])
-        built = self._built(self._name, self._key.public_key(), NOW + 365 * DAY)
-        built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        self.pem = built.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()
-
-    def issue(self, left: timedelta) -> tuple[str, str]:
-        """Return a certificate that lasts for so long from now, and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
-        built = self._built(name, key.public_key(), NOW + left)
-        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(DOMAIN)]), critical=False)
-        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        return built.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode(), private.decode()
-
-    def _built(self, name: x509.Name, key: ec.EllipticCurvePublicKey, end: datetime) -> x509.CertificateBuilder:
-        return x509.CertificateBuilder(self._name, name, key, x509.random_serial_number(), NOW - 90 * DAY, end)
 
 
 @dataclass
@@ -68,7 +40,11 @@ class Proxy:
     def place(self, version: str, left: timedelta) -> None:
         """Do what a deploy does with a new certificate."""
         for name, pem in zip(("tls_certificate", "tls_key"), self.authority.issue(left), strict=True):
-            (self.folder / name / version).write_text(pem)
+            file = self.folder / name / version
+            file.write_text(pem)
+            if os.geteuid() == 0:  # as deploy/placement.py leaves it
+                file.chmod(0o400)
+                os.chown(file, 10001, 10001)
         secrets = {"tls_certificate": version, "tls_key": version}
         release = Release.model_validate({"id": "0a1b2c3d4e5f", "images": IMAGES, "secrets": secrets})
         for name, text in render.certificates(self.environment, release).items():
@@ -103,6 +79,7 @@ def proxy(docker: DockerClient, folder: Path, upstream: str) -> Iterator[Proxy]:
     environment = environment_of(url=f"https://{DOMAIN}", proxy={"certificates": "files"})
     for name in ("dynamic", "tls_certificate", "tls_key"):
         (folder / name).mkdir()
+        (folder / name).chmod(0o755 if name == "dynamic" else 0o711)
     servers = {"blue": {"api": [upstream], "frontend": [upstream]}}
     text = render.routes(environment, live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
     (folder / "dynamic" / render.ROUTES).write_text(text)

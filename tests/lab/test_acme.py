@@ -10,16 +10,17 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import httpx
 import pytest
 from cryptography import x509
 
 from deploy.lab import Lab
+from tests.authority import DOMAIN, Authority
 from tests.site import Site
 from tests.waiting import eventually
 
-DOMAIN = "ppm.test"
 # Traefik, told that certificates last an hour, renews when 20 minutes are left: a few seconds after these are issued.
 LASTS = 1205
 PEBBLE = f"""
@@ -43,6 +44,11 @@ echo $address
 """
 
 
+def set_secret(site: Site, name: str, value: str) -> None:
+    argv = site.argv("secrets set", name)
+    subprocess.run(argv, env=site.variables, input=value, text=True, check=True, capture_output=True)
+
+
 @pytest.fixture(scope="module")
 def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """A site with https, and a CA on its host."""
@@ -53,9 +59,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     ca = {"ca_server": f"https://{address}:14000/dir", "private_ca": True, "certificate_lifetime": "1h"}
     proxy = {"letsencrypt_email": "ops@ppm.test", "check_domain": False, **ca}
     site.configure(url=f"https://{DOMAIN}", proxy=proxy)
-    pem = site.root("cat /etc/lab-ca/cert.pem")
-    argv = site.argv("secrets set", "acme_ca")
-    subprocess.run(argv, env=site.variables, input=pem, text=True, check=True, capture_output=True)
+    set_secret(site, "acme_ca", site.root("cat /etc/lab-ca/cert.pem"))
     site.ppmctl("deploy")
     yield site
     site.ppmctl("down", "--purge", "--yes")
@@ -167,3 +171,29 @@ def test_nothing_older_than_tls_1_2_is_spoken(site: Site) -> None:
         connect(site, ssl.TLSVersion.TLSv1_1)
     with connect(site, ssl.TLSVersion.TLSv1_2) as old, connect(site) as new:
         assert (old.version(), new.version()) == ("TLSv1.2", "TLSv1.3")
+
+
+def test_an_own_certificate_is_replaced_by_a_deploy_and_no_connection_is_dropped(site: Site) -> None:
+    """The last one: from here on the site has no CA that it asks."""
+    site.configure(url=f"https://{DOMAIN}", proxy={"certificates": "files"})
+    authority = Authority()
+    proxy = "docker ps -q --filter label=ppm.role=reverse-proxy"
+
+    deploy_own(site, authority, days=90)
+    first, before = served(site), site.root(proxy)
+    with connected(site) as users:
+        deploy_own(site, authority, days=10)
+        second = served(site)
+
+    assert "a CA" in first.issuer.rfc4514_string()
+    assert (first.not_valid_after_utc - second.not_valid_after_utc).days == 80
+    assert site.root(proxy) == before
+    assert [user.failures for user in users] == [[]] * 4
+    assert "it ends on" in str(site.json("status", status=3)["problems"])
+    assert "no differences" in site.ppmctl("plan").stdout
+
+
+def deploy_own(site: Site, authority: Authority, days: int) -> None:
+    for name, pem in zip(("tls_certificate", "tls_key"), authority.issue(timedelta(days=days)), strict=True):
+        set_secret(site, name, pem)
+    site.ppmctl("deploy")

@@ -40,6 +40,12 @@ def test_a_certificate_is_good_for_its_names_until_a_while_before_its_end(
     assert words in said
 
 
+def test_who_has_a_certificate_of_its_own_is_told_how_to_renew_it() -> None:
+    _, said = verdict(certificate(19 * DAY), "ppm.example.org", NOW, own=True)
+
+    assert "ppmctl secrets set tls_certificate and tls_key" in said
+
+
 def test_names_and_times_are_read_from_what_a_server_shows() -> None:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a CA")])
