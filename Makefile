@@ -15,13 +15,18 @@ up: setup ## everything, from nothing to a running application on a throwaway ho
 down: setup ## take the throwaway host away
 	@$(BIN)/ppmctl down -e $(E)
 
-test: setup ## every test: unit, Docker, real hosts, browser
+test: setup ## every promise: unit, Docker, real hosts, browser; T="tests/lab -k plan" runs only these
 	@$(BIN)/ppmctl engine
+ifdef T
 	@$(BIN)/pytest $(T)
+else
+	@$(BIN)/pytest -n auto --maxprocesses 4 tests/unit
+	@$(BIN)/pytest tests/integration tests/lab tests/e2e
+endif
 
-faults: setup ## the whole fault matrix of an upgrade: every step, every fault, every way to go on (about an hour)
+test-all: setup ## every variant too, above all every fault in every step of an upgrade (two hours)
 	@$(BIN)/ppmctl engine
-	@$(BIN)/pytest --full tests/lab/test_matrix.py
+	@$(BIN)/pytest --full $(T)
 
 lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@$(BIN)/ruff check .
@@ -30,6 +35,9 @@ lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@$(BIN)/yamllint --strict .
 	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
 	@$(BIN)/pytest -q --durations=0 tests/unit/test_render.py -k compose_lint
+
+audit: setup ## known vulnerabilities in what the lock files name, where a feed answers
+	@$(BIN)/python -m tests.audit
 
 fmt: setup ## put the code into form
 	@$(BIN)/ruff check --fix .
@@ -64,4 +72,4 @@ setup: .venv/.done ## the virtual environment
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down test faults lint fmt docs types lock setup
+.PHONY: help up down test test-all lint audit fmt docs types lock setup

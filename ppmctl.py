@@ -70,12 +70,24 @@ def engine() -> None:
 
 
 @app.command()
-def status(env: Env = "lab", as_json: Json = False) -> None:
+def status(
+    env: Env = "lab",
+    as_json: Json = False,
+    host: Annotated[str | None, typer.Option("--host", help="One host; default: all, of dashboards the first.")] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="The proxy's own page instead: by a tunnel, until Ctrl-C.")
+    ] = False,
+) -> None:
     """What runs where, and whether all is well. Exit code 3 when it is not."""
-    from deploy import show
+    from deploy import operate, show
+    from deploy.dashboard import watch
     from deploy.status import status as look
 
-    found = look(load_hosts(env))
+    environment = operate.only(load_hosts(env), host)
+    if dashboard:
+        watch(environment, environment.hosts[0], lambda url: print_json({"url": url}) if as_json else typer.echo(url))
+        return
+    found = look(environment)
     if as_json:
         print_json(found.model_dump(mode="json"))
     else:

@@ -218,7 +218,9 @@ def _sentence(error: Exception) -> str | None:
     if isinstance(error, ValidationError):
         return "; ".join(_wrong_setting(item["loc"], item["msg"]) for item in error.errors())
     if isinstance(error, DBAPIError):
-        return f"the database: {error.orig}" + ("; run `ppm migrate`" if "no such table" in str(error.orig) else "")
+        said = str(error.orig).partition("\n")[0]
+        bare = "no such table" in said or ('relation "' in said and said.endswith("does not exist"))
+        return f"the database: {said}" + ("; run `ppm migrate`" if bare else "")
     return None
 
 

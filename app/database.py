@@ -1,7 +1,9 @@
-"""The database: SQLite in WAL mode used well, and nothing that Postgres would not do too.
+"""The database: SQLite in WAL mode used well, or Postgres, where the tests run too.
 
 Two releases write to one SQLite file during an upgrade. So: WAL, a busy timeout, and BEGIN IMMEDIATE for
 every transaction that writes, because a transaction that began as a reader cannot wait for another writer.
+
+Postgres lets several write at once: whoever decides by what a row says, before it writes, must lock that row.
 """
 
 from __future__ import annotations
@@ -13,14 +15,15 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
 from app.errors import PpmError
 
 BUSY_TIMEOUT = 10.0
-"""Seconds that a writer waits for one of another process."""
+"""Seconds that a writer waits for another."""
 POOL_SIZE = 8
 _WRITE = "write"
 
@@ -29,11 +32,13 @@ class Database:
     """An engine, with sessions for reading and for writing."""
 
     def __init__(self, url: str) -> None:
-        self.url = make_url(url)
-        self.file = _file(url)
-        self.engine = _sqlite_engine(url) if self.file else create_engine(url, pool_pre_ping=True)
+        self.url = _known(url)
+        self.file = _file(self.url)
+        self.engine = _sqlite_engine(self.url) if self.file else _postgres_engine(self.url)
         self.waited: Callable[[float], object] = lambda _: None
         """Told how many seconds a writer waited for its turn."""
+        # A transaction of SQLite sees one state anyway.
+        self._reading = self.engine if self.file else self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._writing = self.engine.execution_options(**{_WRITE: True})
         # Writers of one process queue here, in order and without a connection. SQLite has no queue: its
         # waiters sleep and try again, and under load some of them sleep for long.
@@ -42,7 +47,7 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """Yield a session that sees one state of the database."""
-        with Session(self.engine) as session:
+        with Session(self._reading) as session:
             yield session
 
     @contextmanager
@@ -60,22 +65,71 @@ class Database:
         with self._turn, self._writing.connect() as connection:
             yield connection
 
+    def fault(self) -> str | None:
+        """Return None when it can be written to, else why not. That somebody else is writing is no fault, and is not
+        waited for."""
+        with self.engine.connect() as connection:
+            if self.file is None:
+                read_only = connection.scalar(text("SHOW transaction_read_only")) == "on"
+                return "the server takes no writes" if read_only else None
+            driver = connection.connection.driver_connection
+            assert driver is not None, "it is connected"
+            try:
+                driver.execute("PRAGMA busy_timeout=0")
+                driver.execute("BEGIN IMMEDIATE")  # which only reads where the file is read-only, and says nothing
+                try:
+                    driver.execute("DELETE FROM alembic_version WHERE false")
+                finally:
+                    driver.execute("ROLLBACK")
+            except driver.Error as error:
+                return None if "locked" in str(error) else str(error)
+            finally:
+                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000:.0f}")
+        return None
+
     def close(self) -> None:
         """Close every connection; the last one to leave folds SQLite's WAL into the file."""
         self.engine.dispose()
 
 
-def _file(url: str) -> Path | None:
+def _known(url: str) -> URL:
+    """Given a database's URL, return it with the driver that it is tested with. Raises PpmError."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise PpmError("DATABASE_URL: not a URL, as sqlite:////data/ppm.db is") from None
+    match parsed.get_backend_name():
+        case "sqlite":
+            return parsed
+        case "postgresql":
+            return parsed.set(drivername="postgresql+psycopg")
+        case other:
+            raise PpmError(f"DATABASE_URL: the database is SQLite or Postgres, not {other}")
+
+
+def _file(url: URL) -> Path | None:
     """Given a database's URL, return the file of SQLite, or None for another database."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
+    if url.get_backend_name() != "sqlite":
         return None
-    if not parsed.database or parsed.database == ":memory:":
+    if not url.database or url.database == ":memory:":
         raise PpmError("DATABASE_URL: SQLite needs a file, as in sqlite:////data/ppm.db")
-    return Path(parsed.database)
+    return Path(url.database)
 
 
-def _sqlite_engine(url: str) -> Engine:
+def _postgres_engine(url: URL) -> Engine:
+    try:
+        return create_engine(
+            url,
+            pool_size=POOL_SIZE,
+            max_overflow=0,
+            pool_pre_ping=True,  # the server may have been restarted
+            connect_args={"options": f"-c lock_timeout={BUSY_TIMEOUT:g}s"},
+        )
+    except ModuleNotFoundError as missing:
+        raise PpmError(f"DATABASE_URL: Postgres needs the Python package {missing.name}, which is not here") from None
+
+
+def _sqlite_engine(url: URL) -> Engine:
     from pysqlite3 import dbapi2
 
     engine = create_engine(

@@ -15,11 +15,14 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
 from app.database import Database
 from app.errors import PpmError
 from app.schema import FLOOR, alembic, current, floor_of, lock_file, pending, revisions
+
+LOCK = 0x70706D
+"""Of Postgres: any number that nobody else uses in this database."""
 
 
 class SchemaError(PpmError):
@@ -27,7 +30,7 @@ class SchemaError(PpmError):
 
 
 def migrate(database: Database, *, snapshot: bool = True) -> dict[str, Any]:
-    """Apply what is pending; return {from, to, applied, seconds, stamp}. First copy a database that has a revision.
+    """Apply what is pending; return {from, to, applied, seconds, stamp}. First copy a file that has a revision.
 
     ``snapshot`` is off where somebody else has seen to a copy. While ``stamp`` is the file's, nobody has written.
     """
@@ -91,10 +94,10 @@ def _run(database: Database, act: Callable[[Config], None]) -> None:
 
 
 def _folded(database: Database) -> str | None:
-    """Close the database, which folds SQLite's WAL into the file when nobody else has it open; return its stamp."""
-    database.close()
+    """Close SQLite, which folds its WAL into the file when nobody else has it open; return the file's stamp."""
     if database.file is None:
         return None
+    database.close()
     found = database.file.stat()
     return f"{found.st_mtime_ns}:{found.st_size}"
 
@@ -121,10 +124,13 @@ def _after_revision(*, ctx: Any, step: Any, **_: object) -> None:
 
 @contextmanager
 def _alone(database: Database) -> Iterator[None]:
-    """Hold a lock beside the SQLite file: several replicas that start at once migrate one after another."""
+    """Hold a lock, for SQLite beside its file: several replicas that start at once migrate one after another."""
     path = lock_file(database)
     if path is None:
-        yield
+        with database.engine.begin() as connection:
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long the other one takes
+            connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
+            yield
         return
     with path.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -132,7 +138,10 @@ def _alone(database: Database) -> Iterator[None]:
 
 
 def _snapshot(database: Database, revision: str) -> None:
-    """Copy the SQLite file beside it before it changes, in one step: paged backups start over at every commit."""
+    """Copy the SQLite file beside it before it changes, in one step: paged backups start over at every commit.
+
+    Of Postgres there is no file here to copy: whoever runs it has backups of it.
+    """
     if database.file is None:
         return
     from pysqlite3 import dbapi2

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, String, TypeDecorator, false
+from sqlalchemy import JSON, BigInteger, DateTime, ForeignKey, Index, Integer, String, TypeDecorator, false
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+NUMBER = BigInteger().with_variant(Integer, "sqlite")
+"""Of a row. SQLite numbers rows by itself only where the type is INTEGER to the letter; that has 64 bits there."""
+
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time with its zone, which SQLite would drop."""
+    """A time in UTC: SQLite would drop its zone, and Postgres give it that of the server."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
         """Return the stored time as UTC."""
-        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
 def now() -> datetime:
@@ -42,7 +47,7 @@ class Project(Base):
         Index("ix_projects_archived_scanned_at", "archived", "scanned_at"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     url: Mapped[str] = mapped_column(String(1000), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
@@ -97,7 +102,7 @@ class Scan(Base):
     __tablename__ = "scans"
     __table_args__ = (Index("ix_scans_project_id", "project_id", "id"),)
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
     project_id: Mapped[int] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
     started_at: Mapped[datetime] = mapped_column(UtcDateTime)
     finished_at: Mapped[datetime] = mapped_column(UtcDateTime)
@@ -115,7 +120,7 @@ class Token(Base):
 
     __tablename__ = "tokens"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
     name: Mapped[str] = mapped_column(String(200), unique=True)
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
@@ -134,7 +139,7 @@ class JobRun(Base):
         Index("ix_job_runs_outcome_id", "outcome", "id"),
     )
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
     job: Mapped[str] = mapped_column(String(50))
     worker: Mapped[str] = mapped_column(String(200))
     release: Mapped[str] = mapped_column(String(200))

@@ -1,10 +1,13 @@
 """Sessions of people in a browser: a signed cookie says who it is; what they may do is looked up at each request.
 
-It is signed by the session secret. The one before it is good for reading still, so that a rotation logs nobody out.
+It is signed by the session secret. The one before it is good for reading still, so that a rotation logs nobody out;
+not for ever: it ends at the time that came with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,10 +24,16 @@ ANYBODY = "*"
 class Sessions:
     """Writes cookies and reads them, each kind with a purpose of its own."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self.settings = settings
-        kept = (settings.session_secret_previous, settings.session_secret)
-        self._keys = [secret.get_secret_value() for secret in kept if secret is not None]
+        self._now = now
+
+    @property
+    def _keys(self) -> list[str]:
+        """What may have signed, as of now; the last one signs."""
+        until = self.settings.session_secret_previous_until
+        previous = self.settings.session_secret_previous if until is None or self._now() < until else None
+        return [secret.get_secret_value() for secret in (previous, self.settings.session_secret) if secret is not None]
 
     @property
     def enabled(self) -> bool:
@@ -65,4 +74,4 @@ class Sessions:
         return logins.get(login.lower(), logins.get(ANYBODY))
 
     def _serializer(self, purpose: str) -> URLSafeTimedSerializer:
-        return URLSafeTimedSerializer(self._keys, salt=purpose)  # the last key signs, each may have signed
+        return URLSafeTimedSerializer(self._keys, salt=purpose)

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import AwareDatetime, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from app.scope import Scope
@@ -30,6 +30,8 @@ class Settings(BaseSettings):
     database_url: str = "sqlite:////data/ppm.db"
     session_secret: SecretStr | None = None
     session_secret_previous: SecretStr | None = None
+    session_secret_previous_until: AwareDatetime | None = None
+    """When it ends, by the second line of its file: `until 2026-12-01T00:00:00+00:00`. None: when that file goes."""
     scan_interval_minutes: int = Field(default=60, gt=0)
     scan_private_addresses: bool = False
     cache_directory: Path | None = None
@@ -48,6 +50,10 @@ class Settings(BaseSettings):
     leave_seconds: float = Field(default=1, ge=0)
     """How long the port stays open after the signal to end, for clients that have not noticed yet."""
     migrate_at_start: bool = True
+    facts_directory: Path = Path("/facts")
+    """Where the host tells of itself."""
+    certificate_address: str = Field(default="", pattern=r"^([^:]+:\d+)?$")
+    """Where the proxy takes https, HOST:PORT; without, there is no certificate."""
     metrics_port: int | None = None
     """Of the worker; the api has its own."""
 
@@ -66,6 +72,9 @@ class Settings(BaseSettings):
                 values.pop(name, None)
             if (found := _secret(name)) is not None:
                 values[name] = found
+        previous, ends, until = str(values.get("session_secret_previous") or "").partition("\nuntil ")
+        if ends:
+            values |= {"session_secret_previous": previous, "session_secret_previous_until": until}
         return values
 
     @model_validator(mode="after")

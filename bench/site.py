@@ -35,6 +35,7 @@ def site() -> Iterator[Environment]:
             "app": {"rate_limit_per_minute": 1_000_000},
             "secrets": {"directory": f"{inventory}/secrets"},
             "upgrade": {"bake": "0s"},  # a time to wait, as long as one likes
+            "provision": {"firewall": False},  # the peers listen on a port that is not ours
         }
         (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))
         os.environ["PPMCTL_INVENTORY"] = inventory

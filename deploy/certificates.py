@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from deploy import render
+
 if TYPE_CHECKING:
     from deploy.host import Host
+    from deploy.release import Release
 
 WARN = timedelta(days=20)
 """So long before the end a certificate should have been renewed. Of one that lasts less, a quarter of its time."""
@@ -64,6 +67,14 @@ def verdict(certificate: Certificate, domain: str, now: datetime) -> tuple[bool,
     if left < min(WARN, (certificate.ends - certificate.begins) / 4):
         return False, f"it ends on {until} and was not renewed: ppmctl logs reverse-proxy says why"
     return True, f"good until {until}"
+
+
+def place(host: Host, release: Release) -> None:
+    """Have the proxy show the release's own certificate, if it has one: by a rename, which it notices by itself."""
+    directory = host.environment.directory / "traefik" / "dynamic"
+    for name, text in render.certificates(host.environment, release).items():
+        if host.read(directory / name) != text:
+            host.write(directory / name, text)
 
 
 def prepare(host: Host, image: str) -> None:

@@ -219,6 +219,12 @@ class Provision(Model):
     reach nothing of the host itself, and no cloud's metadata."""
     security_updates: bool = True
     """The distribution's security updates install themselves (unattended-upgrades)."""
+    swap: Bytes = ByteSize(1 << 30)
+    """The size of a swap file for a host that has no swap; `0B`: none. Containers do not use it: their limit is one of
+    memory and swap both."""
+    audit: bool = False
+    """Install auditd, and have it record who changes logins, sudo, SSH's and Docker's settings, or rights below
+    /srv/ppm."""
 
 
 class Environment(Model):
@@ -276,7 +282,7 @@ class Environment(Model):
 
     @property
     def proxy_secrets(self) -> tuple[str, ...]:
-        """Names of the secrets that the proxy mounts, and nobody else."""
+        """Names of the secrets that the proxy reads, and nobody else."""
         if not self.tls:
             return ()
         if not self.acme:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import subprocess
@@ -12,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from deploy import closed
 from deploy.config import Model
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
 from deploy.preflight import MIN_ENGINE
 from deploy.tasks.daemonjson import PATH, change
-from deploy.tasks.hostfiles import FIREWALL, HostFile, host_files
+from deploy.tasks.hostfiles import FIREWALL
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -164,8 +164,9 @@ class Facts:
 
 def _look(host: Host) -> Facts:
     environment = host.environment
-    files = [file.path for file in _closing(environment)]
-    argv = ["sh", "-c", _FACTS, "sh", str(environment.directory), PATH, environment.project, FIREWALL, *files]
+    files = [file.path for file in closed.readable(environment)]
+    arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
+    argv = ["sh", "-c", closed.FACTS + _FACTS, "sh", *arguments]
     printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
     asked = time.time()
     clock = float(host.run(["date", "+%s.%N"]).stdout)
@@ -181,28 +182,29 @@ def _look(host: Host) -> Facts:
 def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
     """Given what was found on a host, yield every check of it. Pure."""
     provision = f"ppmctl provision -e {environment.name}"
-    for look in (_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _hardening, _firewall):
-        name, ok, found, wanted, fix = look(environment, facts)
+    looks = (_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall)
+    rows = [*(look(environment, facts) for look in looks), *closed.findings(environment, facts)]
+    for name, ok, found, wanted, fix in rows:
         yield Check(where=facts.host, name=name, ok=ok, found=found, wanted=wanted, fix=fix or provision)
 
 
-_Finding = tuple[str, bool, str, str, str]
+Finding = tuple[str, bool, str, str, str]
 """Name, ok, found, wanted, fix; without a fix, provisioning is it."""
 
 
-def _group(environment: Environment, facts: Facts) -> _Finding:
+def _group(environment: Environment, facts: Facts) -> Finding:
     groups, user = facts.one("groups").split(), environment.ssh.user
     return "user", "docker" in groups or user == "root", ", ".join(groups), f"{user} is in the group docker", ""
 
 
-def _engine(_environment: Environment, facts: Facts) -> _Finding:
+def _engine(_environment: Environment, facts: Facts) -> Finding:
     version = version_in(facts.one("engine"))
     wanted = f"{_dotted(MIN_ENGINE)} or newer (25 for start_interval of health checks)"
     fix = "Upgrade Docker there" if version else ""
     return "Docker engine", version >= MIN_ENGINE, facts.one("engine") or "no answer", wanted, fix
 
 
-def _daemon(_environment: Environment, facts: Facts) -> _Finding:
+def _daemon(_environment: Environment, facts: Facts) -> Finding:
     wanted = "live-restore, log rotation, no userland proxy"
     try:
         wrong = change(facts.one("daemon"))
@@ -211,20 +213,20 @@ def _daemon(_environment: Environment, facts: Facts) -> _Finding:
     return "daemon.json", wrong is None, "; ".join(wrong.differences) if wrong else "as wanted", wanted, ""
 
 
-def _directory(environment: Environment, facts: Facts) -> _Finding:
+def _directory(environment: Environment, facts: Facts) -> Finding:
     ok = bool(facts.one("writable"))
     wanted = f"{environment.directory} is writable for {environment.ssh.user}"
     return "directory", ok, "it is" if ok else "missing, or not writable", wanted, ""
 
 
-def _disk(_environment: Environment, facts: Facts) -> _Finding:
+def _disk(_environment: Environment, facts: Facts) -> Finding:
     free = {mount: int(size) for size, mount in (value.split(" ", 1) for value in facts.all("free"))}
     least, mount = min(((size, mount) for mount, size in free.items()), default=(0, "?"))
     fix = f"Free space on {mount} (docker image prune; journalctl --vacuum-size=200M)"
     return "disk", least >= MIN_FREE, f"{least / _MIB:,.0f} MiB free on {mount}", f"{MIN_FREE / _MIB:,.0f} MiB", fix
 
 
-def _memory(environment: Environment, facts: Facts) -> _Finding:
+def _memory(environment: Environment, facts: Facts) -> Finding:
     services = environment.services
     color = (services.api, services.frontend, services.worker)
     needed = sum(service.memory * service.replicas for service in color)
@@ -235,14 +237,14 @@ def _memory(environment: Environment, facts: Facts) -> _Finding:
     return "memory", free >= needed, f"{free / _MIB:,.0f} MiB available", wanted, fix
 
 
-def _clock(_environment: Environment, facts: Facts) -> _Finding:
+def _clock(_environment: Environment, facts: Facts) -> Finding:
     ok = abs(facts.clock_offset) - facts.uncertainty <= MAX_CLOCK_OFFSET
     found = f"{facts.clock_offset:+.2f} s ± {facts.uncertainty:.2f} s against {HERE}"
     fix = "Compare both with a third clock; where one is wrong: timedatectl, or `provision.time_sync: true`"
     return "clock", ok, found, f"within {MAX_CLOCK_OFFSET:g} s", fix
 
 
-def _ports(environment: Environment, facts: Facts) -> _Finding:
+def _ports(environment: Environment, facts: Facts) -> Finding:
     proxy = environment.proxy
     needed = [proxy.http_port, proxy.internal_port, *([proxy.https_port] if environment.tls else [])]
     ours = {int(port) for value in facts.all("ours") for port in re.findall(r":(\d+)->", value)}
@@ -253,20 +255,7 @@ def _ports(environment: Environment, facts: Facts) -> _Finding:
     return "ports", not taken, found, "free, or ours", fix
 
 
-def _closing(environment: Environment) -> list[HostFile]:
-    """Return the files that close a host, but for the one that only root reads."""
-    return [file for file in host_files(environment) if not file.path.startswith("/etc/sudoers.d/")]
-
-
-def _hardening(environment: Environment, facts: Facts) -> _Finding:
-    found = dict(value.rsplit(" ", 1) for value in facts.all("file"))
-    files = {file: hashlib.sha256(file.content.encode()).hexdigest() for file in _closing(environment)}
-    wrong = [file.name for file, digest in files.items() if found.get(file.path) != digest]
-    wanted = ", ".join(file.name for file in files)
-    return "hardening", not wrong, f"not as wanted: {', '.join(wrong)}" if wrong else "as wanted", wanted, ""
-
-
-def _firewall(environment: Environment, facts: Facts) -> _Finding:
+def _firewall(environment: Environment, facts: Facts) -> Finding:
     if not environment.provision.firewall:
         return "firewall", True, "not asked for", "provision.firewall: false", ""
     proxy, found = environment.proxy, facts.one("firewall")

@@ -18,6 +18,7 @@ from deploy.release import COLORS, Color, Release, identify
 from deploy.stack import PORTS, Found, Setup, Stack
 
 ROUTES = f"traefik/dynamic/{render.ROUTES}"
+CERTIFICATES = f"traefik/dynamic/{render.CERTIFICATES}"
 Means = Literal["write", "start", "update", "replace", "recreate", "operator"]
 _NEXT = {
     "write": "`ppmctl deploy` writes it anew",
@@ -72,6 +73,8 @@ class Evidence(Model):
     files: dict[str, str]
     """{path: content} of ``releases/<id>/``, without release.json."""
     routes: str | None
+    certificates: str | None = None
+    """Where the proxy is told to find its own certificate."""
     secrets: dict[str, SecretFile]
     """{name/version: what lies there}."""
     strangers: tuple[str, ...]
@@ -125,6 +128,7 @@ def find(
     return (
         *_files(base, known, seen.files),
         *(_routes(baseline, live, stack, seen.routes) if baseline else ()),
+        *_certificates((known or seen.files).get(CERTIFICATES), seen.certificates),
         *_secrets(base, wanted, seen.secrets),
         *_containers(live, stack, seen.services),
         *(_stranger(name) for name in seen.strangers),
@@ -163,6 +167,14 @@ def _routes(baseline: str, live: Color, stack: Stack, found: str | None) -> Iter
     served = [container.name for role in PORTS for container in stack.running(role, live)]
     if forgotten := [name for name in served if f"//{name}:" not in found]:
         yield _drift(ROUTES, f"it sends nobody to {', '.join(forgotten)}", "write")
+
+
+def _certificates(baseline: str | None, found: str | None) -> Iterable[Drift]:
+    # A rollback leaves the newest certificate in force: the one before may have ended since.
+    versions = re.compile(r"/[0-9a-f]{8}$", re.MULTILINE)
+    if baseline and (found is None or versions.sub("", found) != versions.sub("", baseline)):
+        seen = "it is gone" if found is None else "it was edited"
+        yield _drift(CERTIFICATES, seen, "write", unified(found or "", baseline))
 
 
 def recolored(routes: str, live: Color) -> str:

@@ -251,19 +251,27 @@ class Host:
         return None if self._deadline is None else max(1.0, self._deadline - time.monotonic())
 
     def await_docker(self, seconds: float = 30) -> None:
-        """Wait for the engine to answer: it may be restarting. Raises what it said last."""
+        """Wait for the engine to answer: it may be restarting. Raises what it said last, and at once HostUnreachable
+        when the connection is lost: over that it never will."""
         from python_on_whales import DockerException
 
         deadline = time.monotonic() + seconds
         while True:
             try:
                 self.docker.version()
-            except DockerException:
+            except DockerException as error:
+                if not (self._sockets / "control").exists():
+                    raise HostUnreachable(f"{self.name}: the SSH connection was lost", host=self.name) from error
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
             else:
                 return
+
+    @property
+    def control_socket(self) -> Path:
+        """The connection itself, for more that it shall forward."""
+        return self._sockets / "control"
 
     @property
     def public_socket(self) -> Path:

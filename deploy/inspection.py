@@ -69,6 +69,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
         return drift.Evidence(
             files=files,
             routes=found.get(drift.ROUTES),
+            certificates=found.get(drift.CERTIFICATES),
             secrets={
                 file: drift.SecretFile(
                     version=secrets.version_of(file.partition("/")[0], there.value), fault=there.fault
@@ -81,7 +82,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
 
 
 def _files(host: Host, base: Release) -> dict[str, str]:
-    paths = [drift.ROUTES, f"releases/{base.id}"]
+    paths = [drift.ROUTES, drift.CERTIFICATES, f"releases/{base.id}"]
     lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
     parts = (line.partition("\t") for line in lines)
     return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import AwareDatetime, ValidationError
 
@@ -16,7 +16,12 @@ from deploy.config import Model
 from deploy.migrate import Change
 from deploy.release import Color, Release, Source
 
+if TYPE_CHECKING:
+    from deploy.host import Host
+
 FILE = "journal.jsonl"
+_LINES = 1000
+"""Of the journal, from its end: many operations."""
 Kind = Literal["deploy", "rollback", "restore"]
 Outcome = Literal["begin", "done", "failed", "undone"]
 
@@ -91,11 +96,20 @@ class Past(Model):
     who: str
     began: datetime
     release: str
+    color: Color
+    """That it was to serve in."""
     outcome: str
     seconds: float
     steps: tuple[str, ...]
     """Those that were done."""
     error: str | None = None
+
+
+def lines(host: Host) -> list[str]:
+    """Return the last lines of the host's journal."""
+    path = str(host.environment.directory / FILE)
+    script = 'test -e "$1" || exit 0; tail -n "$2" "$1"'
+    return host.run(["sh", "-c", script, "sh", path, str(_LINES)]).stdout.splitlines()
 
 
 def new_operation() -> str:
@@ -147,18 +161,20 @@ def unfinished(lines: Iterable[str]) -> Unfinished | None:
 
 def history(lines: Iterable[str]) -> list[Past]:
     """Return the operations, newest first; those of a version that this one does not understand are left out."""
-    groups: dict[str, list[Entry]] = {}
+    groups: dict[str, tuple[Intent, list[Entry]]] = {}
     for document in _documents(lines):
         try:
             entry = Entry.model_validate(document)
         except ValidationError:
             continue
-        if entry.intent is not None or entry.operation in groups:
-            groups.setdefault(entry.operation, []).append(entry)
-    return [_past(*entries) for entries in reversed(groups.values())]
+        if entry.intent is not None:
+            groups.setdefault(entry.operation, (entry.intent, []))
+        if entry.operation in groups:
+            groups[entry.operation][1].append(entry)
+    return [_past(intent, *entries) for intent, entries in reversed(groups.values())]
 
 
-def _past(first: Entry, *rest: Entry) -> Past:
+def _past(intent: Intent, first: Entry, *rest: Entry) -> Past:
     end = next((entry for entry in reversed(rest) if entry.what == first.what), None)
     last = rest[-1] if rest else first
     return Past(
@@ -167,6 +183,7 @@ def _past(first: Entry, *rest: Entry) -> Past:
         who=first.who,
         began=first.time,
         release=first.release,
+        color=intent.target,
         outcome=end.outcome if end else "unfinished",
         seconds=round((last.time - first.time).total_seconds(), 1),
         steps=tuple(entry.what for entry in rest if entry.outcome == "done" and entry.what != first.what),

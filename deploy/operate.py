@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy import journal, recover, sbom
+from deploy import journal, sbom
 from deploy.errors import UsageError
 from deploy.host import Host
 from deploy.release import Record
@@ -30,26 +30,37 @@ def pick_host(environment: Environment, name: str | None) -> HostAddress:
     raise UsageError(f"there is no host {name} in {environment.name}", next=f"Its hosts: {names}")
 
 
+def only(environment: Environment, name: str | None) -> Environment:
+    """Return the environment with no other host than the named one, if one is named. Raises UsageError."""
+    return environment.model_copy(update={"hosts": (pick_host(environment, name),)}) if name else environment
+
+
 def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
     """Return the records on a host, newest first, and what runs there."""
     with Host.connect(environment, address) as host:
         return records(host), look(host)
 
 
-def release(environment: Environment, address: HostAddress, name: str | None) -> tuple[Record, str | None]:
-    """Return the record of a release (the newest without a name), and what it is made of. Raises UsageError."""
+def release(
+    environment: Environment, address: HostAddress, name: str | None, *, ask: bool = False
+) -> tuple[Record, str | None]:
+    """Return the record of a release (the newest without a name), and what it is made of, if a list lies beside it.
+
+    With ``ask`` its images are asked where there is none. Raises UsageError, and BuildError when they are gone.
+    """
     with Host.connect(environment, address) as host:
         found = [record for record in records(host) if name in (None, record.id)]
         if not found:
             what = f"no release {name}" if name else "no release yet"
             raise UsageError(f"{host.name} has {what}", next=f"ppmctl releases -e {environment.name}")
-        return found[0], host.read(environment.directory / "releases" / found[0].id / sbom.FILE)
+        bill = host.read(environment.directory / "releases" / found[0].id / sbom.FILE)
+        return found[0], sbom.on_host(host, found[0].release) if bill is None and ask else bill
 
 
 def history(environment: Environment, address: HostAddress) -> list[Past]:
     """Return the operations in the host's journal, newest first."""
     with Host.connect(environment, address) as host:
-        return journal.history(recover.lines(host))
+        return journal.history(journal.lines(host))
 
 
 def _containers(stack: Stack, service: str) -> list[Found]:

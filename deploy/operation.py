@@ -9,12 +9,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploy import lock, render
+from deploy import facts, lock, render
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.host import Host
 from deploy.transaction import NEW, OLD, Upgrade
@@ -60,7 +60,13 @@ def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: A
         (files / NEW).write_text(text)
         if intent.previous:
             (files / OLD).write_text(compose_text(host, intent.previous) or text)
-        yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), watcher=watcher, **more)
+        try:
+            yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), watcher=watcher, **more)
+        except BaseException:
+            with suppress(PpmctlError):  # what stopped the operation is what counts
+                facts.publish(host)
+            raise
+        facts.publish(host)
 
 
 def compose_text(host: Host, release: str) -> str | None:

@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from deploy.release import Release
     from deploy.transaction import Step, Watcher
 
-_LINES = 1000
-"""Of the journal, from its end: many operations."""
-
 
 class Recovery(Model):
     """What became of it on one host; what `resume --json` and `abort --json` print of each."""
@@ -71,7 +68,7 @@ def _recover(environment: Environment, address: HostAddress, watcher: Watcher, *
 def unfinished(host: Host) -> Unfinished | None:
     """Return the operation on the host that was cut short, if there is one. Raises HostError for one not understood."""
     try:
-        return journal.unfinished(lines(host))
+        return journal.unfinished(journal.lines(host))
     except ValueError as strange:
         raise HostError(
             f"{host.name}: the last operation has not ended, and another version of ppmctl began it",
@@ -79,13 +76,6 @@ def unfinished(host: Host) -> Unfinished | None:
             seen=str(strange),
             next=f"Use the version that began it: ppmctl resume -e {host.environment.name}",
         ) from strange
-
-
-def lines(host: Host) -> list[str]:
-    """Return the last lines of the host's journal."""
-    path = str(host.environment.directory / journal.FILE)
-    script = 'test -e "$1" || exit 0; tail -n "$2" "$1"'
-    return host.run(["sh", "-c", script, "sh", path, str(_LINES)]).stdout.splitlines()
 
 
 def clear(host: Host, wanted: Release | None, watcher: Watcher) -> None:

@@ -18,6 +18,7 @@ from deploy.release import COLORS, Color, Images, Release, identify
 
 COMPOSE = "compose.yaml"
 ROUTES = "routes.yaml"
+CERTIFICATES = "certificates.yaml"
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
 
@@ -101,6 +102,13 @@ def routes(
     )
 
 
+def certificates(environment: Environment, release: Release) -> dict[str, str]:
+    """Return {file: content} beside the routes: where the proxy finds an own certificate, if there is one."""
+    if not environment.tls or environment.acme:
+        return {}
+    return {CERTIFICATES: _fill("traefik/certificates.yaml.j2", release=release)}
+
+
 def _attempts(environment: Environment) -> int:
     """Return how often the proxy knocks at what does not listen: for the time of a hold, and of going back from it.
 
@@ -150,4 +158,5 @@ def tree(environment: Environment, release: Release) -> dict[str, str]:
     return {
         COMPOSE: compose(environment, release),
         f"traefik/dynamic/{ROUTES}": routes(environment, live=COLORS[0], preview=COLORS[0], servers=servers),
+        **{f"traefik/dynamic/{name}": text for name, text in certificates(environment, release).items()},
     }

@@ -1,14 +1,15 @@
 """What a release is made of, as CycloneDX 1.6: packages of the distribution, Python and the page, for each image.
 
-The list of an image is asked of the image itself, once, and kept in ``.ppmctl/sbom/``; of images that CI has pushed, CI
-has its own.
+The list of an image is asked of the image itself, once, and kept in ``.ppmctl/sbom/``. A deploy of what was built here
+lays it beside the release. Without one (images that CI has pushed, an upgrade that was finished from elsewhere) a
+host's own images are asked when somebody wants to know; what is compiled into the page only its build knows.
 """
 
 from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from deploy.localfile import replace
 
 if TYPE_CHECKING:
     from deploy.config import Environment
+    from deploy.host import Host
     from deploy.release import Images, Release
 
 FILE = "sbom.json"
@@ -50,6 +52,14 @@ def of(environment: Environment, release: Release) -> str | None:
     return document(release.id, release.images.by_name(), collect(release.images))
 
 
+def on_host(host: Host, release: Release) -> str:
+    """Return the document of a release whose images are on the host, but for the page's own packages. Raises BuildError
+    when one of them is gone."""
+    engine = ("docker", "-H", f"unix://{host.docker_socket}")
+    images = release.images.by_name()
+    return document(release.id, images, {name: _of_image(reference, engine) for name, reference in images.items()})
+
+
 def collect(images: Images) -> dict[str, tuple[Package, ...]]:
     """Return {image: its packages} of images that are on this machine."""
     by_name = images.by_name()
@@ -58,10 +68,23 @@ def collect(images: Images) -> dict[str, tuple[Package, ...]]:
     return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text())))}
 
 
-def _of_image(reference: str) -> tuple[Package, ...]:
+def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Package, ...]:
     cache = ROOT / ".ppmctl" / "sbom" / reference.rpartition(":")[2]
     if not cache.is_file():
-        argv = ["docker", "run", "--rm", "--network", "none", "--log-driver", "none", "--entrypoint", "sh", reference]
+        # Beside what serves it must cost little.
+        closed = [
+            "--pull",
+            "never",
+            "--network",
+            "none",
+            "--log-driver",
+            "none",
+            "--cpu-shares",
+            "64",
+            "--memory",
+            "256m",
+        ]
+        argv = [*engine, "run", "--rm", *closed, "--entrypoint", "sh", reference]
         done = subprocess.run([*argv, "-c", _LIST, "sh", _PYTHON], capture_output=True, timeout=120, check=False)
         if done.returncode:
             seen = done.stderr.decode(errors="replace").strip()

@@ -83,7 +83,9 @@ def read(environment: Environment) -> dict[str, Secret]:
             step="secrets",
             next=f"ppmctl secrets init -e {environment.name} makes those that can be made and says what else to do",
         )
-    found |= {name: store.read(name) for name in _still_accepted(environment, store)}
+    for name in _still_accepted(environment, store):
+        if value := store.read(name):
+            found[name] = _ending(environment, value, store.since().get(name))
     return {name: _secret(name, value) for name, value in found.items() if value}
 
 
@@ -215,6 +217,13 @@ def _still_accepted(environment: Environment, store: Store) -> list[str]:
         for name in _previous(environment)
         if name not in since or now - since[name] < environment.secrets.accept_previous
     ]
+
+
+def _ending(environment: Environment, value: str, since: datetime | None) -> str:
+    """Return a value of before a rotation, with a line that tells the application when it ends, if anybody knows."""
+    if since is None:
+        return value
+    return f"{value}\nuntil {(since + environment.secrets.accept_previous).isoformat(timespec='seconds')}"
 
 
 def _expired(environment: Environment, store: Store) -> Iterator[str]:

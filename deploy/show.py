@@ -206,7 +206,7 @@ def release(record: Record, bill: str | None) -> str:
     lines += [f"secret {name}: version {version}" for name, version in record.release.secrets.items()]
     held = Counter(part["bom-ref"].partition("/")[0] for part in json.loads(bill)["components"]) if bill else Counter()
     for image, reference in record.release.images.by_name().items():
-        made = f": {held[image] - 1} packages (--sbom lists them)" if held else ""
+        made = f": {held[image] - 1} packages (--sbom lists them)" if held else " (--sbom asks it what it is made of)"
         lines.append(f"image {image} {reference}{made}")
     return "\n".join(lines) + "\n"
 

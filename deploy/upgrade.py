@@ -16,6 +16,7 @@ from deploy import (
     certificates,
     container,
     diagnosis,
+    facts,
     hold,
     images,
     mend,
@@ -53,6 +54,7 @@ def place(upgrade: Upgrade) -> str:
     placed = placement.place(host, upgrade.secrets, upgrade.release.images.steward)
     if upgrade.resumed:
         return "is there"
+    facts.publish(host)  # the folders are mounted
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
     return f"{len(files)} files, {placed} new secret versions"
@@ -64,6 +66,7 @@ def start_proxy(upgrade: Upgrade) -> str:
     if stack.live is None:
         proxy.route(upgrade.host, stack, live=None, preview=None)
     certificates.prepare(upgrade.host, upgrade.release.images.steward)
+    certificates.place(upgrade.host, upgrade.release)
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]

@@ -9,11 +9,12 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from deploy.config import Images
 from deploy.configfile import ROOT
@@ -29,7 +30,44 @@ if TYPE_CHECKING:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--full", action="store_true", help="the whole fault matrix (tests/lab/test_matrix.py)")
+    parser.addoption("--full", action="store_true", help="variants too (marked `full`), and a search at random")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose how Hypothesis looks for examples: a change must not fail by an example that it has no part in."""
+    settings.register_profile("search", deadline=None, print_blob=True)
+    settings.load_profile("search" if config.getoption("--full") else "ci")  # Hypothesis's own: the same every time
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what only `--full` runs."""
+    if config.getoption("--full"):
+        return
+    kept = [item for item in items if not item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
+    items[:] = kept
+
+
+_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember that a test failed: it may have left the shared site in any state."""
+    report = yield
+    if report.failed:
+        item.session.stash[_FAILED] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _repaired(request: pytest.FixtureRequest) -> None:
+    """After a test that failed, the next one that needs the live site finds it as it should be."""
+    if "live" in request.fixturenames and request.session.stash.get(_FAILED, False):
+        live: Site = request.getfixturevalue("live")
+        live.configure()
+        live.ppmctl("deploy")
+        request.session.stash[_FAILED] = False
 
 
 OFFSET = int(os.environ.get("PPM_TEST_OFFSET", "100"))

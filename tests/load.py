@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,12 +16,11 @@ def losing_nothing(site: Site, rate: float = 40, *, resets: int = 0) -> Iterator
 
     Of connections that never reached the application, so many may be reset.
     """
-    token = site.token(f"ledger-{uuid.uuid4().hex}")
-    with load(site.url, token, rate=rate, connections=6) as running:
+    with load(site.url, site.user, rate=rate, connections=6) as running:
         yield
         report = running.stop()
     failed = [failure for failure in report.failures if "reset by peer" not in failure]
     assert failed == []
     assert report.failed <= resets, report.failures
     assert report.requests > 50
-    assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
+    assert asyncio.run(lost(site.url, site.user, report.acknowledged)) == set()

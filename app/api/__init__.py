@@ -13,9 +13,11 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp
 
 from app.api import events, health, login, observe, problems, projects, runs, system, tokens
+from app.api.certificate import Certificate
 from app.api.edge import Edge
 from app.api.state import State
 from app.database import POOL_SIZE, Database
+from app.facts import Facts
 from app.sessions import Sessions
 from app.settings import Settings
 
@@ -55,7 +57,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
-        async with events.Hub(app.state.ppm).running() as app.state.hub:
+        state: State = app.state.ppm
+        async with state.certificate.watched(), events.Hub(state).running() as app.state.hub:
             yield
 
     app = _Application(
@@ -70,7 +73,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         description=DESCRIPTION,
         generate_unique_id_function=_operation,
     )
-    app.state.ppm = State(settings, database, Sessions(settings))
+    certificate = Certificate(settings.certificate_address, settings.public_url)
+    app.state.ppm = State(settings, database, Sessions(settings), Facts(settings.facts_directory), certificate)
     app.state.trusted_tokens = {}
     problems.install(app)
     if settings.cors_origin:

@@ -9,7 +9,9 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LARGEST = 2**63 - 1
-"""Of the integers that a database keeps."""
+"""Of the numbers that rows have."""
+FURTHEST = 2**31 - 1
+"""Of the rows that are passed over: nobody waits for that many."""
 Item = TypeVar("Item")
 
 
@@ -32,7 +34,7 @@ class Paging(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: Limit = 50
-    offset: Annotated[int, Field(ge=0, le=LARGEST)] = 0
+    offset: Annotated[int, Field(ge=0, le=FURTHEST)] = 0
 
 
 class Page(BaseModel, Generic[Item]):

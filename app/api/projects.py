@@ -125,10 +125,10 @@ def read(id: Id, state: Given) -> ProjectDetail:
         return ProjectDetail.model_validate(_get(session, id))
 
 
-def _get(session: Session, id: int) -> Project:
+def _get(session: Session, id: int, *, to_change: bool = False) -> Project:
     """Return a project with all that is known of it. Raises a Problem when there is none."""
     options = _TAGS, undefer(Project.languages), undefer(Project.manifests)
-    project = session.get(Project, id, options=options)
+    project = session.get(Project, id, options=options, with_for_update=to_change or None)
     if project is None:
         raise Problem(404, f"there is no project {id}")
     return project
@@ -139,7 +139,7 @@ def change(id: Id, change: Change, state: Given) -> ProjectDetail:
     """Change a project. With another address, or out of the archive, it is scanned soon."""
     try:
         with state.database.write() as session:
-            project = _get(session, id)
+            project = _get(session, id, to_change=True)
             _apply(change, project)
     except IntegrityError as conflict:
         raise _taken(state.database, change.name, change.url) from conflict
@@ -162,7 +162,7 @@ def _apply(change: Change, project: Project) -> None:
 def scan(id: Id, state: Given) -> ProjectDetail:
     """Let the worker scan a project as soon as it can, whatever its last scan has come to."""
     with state.database.write() as session:
-        project = _get(session, id)
+        project = _get(session, id, to_change=True)
         if project.archived:
             raise Problem(409, f"project {id} is archived, and those are not scanned")
         project.scan_due_at = now()

@@ -10,7 +10,9 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from app.api.certificate import Certificate
 from app.database import Database
+from app.facts import Facts
 from app.models import now
 from app.sessions import Sessions
 from app.settings import Settings
@@ -23,6 +25,8 @@ class State:
     settings: Settings
     database: Database
     sessions: Sessions
+    facts: Facts
+    certificate: Certificate
     since: datetime = field(default_factory=now)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this process is about to end: not ready, streams end, connections close after their answer."""

@@ -12,8 +12,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from app import schema
+from app.api.certificate import CertificateOut
 from app.api.runs import RunOut, latest
 from app.api.state import Given, State
+from app.facts import BackupsOut, DeployOut
 from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT, STALE_SECONDS
 
@@ -53,7 +55,14 @@ class SystemOut(BaseModel):
     """Whether people can log in; without, there are tokens alone."""
     disk_free_bytes: int | None
     """Where the database is, if it is a file."""
+    disk_bytes: int | None
     database: DatabaseOut
+    certificate: CertificateOut | None
+    """That browsers are shown; None without https."""
+    backups: BackupsOut | None
+    """None before the first."""
+    deploys: list[DeployOut]
+    """The last deploys, rollbacks and restores, the newest first."""
     projects: int
     worker: WorkerOut | None
     """The one that works; if none does, the one that gave the last sign of life."""
@@ -69,7 +78,9 @@ def system(state: Given) -> SystemOut:
 
 
 def look(state: State) -> SystemOut:
-    """Read the state of the whole from the database, in one short transaction."""
+    """Read the state of the whole: from the database in one short transaction, and what the host tells."""
+    file, facts = state.database.file, state.facts
+    disk = shutil.disk_usage(file.parent) if file else None
     with state.database.read() as session:
         revision = schema.current(session.connection())
         projects = session.scalar(select(func.count()).select_from(Project)) or 0
@@ -80,8 +91,12 @@ def look(state: State) -> SystemOut:
             color=state.settings.ppm_color,
             since=state.since,
             login=state.sessions.enabled,
-            disk_free_bytes=shutil.disk_usage(state.database.file.parent).free if state.database.file else None,
+            disk_free_bytes=disk.free if disk else None,
+            disk_bytes=disk.total if disk else None,
             database=DatabaseOut(revision=revision, head=schema.head()),
+            certificate=state.certificate.shown,
+            backups=facts.backups,
+            deploys=facts.deploys,
             projects=projects,
             worker=min(workers, key=lambda worker: worker.standby, default=None),
             workers=[worker for worker in workers if worker.alive],

@@ -17,8 +17,15 @@ from app.worker.process import ExitError, LimitError, Limits, size
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 
 
+_LONGEST_ERROR = 500
+
+
 class GitError(Exception):
-    """A repository could not be read. The text says why, without credentials."""
+    """A repository could not be read. The text says why, without credentials, in what can be stored and shown."""
+
+    def __init__(self, why: str) -> None:
+        words = _CREDENTIALS.sub("…@", why)
+        super().__init__("".join(filter(str.isprintable, words))[:_LONGEST_ERROR])
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,7 @@ def _used(mirror: Path) -> float:
 
 
 def _last_line(text: str) -> str:
-    """Given git's stderr, return the line that says what is wrong, without credentials."""
+    """Given git's stderr, return the line that says what is wrong."""
     lines = [line for line in text.splitlines() if line.strip()]
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
-    return _CREDENTIALS.sub("…@", (fatal or lines or [""])[-1])[:500]
+    return (fatal or lines or [""])[-1]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from app.database import Database
@@ -45,11 +46,13 @@ class Leases:
         with self.database.read() as session:
             if not self._is_free(session.get(Lease, job)):
                 return False
-        with self.database.write() as session:
-            lease = session.get(Lease, job)
-            if not self._is_free(lease):
-                return False
-            session.merge(Lease(job=job, worker=self.worker, expires_at=now() + LEASE))
+        try:
+            with self.database.write() as session:
+                if not self._is_free(session.get(Lease, job, with_for_update=True)):
+                    return False
+                session.merge(Lease(job=job, worker=self.worker, expires_at=now() + LEASE))
+        except IntegrityError:  # there was none to lock, and another worker has made it meanwhile
+            return False
         return True
 
     def check(self, session: Session, job: str) -> None:

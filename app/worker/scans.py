@@ -128,7 +128,7 @@ class Scanner:
 
     def _write(self, run: Run, session: Session, result: Result) -> None:
         """Write one result, unless the project is gone, or has got another address meanwhile."""
-        project = session.get(Project, result.due.id)
+        project = session.get(Project, result.due.id, with_for_update=True)
         if project is None or project.url != result.due.url:
             return
         error = str(result.found) if isinstance(result.found, GitError) else None

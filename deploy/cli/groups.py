@@ -73,10 +73,10 @@ def releases_show(
     from deploy import operate, show
 
     environment = load_hosts(env)
-    record, bill = operate.release(environment, operate.pick_host(environment, host), release)
+    record, bill = operate.release(environment, operate.pick_host(environment, host), release, ask=sbom)
     if sbom:
-        sys.stdout.write(f"{bill}\n" if bill else "")
-        raise typer.Exit(0 if bill else 1)
+        sys.stdout.write(f"{bill}\n")
+        return
     if as_json:
         print_json({**record.model_dump(mode="json"), "sbom": json.loads(bill) if bill else None})
     else:

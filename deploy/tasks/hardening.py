@@ -18,6 +18,7 @@ from deploy.tasks.command import Said
 from deploy.tasks.connection import wanted
 from deploy.tasks.hostfiles import FIREWALL, LOADED, UNIT, UNIT_FILE, HostFile, firewall, host_files
 from deploy.tasks.packages import INSTALL_TIMEOUT, packages
+from deploy.tasks.swap import swap
 
 # The file of before comes back when the new one cannot go live.
 _APPLY = """
@@ -31,7 +32,7 @@ mv -f "$path.ppm-new" "$path"
 if apply >&2; then exit 0; fi
 if test -e "$path.ppm-before"; then mv -f "$path.ppm-before" "$path"; else rm -f "$path"; fi
 apply || true
-echo "$path did not go live; the one before is back" >&2
+echo "$path did not go live, or another file says otherwise; the one before is back" >&2
 exit 1
 """
 _LOAD = f"""
@@ -82,14 +83,31 @@ class FirewallLoaded(FactBase[bool]):
         return output == ["loaded"]
 
 
+class Holds(FactBase[bool]):
+    """Whether a command succeeds."""
+
+    default = bool
+
+    def command(self, check: str) -> str:
+        """Return the command that prints a word when it does."""
+        return f"if {check}; then echo holds; fi"
+
+    def process(self, output: list[str]) -> bool:
+        """Given what was printed, return whether it did."""
+        return "holds" in output
+
+
 @operation()
 def kept(file: HostFile) -> Generator[StringCommand, None, None]:
     """Have a file, in force."""
-    if host.get_fact(FileContents, path=file.path) == file.content.splitlines():
+    foreign = file.kernel and host.get_fact(Machine)["container"]
+    apply, holds = ("true", "true") if foreign else (file.apply, file.holds)
+    same = host.get_fact(FileContents, path=file.path) == file.content.splitlines()
+    if same and host.get_fact(Holds, check=holds):
         return
-    apply = "true" if file.kernel and host.get_fact(Machine)["container"] else file.apply
-    script = f"path={file.path}\napply() {{ {apply}; }}\n{_APPLY}"
-    yield Said(script, says=f"write {file.path}, then: {apply}", stdin=file.content)
+    script = f"path={file.path}\napply() {{ {apply} && {holds}; }}\n{_APPLY}"
+    why = ", which is not in force" if same else ""
+    yield Said(script, says=f"write {file.path}{why}, then: {apply}", stdin=file.content)
 
 
 @operation()
@@ -122,11 +140,14 @@ def hardening() -> None:
     needed = [
         "sudo",
         *(["nftables"] if environment.provision.firewall else []),
+        *(["auditd"] if environment.provision.audit else []),
         *(["unattended-upgrades"] if environment.provision.security_updates else []),
     ]
     packages(name="Packages of the hardening", names=needed, _timeout=INSTALL_TIMEOUT)
     for file in host_files(environment):
         kept(name=file.name, file=file)
+    if environment.provision.swap:
+        swap(name="Swap", size=int(environment.provision.swap))
     if environment.root_login:
         root_login(name="Root login")
     if environment.provision.firewall:

@@ -25,6 +25,8 @@ class HostFile:
     content: str
     apply: str
     """The command after which it is in force; when it fails, the file of before comes back."""
+    holds: str = "true"
+    """The command that succeeds as long as it is in force, whatever other files or people say."""
     kernel: bool = False
     """It sets the kernel, which a container shares with its machine."""
 
@@ -45,6 +47,9 @@ PerSourceMaxStartups 10
 """,
     # A server that is reloaded keeps its connections.
     apply="sshd -t && systemctl reload ssh",
+    # Of a setting that is made twice, sshd takes the first, and other files may come before.
+    holds="test $(sshd -T 2>/dev/null | grep -cx -e 'passwordauthentication no' -e 'kbdinteractiveauthentication no' "
+    "-e 'maxauthtries 4' -e 'persourcemaxstartups 10') = 4",
 )
 _JOURNALD = HostFile(
     name="Limits of the journal",
@@ -56,29 +61,48 @@ MaxRetentionSec=1month
 """,
     apply="systemctl restart systemd-journald",
 )
+_KERNEL = {
+    "kernel.dmesg_restrict": 1,
+    "kernel.unprivileged_bpf_disabled": 1,
+    "net.ipv4.conf.all.accept_redirects": 0,
+    "net.ipv4.conf.all.accept_source_route": 0,
+    "net.ipv4.conf.all.send_redirects": 0,
+    "net.ipv4.tcp_syncookies": 1,
+    "net.ipv6.conf.all.accept_redirects": 0,
+    "vm.swappiness": 10,
+}
 _SYSCTL = HostFile(
     name="Kernel settings",
     path="/etc/sysctl.d/60-ppm.conf",
-    content=f"""{_MARK}
-kernel.dmesg_restrict = 1
-kernel.unprivileged_bpf_disabled = 1
-net.ipv4.conf.all.accept_redirects = 0
-net.ipv4.conf.all.accept_source_route = 0
-net.ipv4.conf.all.send_redirects = 0
-net.ipv4.tcp_syncookies = 1
-net.ipv6.conf.all.accept_redirects = 0
-vm.swappiness = 10
-""",
+    content="\n".join([_MARK, *(f"{key} = {value}" for key, value in _KERNEL.items()), ""]),
     apply="sysctl -q -p /etc/sysctl.d/60-ppm.conf",
+    holds=f'test "$(sysctl -n {" ".join(_KERNEL)} | xargs)" = "{" ".join(map(str, _KERNEL.values()))}"',
     kernel=True,
 )
-_UPDATES = HostFile(
+UPDATES = HostFile(
     name="Security updates",
     path="/etc/apt/apt.conf.d/20auto-upgrades",
     content="""APT::Periodic::Update-Package-Lists "1";
 APT::Periodic::Unattended-Upgrade "1";
 """,
-    apply="systemctl enable -q --now unattended-upgrades",
+    apply="systemctl enable -q --now unattended-upgrades apt-daily.timer apt-daily-upgrade.timer",
+    holds="systemctl is-enabled -q unattended-upgrades && systemctl is-enabled -q apt-daily-upgrade.timer",
+)
+AUDIT = HostFile(
+    name="Audit of changes",
+    path="/etc/audit/rules.d/10-ppm.rules",
+    content=f"""{_MARK}
+-w /etc/passwd -p wa -k ppm-logins
+-w /etc/group -p wa -k ppm-logins
+-w /etc/sudoers -p wa -k ppm-logins
+-w /etc/sudoers.d -p wa -k ppm-logins
+-w /etc/ssh -p wa -k ppm-logins
+-w /etc/docker -p wa -k ppm-docker
+-w /srv/ppm -p a -k ppm-rights
+""",
+    apply="systemctl enable -q --now auditd && augenrules --load",
+    holds="systemctl is-active -q auditd && auditctl -l | grep -q ppm-rights",
+    kernel=True,
 )
 
 
@@ -102,7 +126,8 @@ def host_files(environment: Environment) -> list[HostFile]:
         SSHD,
         _JOURNALD,
         _SYSCTL,
-        *([_UPDATES] if environment.provision.security_updates else []),
+        *([AUDIT] if environment.provision.audit else []),
+        *([UPDATES] if environment.provision.security_updates else []),
     ]
 
 

@@ -16,6 +16,7 @@ DIRECTORIES = {
     "traefik/dynamic": "755",
     "secrets": "700",
     "backups": "700",
+    "history": "755",
     "facts": "755",
 }
 """What lies below /srv/ppm/<environment>, with its mode; the user that deploys owns it."""

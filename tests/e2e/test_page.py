@@ -17,7 +17,7 @@ URL = "http://localhost:9/e2e/project.git"
 
 @pytest.fixture(scope="session")
 def token(live: Site) -> str:
-    return live.token("browser")
+    return live.user
 
 
 def log_in(page: Page, token: str) -> None:

@@ -232,9 +232,19 @@ def test_what_is_for_the_host_alone_is_not_found(site: httpx.Client, path: str) 
 
 
 def test_the_proxys_own_api_is_not_public(site: httpx.Client) -> None:
-    for host in ("traefik", "preview", "localhost:8081"):
+    for host in ("traefik", "preview", "localhost:8081", "127.0.0.1"):
         for path in ("/api/http/routers", "/api/rawdata", "/dashboard/", "/ping"):
             assert "@file" not in site.get(path, headers={"Host": host}).text
+
+
+def test_the_dashboard_is_on_the_entry_point_of_the_loopback_by_no_name_that_dns_could_give(site: httpx.Client) -> None:
+    inside = site.base_url.copy_with(port=8081)
+
+    shown = httpx.get(inside.join("/dashboard/"), headers={"Host": "127.0.0.1:50123"}, trust_env=False)
+    rebound = httpx.get(inside.join("/api/rawdata"), headers={"Host": "evil.example"}, trust_env=False)
+
+    assert (shown.status_code, "<title>Traefik" in shown.text) == (200, True)
+    assert rebound.status_code == 404
 
 
 def test_what_is_for_the_api_goes_there_and_all_else_to_the_page(

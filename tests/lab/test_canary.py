@@ -28,7 +28,7 @@ def _as_it_was(live: Site) -> Iterator[None]:
 @pytest.fixture(scope="module")
 def token(live: Site) -> str:
     """What the load calls with."""
-    return live.token("canary")
+    return live.user
 
 
 @pytest.fixture
@@ -153,6 +153,7 @@ def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checko
     assert live.serving() == before
 
 
+@pytest.mark.full
 def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users(
     live: Site, checkout: Path, before: str
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import Any
 
 import pytest
 
+from deploy.configfile import ROOT
 from tests.site import Site
 
 ROLES = {"reverse-proxy", "api", "frontend", "worker", "steward"}
@@ -88,3 +90,18 @@ def test_a_release_says_what_each_image_is_made_of(live: Site) -> None:
     assert [ref for ref in held if ref.startswith("traefik/golang/traefik@")]
     assert "packages (--sbom lists them)" in live.ppmctl("releases show", live.serving()).stdout
     assert "no differences" in live.ppmctl("plan").stdout
+
+
+def test_a_release_without_a_list_is_asked_what_it_is_made_of(live: Site) -> None:
+    release = live.serving()
+    live.root(f"mv {live.directory}/releases/{release}/sbom.json /root/")
+    shutil.rmtree(ROOT / ".ppmctl" / "sbom")
+    try:
+        assert "(--sbom asks it what it is made of)" in live.ppmctl("releases show").stdout
+        bill = json.loads(live.ppmctl("releases show", "--sbom").stdout)
+    finally:
+        live.root(f"mv /root/sbom.json {live.directory}/releases/{release}/")
+
+    held = {part["bom-ref"] for part in bill["components"]}
+    for start in ("api/pypi/fastapi@", "frontend/deb/", "steward/pypi/apsw@", "traefik/golang/traefik@"):
+        assert [ref for ref in held if ref.startswith(start)], start

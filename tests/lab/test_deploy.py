@@ -31,7 +31,7 @@ def test_a_second_deploy_of_the_same_tree_does_nothing_and_says_so(live: Site) -
 
 def test_users_get_the_page_the_api_and_the_release_that_made_them(live: Site) -> None:
     release = live.serving()
-    token = live.token("reader")
+    token = live.user
 
     for path in ("/", "/api/system", "/api/projects", "/nowhere", "/api/nowhere"):
         answer = httpx.get(f"{live.url}{path}", headers={"Authorization": f"Bearer {token}"})
@@ -62,7 +62,7 @@ def test_the_worker_scans_what_was_added(live: Site) -> None:
     # Whoever loaded the site before has left thousands of projects, all due for a scan.
     clear = "from pysqlite3 import dbapi2; dbapi2.connect('/data/ppm.db', 30, isolation_level=None).execute('{}')"
     live.ppmctl("exec api", "--", "python", "-c", clear.format("DELETE FROM projects"))
-    headers = {"Authorization": f"Bearer {live.token('scanner')}"}
+    headers = {"Authorization": f"Bearer {live.user}"}
     with httpx.Client(base_url=live.url, headers=headers) as client:
         project = client.post("/api/projects", json={"url": "http://localhost:9/nowhere.git"}).json()
 
@@ -117,7 +117,7 @@ def test_what_lies_on_the_host_is_what_render_writes(live: Site, tmp_path: Path)
 
 @pytest.mark.timeout(240)
 def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: Site, checkout: Path) -> None:
-    before, token = live.serving(), live.token("load")
+    before, token = live.serving(), live.user
     code = checkout / "app" / "api" / "__init__.py"
     code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
     live.ppmctl("images build", checkout=checkout)
@@ -168,6 +168,7 @@ def test_an_open_page_gets_its_assets_until_its_release_is_gone_from_the_host(li
     assert statuses(second - first) == {404}
 
 
+@pytest.mark.full
 def test_a_volume_for_old_assets_that_cannot_be_written_to_stops_no_deploy(live: Site) -> None:
     volume = live.root(f"docker volume inspect ppm-{live.name}_assets --format '{{{{.Mountpoint}}}}'")
     owner = live.root(f"stat -c %u {volume}")
@@ -186,7 +187,7 @@ def test_a_volume_for_old_assets_that_cannot_be_written_to_stops_no_deploy(live:
 
 
 def test_down_leaves_the_data_and_a_deploy_brings_it_back(live: Site) -> None:
-    headers = {"Authorization": f"Bearer {live.token('keeper')}"}
+    headers = {"Authorization": f"Bearer {live.user}"}
     kept = {"name": "kept", "url": "https://git.example.org/kept.git"}
     assert httpx.post(f"{live.url}/api/projects", json=kept, headers=headers).status_code == 201
 

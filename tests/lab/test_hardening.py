@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from deploy import lockout
@@ -62,7 +63,8 @@ def test_nobody_logs_in_with_a_password(live: Site) -> None:
 def test_what_was_opened_by_hand_is_shown_and_closed_again(live: Site) -> None:
     live.root(
         "nft delete table inet ppm; echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/10-ppm.conf;"
-        "systemctl reload ssh; rm /etc/apt/apt.conf.d/20auto-upgrades"
+        "systemctl reload ssh; rm /etc/apt/apt.conf.d/20auto-upgrades /etc/sysctl.d/60-ppm.conf;"
+        "rm /etc/systemd/journald.conf.d/10-ppm.conf"
     )
     off = [check["name"] for check in live.json("doctor", status=3) if not check["ok"]]
 
@@ -70,10 +72,54 @@ def test_what_was_opened_by_hand_is_shown_and_closed_again(live: Site) -> None:
     live.ppmctl("provision")
 
     opened = {operation["name"] for operation in report["operations"] if operation["changed"]}
-    assert opened == {f"Hardening | {name}" for name in ("Firewall", "SSH by key only", "Security updates")}
-    assert "hardening" in off
+    files = {"SSH by key only", "Limits of the journal", "Kernel settings", "Security updates"}
+    assert opened == {f"Hardening | {name}" for name in files | {"Firewall"}}
+    assert files <= set(off)
     assert "passwordauthentication no" in live.root("sshd -T")
     live.ppmctl("provision", "--check")
+
+
+def test_what_another_file_takes_back_is_shown_and_not_taken_for_done(live: Site) -> None:
+    earlier = "/etc/ssh/sshd_config.d/00-cloud.conf"
+    live.root(f"echo PasswordAuthentication yes > {earlier}; systemctl disable apt-daily-upgrade.timer")
+    try:
+        report = live.json("provision --check", status=3)["hosts"][0]
+        failed = live.json("provision", status=1)["hosts"][0]
+    finally:
+        live.root(f"rm {earlier}; systemctl reload ssh")
+
+    changed = {operation["name"]: operation["detail"] for operation in report["operations"] if operation["changed"]}
+    assert set(changed) == {"Hardening | SSH by key only", "Hardening | Security updates"}
+    assert "which is not in force" in changed["Hardening | SSH by key only"]
+    assert "another file says otherwise" in failed["error"]
+
+    live.ppmctl("provision")
+
+    assert live.root("systemctl is-enabled apt-daily-upgrade.timer") == "enabled"
+
+
+def test_who_does_not_log_in_cannot_keep_others_out(live: Site, bare: Site) -> None:
+    knocks = f"""
+import socket
+held = [socket.create_connection(("{live.root(ADDRESS)}", 22), 5) for _ in range(30)]
+heard = 0
+for one in held:
+    one.settimeout(2)
+    try:
+        heard += one.recv(4) == b"SSH-"
+    except OSError:
+        pass
+print(heard, flush=True)
+input()
+"""
+    argv = [*ssh_command(bare.lab, bare.host), f"python3 -c '{knocks}'"]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+        assert stranger.stdout
+        heard = int(stranger.stdout.readline())
+        assert live.root("echo in") == "in"
+        stranger.communicate("\n")
+
+    assert 0 < heard <= 10
 
 
 def test_a_reload_of_docker_opens_nothing(careless: Site, bare: Site) -> None:
@@ -82,7 +128,7 @@ def test_a_reload_of_docker_opens_nothing(careless: Site, bare: Site) -> None:
 
     for port in (9998, 9999):
         assert "timed out" in bare.root(f"curl -sS -m 2 http://{address}:{port}/ 2>&1 || true")
-    assert careless.serving()
+    assert careless.healthy()
 
 
 @pytest.fixture
@@ -125,6 +171,31 @@ def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed
 
     assert not root_gets_in(closed)
     assert eventually(lambda: root_gets_in(closed), 60)
+
+
+def test_the_dashboard_comes_by_the_tunnel_and_ends_with_ctrl_c(live: Site, bare: Site) -> None:
+    with live.start("status", "--dashboard") as running:
+        running.await_words("/dashboard/")
+        url = running.said.strip()
+        page, routes = (httpx.get(httpx.URL(url).join(path), trust_env=False) for path in ("", "/api/http/routers"))
+        assert running.interrupt() == 0
+
+    assert "<title>Traefik" in page.text
+    assert "edge@file" in routes.text
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url, trust_env=False)
+    outside = f"curl -sS -m 2 -H 'Host: 127.0.0.1' http://{live.root(ADDRESS)}"
+    assert "timed out" in bare.root(f"{outside}:{live.environment.proxy.internal_port}/dashboard/ 2>&1 || true")
+    assert "Traefik" not in bare.root(f"{outside}/dashboard/")
+
+
+def test_what_a_connection_opens_here_is_for_nobody_else_and_goes_with_it(live: Site) -> None:
+    with live.connect() as host:
+        folder = host.control_socket.parent
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (folder, *folder.iterdir()) if not path.is_file()}
+
+    assert modes == {folder.name: 0o700} | dict.fromkeys(("control", "docker", "internal", "public"), 0o600)
+    assert not folder.exists()
 
 
 def test_a_port_that_the_firewall_keeps_from_users_stops_a_deploy_before_it_begins(live: Site) -> None:

@@ -109,6 +109,7 @@ def test_ctrl_c_is_heard_while_hosts_are_upgraded_at_once_and_each_is_undone(pai
     assert releases(pair) == before
 
 
+@pytest.mark.full
 def test_hosts_that_wait_are_named_when_the_first_one_fails(pair: Site, checkout: Path) -> None:
     pair.ppmctl("deploy --parallel 2")
     one, two = (host.name for host in pair.lab.hosts)

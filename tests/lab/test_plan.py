@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,24 +9,32 @@ from typing import Any
 
 import pytest
 
-from bench.ledger import load, lost
 from tests.lab.test_faults import says, untouched
 from tests.lab.test_migrations import ADD, revise
+from tests.load import losing_nothing
 from tests.revisions import newest
 from tests.site import Site
 from tests.waiting import eventually
 
+FULL = pytest.mark.full
+
 
 @pytest.fixture(autouse=True)
 def _as_it_was(live: Site) -> Iterator[None]:
-    """After each test the site has its old configuration, serves, and there is nothing to change."""
+    """After each test the site has its old configuration, and its old release serves."""
     live.configure()
-    before = live.serving()
+    release, before = live.serving(), untouched(live)
     yield
     live.configure()
+    if untouched(live) != before:
+        live.ppmctl("deploy")
+    assert live.serving() == release
+
+
+def mend(live: Site) -> None:
+    """Deploy; then there is nothing left to do."""
     live.ppmctl("deploy")
-    assert live.serving() == before
-    live.ppmctl("plan")
+    assert "nothing to do" in live.ppmctl("deploy").stdout
 
 
 def planned(live: Site, **options: Any) -> str:
@@ -88,7 +95,7 @@ def test_a_rotated_secret_is_shown_by_its_versions_never_by_its_value(live: Site
     new = "not-to-be-seen-by-anybody-" * 2
     file.write_text(f"{new}\n")
     try:
-        said = planned(live) + live.ppmctl("plan", "--json", status=3).stdout
+        said = planned(live)
     finally:
         file.write_text(old)
 
@@ -106,20 +113,40 @@ def test_a_migration_is_shown_with_what_it_means_for_the_old_release(live: Site,
     assert "api image: " in said
 
 
-def test_edited_routes_are_shown_and_written_anew(live: Site) -> None:
-    path = f"{live.directory}/traefik/dynamic/routes.yaml"
-    good = live.root(f"cat {path}")
-    live.root(f"sed -i 's/attempts: [0-9]*/attempts: 2/' {path}")
+def test_all_that_was_changed_by_hand_is_shown_at_once_and_mended_by_one_deploy(live: Site) -> None:
+    compose, routes = f"{live.directory}/current/compose.yaml", f"{live.directory}/traefik/dynamic/routes.yaml"
+    secret = live.root(f"ls {live.directory}/secrets/session_secret/*")
+    stopped, limited = replica(live), replica(live, "frontend")
+    look = f"cat {compose} {routes}; stat -c '%a %u' {secret}; docker ps -q --no-trunc | sort"
+    good, value = live.root(look), live.root(f"cat {secret}")
+    live.root(
+        f"sed -i 's/LOG_LEVEL: .*/LOG_LEVEL: \"debug\"/' {compose}; touch {live.directory}/current/notes.txt;"
+        f"sed -i 's/attempts: [0-9]*/attempts: 2/' {routes};"
+        f"chmod u+w {secret}; printf %s {'another-value-' * 4} > {secret};"
+        f"docker stop {stopped}; docker update --cpus 0.25 {limited}"
+    )
 
     said = planned(live)
 
-    assert "traefik/dynamic/routes.yaml: it was edited" in said
-    assert "-      retry: {attempts: 2," in said
-    live.ppmctl("deploy")
-    assert live.root(f"cat {path}") == good
+    for words in (
+        f"releases/{live.serving()}/compose.yaml: it was edited",
+        '-  LOG_LEVEL: "debug"\n+  LOG_LEVEL: "info"',
+        "notes.txt: it is no part of the release",
+        "traefik/dynamic/routes.yaml: it was edited",
+        "-      retry: {attempts: 2,",
+        "its content is not that of this version",
+        f"{stopped}: it is exited",
+        f"{limited}: cpus 0.25, not 0.5",
+    ):
+        assert words in said, said
+    assert "another-value" not in said
+    assert value not in said
+    mend(live)
+    assert live.root(look) == good
+    assert live.root(f"docker exec {stopped} cat /run/secrets/session_secret") == value
 
 
-@pytest.mark.parametrize("how", ["echo 'http: [' >", "rm"])
+@pytest.mark.parametrize("how", ["echo 'http: [' >", pytest.param("rm", marks=FULL)])
 def test_routes_that_are_broken_or_gone_are_written_anew(live: Site, how: str) -> None:
     path = f"{live.directory}/traefik/dynamic/routes.yaml"
     good = live.root(f"cat {path}")
@@ -127,26 +154,12 @@ def test_routes_that_are_broken_or_gone_are_written_anew(live: Site, how: str) -
     live.root(f"{how} {path}")
 
     assert drift(live)[0].startswith("traefik/dynamic/routes.yaml: it ")
-    live.ppmctl("deploy")
+    mend(live)
     assert live.root(f"cat {path}") == good
     assert running(live) == before
 
 
-def test_an_edited_compose_file_is_shown_and_written_anew_and_nothing_is_restarted(live: Site) -> None:
-    path = f"{live.directory}/current/compose.yaml"
-    good, before = live.root(f"cat {path}"), running(live)
-    live.root(f"sed -i 's/LOG_LEVEL: .*/LOG_LEVEL: \"debug\"/' {path}; touch {live.directory}/current/notes.txt")
-
-    said = planned(live)
-
-    assert f"releases/{live.serving()}/compose.yaml: it was edited" in said
-    assert '-  LOG_LEVEL: "debug"\n+  LOG_LEVEL: "info"' in said
-    assert "notes.txt: it is no part of the release" in said
-    live.ppmctl("deploy")
-    assert live.root(f"cat {path}") == good
-    assert running(live) == before
-
-
+@FULL
 def test_limits_changed_with_docker_update_are_shown_and_set_back_while_it_runs(live: Site) -> None:
     name, before = replica(live), running(live)
     live.root(f"docker update --memory 300m --memory-swap 400m --cpus 0.5 --restart no {name}")
@@ -157,53 +170,40 @@ def test_limits_changed_with_docker_update_are_shown_and_set_back_while_it_runs(
     assert f"{name}: memory 300.0MiB, not 256.0MiB, memory swap 400.0MiB" in said
     assert "cpus 0.5, not 1.0, restart no, not unless-stopped" in said
     assert "reverse-proxy-1: pids 77, not 256" in said
-    live.ppmctl("deploy")
+    mend(live)
     assert running(live) == before
 
 
 @pytest.mark.parametrize(
-    ("done", "seen"), [("stop", "it is exited"), ("pause", "it is paused"), ("rm -f", "1 of 2 containers are gone")]
+    ("done", "seen"),
+    [
+        pytest.param("stop", "it is exited", marks=FULL),
+        pytest.param("pause", "it is paused", marks=FULL),
+        pytest.param("rm -f", "1 of 2 containers are gone", marks=FULL),
+    ],
 )
 def test_a_replica_that_was_stopped_or_taken_away_is_shown_and_brought_back(live: Site, done: str, seen: str) -> None:
     name = replica(live)
     live.root(f"docker {done} {name}")
 
     assert [line for line in drift(live) if seen in line]
-    live.ppmctl("deploy")
+    mend(live)
     assert eventually(lambda: "unhealthy" not in live.root("docker ps"), 60)  # its next health check says so
 
 
 @pytest.mark.timeout(200)
 def test_containers_made_by_hand_give_way_to_the_other_colour_and_no_request_is_lost(live: Site) -> None:
-    before, token, name = color(live), live.token("drifter"), replica(live)
+    before, name = color(live), replica(live)
     live.root(
         f"sed 's/LOG_LEVEL: .*/LOG_LEVEL: debug/' {live.directory}/current/compose.yaml > /tmp/mine.yaml;"
         f"docker compose -p ppm-{live.name} -f /tmp/mine.yaml up -d --no-deps api-{before}"
     )
     assert [line for line in drift(live) if line.startswith(f"{name}: environment LOG_LEVEL")]
 
-    with load(live.url, token, rate=40, connections=4) as users:
+    with losing_nothing(live):
         live.ppmctl("deploy")
-        report = users.stop()
 
     assert color(live) != before
-    assert report.failures == []
-    assert asyncio.run(lost(live.url, token, report.acknowledged)) == set()
-
-
-def test_a_secret_edited_on_the_host_is_shown_without_its_value_and_put_right(live: Site) -> None:
-    file = live.root(f"ls {live.directory}/secrets/session_secret/*")
-    good = live.root(f"cat {file}")
-    live.root(f"chmod u+w {file}; printf %s {'another-value-' * 4} > {file}")
-
-    said = planned(live)
-
-    assert "its content is not that of this version" in said
-    assert "another-value" not in said
-    assert good not in said
-    live.ppmctl("deploy")
-    assert live.root(f"cat {file}; stat -c ' %a %u' {file}") == f"{good} 400 10001"
-    assert live.root(f"docker exec {replica(live)} cat /run/secrets/session_secret") == good
 
 
 def test_a_container_that_is_none_of_the_stack_is_shown_and_left_alone(live: Site) -> None:
@@ -249,6 +249,7 @@ def test_a_saved_plan_is_done_exactly(live: Site, tmp_path: Path) -> None:
     says(live.ppmctl("deploy", "--plan", str(file), status=1), "the plan no longer holds", "the live colour was")
 
 
+@FULL
 def test_a_saved_plan_is_refused_after_the_configuration_changed(live: Site, tmp_path: Path) -> None:
     file, before = tmp_path / "plan.json", untouched(live)
     live.configure(app={"scan_interval_minutes": 42})
@@ -280,7 +281,7 @@ def test_what_is_no_plan_or_one_of_another_environment_is_refused(live: Site, ba
     bare.ppmctl("plan", "--out", str(file), status=3)
     assert "first deployment" in planned(bare)
 
-    says(live.ppmctl("deploy", "--plan", str(file), status=2), f"is a plan of bare, not of {live.name}")
+    says(live.ppmctl("deploy", "--plan", str(file), status=2), f"is a plan of {bare.name}, not of {live.name}")
     file.write_text("{ garbage")
     says(live.ppmctl("deploy", "--plan", str(file), status=2), "is not a plan")
     says(live.ppmctl("deploy", "--plan", str(tmp_path / "none"), status=2), "cannot read")

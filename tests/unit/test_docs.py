@@ -38,6 +38,15 @@ def test_every_ppmctl_command_in_the_docs_exists(page: Path) -> None:
             known = known.commands[word]
 
 
+def test_every_test_that_the_page_on_security_names_is_there() -> None:
+    named = set(re.findall(r"`(?:tests/[a-z/0-9]*/)?(test_\w+\.py)", (ROOT / "docs" / "security.md").read_text()))
+    paths = re.findall(r"`(tests/\S+\.py)", (ROOT / "docs" / "security.md").read_text())
+
+    assert len(named) > 10
+    assert named <= {file.name for file in (ROOT / "tests").rglob("test_*.py")}
+    assert [path for path in paths if not (ROOT / path).is_file()] == []
+
+
 def test_the_readme_lists_only_make_targets_that_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 

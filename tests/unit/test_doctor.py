@@ -26,7 +26,15 @@ HEALTHY = {
         f"{f.path} {hashlib.sha256(f.content.encode()).hexdigest()}" for f in host_files(environment_of(kind="lab"))
     ],
     "firewall": ["{ 22 }{ 80, 443 }"],
+    "swap": ["1048572"],
+    "time": ["yes"],
+    "updates": ["yes"],
 }
+
+
+def without(*parts: str) -> dict[str, list[str]]:
+    """Return the files of a healthy host but for the one whose path has all these parts."""
+    return {"file": [line for line in HEALTHY["file"] if not all(part in line for part in parts)]}
 
 
 def checks(offset: float = 0.0, *, tls: bool = False, **found: list[str]) -> dict[str, Check]:
@@ -56,12 +64,13 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
         ("directory", {"writable": []}, "missing, or not writable", "ppmctl provision -e test"),
         ("disk", {"free": [f"{9 * GIB} /", f"{GIB} /mnt/my disk"]}, "1,024 MiB free on /mnt/my disk", "/mnt/my disk"),
         ("memory", {"memory": [str(512 << 10)]}, "512 MiB available", "lower services.*.memory"),
-        (
-            "hardening",
-            {"file": []},
-            "not as wanted: SSH by key only",
-            "ppmctl provision -e test",
-        ),
+        ("SSH by key only", without("10-ppm.conf", "ssh"), "missing", "ppmctl provision -e test"),
+        ("Limits of the journal", without("journald"), "missing", "ppmctl provision -e test"),
+        ("Kernel settings", without("sysctl"), "missing", "ppmctl provision -e test"),
+        ("Security updates", without("20auto-upgrades"), "missing", "ppmctl provision -e test"),
+        ("Security updates", {"updates": []}, "its timer is off", "ppmctl provision -e test"),
+        ("time service", {"time": []}, "it does not", "ppmctl provision -e test"),
+        ("swap", {"swap": ["0"]}, "0 MiB", "ppmctl provision -e test"),
         ("firewall", {"firewall": []}, "off", "ppmctl provision -e test"),
         ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in { 22 }{ 8080 }", "ppmctl provision -e test"),
         ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
@@ -73,6 +82,25 @@ def test_what_is_off_is_shown_with_its_fix(name: str, found: dict[str, Any], sho
     assert shown in seen[name].found
     assert fix in seen[name].fix
     assert [check.name for check in seen.values() if not check.ok] == [name]
+
+
+def test_what_is_the_machines_is_not_asked_of_a_container() -> None:
+    found = checks(container=["yes"], swap=["0"], time=[])
+
+    assert all(check.ok for check in found.values())
+    assert found["swap"].found == "a container, with its machine's kernel"
+    assert found["time service"].found == "a container, with its machine's clock"
+
+
+@pytest.mark.parametrize(("running", "ok"), [(["yes"], True), ([], False)])
+def test_an_audit_is_looked_at_where_it_is_asked_for(running: list[str], ok: bool) -> None:
+    environment = environment_of(provision={"audit": True})
+    lines = tuple((name, value) for name, values in (HEALTHY | {"audit": running}).items() for value in values)
+
+    found = {check.name: check for check in judge(environment, Facts("web-1", lines, 0.0, 0.1))}
+
+    assert found["Audit of changes"].ok is ok
+    assert "Audit of changes" not in checks()
 
 
 def test_ports_of_our_own_proxy_are_not_taken() -> None:

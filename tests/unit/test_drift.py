@@ -8,7 +8,7 @@ import pytest
 
 from deploy import render
 from deploy.config import Environment
-from deploy.drift import ROUTES, Drift, Evidence, Intended, find, intact, intended, recolored
+from deploy.drift import CERTIFICATES, ROUTES, Drift, Evidence, Intended, find, intact, intended, recolored
 from deploy.plan import decide
 from deploy.release import Color, Images, Release
 from deploy.stack import Setup, Stack
@@ -54,6 +54,7 @@ def evidence(environment: Environment, release: Release, **changes: Any) -> Evid
     values = {
         "files": files,
         "routes": recolored(files[ROUTES], "blue"),
+        "certificates": files.get(CERTIFICATES),
         "secrets": {f"{name}/{version}": {"version": version} for name, version in release.secrets.items()},
         "strangers": (),
         "services": services(),
@@ -136,6 +137,18 @@ def test_routes_may_name_containers_by_other_numbers_but_must_name_those_that_ru
     assert seen(environment, release, stack, routes=routes.replace("blue-2", "blue-7")) == ()
     [item] = seen(environment, release, stack)
     assert item.line == f"{ROUTES}: it sends nobody to ppm-test-api-blue-7"
+
+
+@pytest.mark.parametrize("found", [None, "tls: {}"])
+def test_a_certificate_of_the_own_that_the_proxy_is_not_told_of_is_shown(images: Images, found: str | None) -> None:
+    environment = environment_of(url="https://ppm.example.org", proxy={"certificates": "files"})
+    release = render.release(environment, images, SECRETS | dict.fromkeys(environment.proxy_secrets, "0a1b2c3d"))
+
+    told = render.tree(environment, release)[CERTIFICATES]
+    assert seen(environment, release) == ()
+    assert seen(environment, release, certificates=told.replace("0a1b2c3d", "ffffffff")) == ()
+    [item] = seen(environment, release, certificates=found)
+    assert (item.what, item.means) == ("traefik/dynamic/certificates.yaml", "write")
 
 
 def test_routes_that_send_users_elsewhere_are_edited(environment: Environment, release: Release) -> None:

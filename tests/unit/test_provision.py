@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +20,7 @@ from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError, UsageError
 from deploy.provision import HostReport, Operation, ProvisionReport, provision
-from deploy.tasks import connection
+from deploy.tasks import connection, swap
 from deploy.tasks.command import Said, words
 from deploy.tasks.daemonjson import WANTED, change
 from deploy.tasks.docker import engine_packages
@@ -186,6 +190,52 @@ def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports
     assert f"tcp dport {{ {ports} }} accept" in rules
     assert f"ct status dnat ct original proto-dst {{ {ports} }} accept\n        ct status dnat drop" in rules
     assert rules.count("accept") == 11
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> dict[str, str]:
+    """Variables for the script of the swap file, beside tools that only write down what they were asked."""
+    for name in ("mkswap", "swapon"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\ncase $1 in --show*) cat {tmp_path}/on;; *) echo "{name} $@" >> {tmp_path}/said;; esac\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "on").touch()
+    (tmp_path / "fstab").write_text("/dev/vda1 / ext4 defaults 0 1\n")
+    return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "file": f"{tmp_path}/swap", "fstab": f"{tmp_path}/fstab"}
+
+
+def test_swap_is_a_file_of_root_alone_that_a_boot_finds_again(tools: dict[str, str], tmp_path: Path) -> None:
+    run = partial(subprocess.run, ["sh", "-c", swap.MAKE], env={**tools, "bytes": "65536"}, check=True)
+
+    run()
+    (tmp_path / "on").write_text(f"{tools['file']}\n")
+    run()
+
+    found = (tmp_path / "swap").stat()
+    assert (found.st_size, found.st_mode & 0o777) == (65536, 0o600)
+    assert (tmp_path / "said").read_text() == f"mkswap {tools['file']}\nswapon {tools['file']}\n"
+    assert (tmp_path / "fstab").read_text().splitlines()[1:] == [f"{tools['file']} none swap sw 0 0"]
+
+
+@pytest.mark.parametrize(("size", "says"), [(1 << 60, "too few for swap"), (65536, "")])
+def test_swap_that_cannot_be_leaves_nothing_behind(tools: dict[str, str], tmp_path: Path, size: int, says: str) -> None:
+    (tmp_path / "swapon").write_text('#!/bin/sh\ntest "$1" = --show=NAME\n')
+    variables = {**tools, "bytes": str(size)}
+
+    done = subprocess.run(["sh", "-c", swap.MAKE], env=variables, check=False, capture_output=True, text=True)
+
+    assert done.returncode
+    assert says in done.stderr
+    assert not (tmp_path / "swap").exists()
+    assert "swap" not in (tmp_path / "fstab").read_text()
+
+
+def test_an_audit_is_of_those_who_ask_for_it() -> None:
+    wanted = [file.name for file in host_files(environment_of(provision={"audit": True}))]
+
+    assert "Audit of changes" in wanted
+    assert "Audit of changes" not in [file.name for file in host_files(environment_of())]
 
 
 def test_where_root_does_not_log_in_the_user_that_deploys_provisions_by_sudo() -> None:

@@ -217,7 +217,8 @@ def test_secrets_of_the_proxy_are_mounted_by_nobody_else(images: Images) -> None
     for changes in (CLOSED, OWN):
         environment = environment_of(**changes)
         services = compose_of(environment, images)["services"]
-        assert services["reverse-proxy"]["secrets"] == list(environment.proxy_secrets)
+        mounted = list(environment.proxy_secrets) if environment.acme else []
+        assert services["reverse-proxy"].get("secrets", []) == mounted
         for name in ("api-blue", "worker-green"):
             assert services[name]["secrets"] == ["session_secret"]
 
@@ -241,13 +242,28 @@ def test_one_key_takes_certificates_from_the_staging_ca(images: Images) -> None:
     assert any("acme.caServer=https://acme-staging-v02" in option for option in command)
 
 
+def test_another_certificate_of_the_own_is_another_file_and_not_another_proxy(images: Images) -> None:
+    environment = environment_of(**OWN)
+    versions = ({"tls_certificate": name * 8, "tls_key": name * 8} for name in "ab")
+    releases = [render.release(environment, images, SECRETS | version) for version in versions]
+
+    before, after = (render.tree(environment, release) for release in releases)
+
+    assert releases[0].id != releases[1].id
+    proxies = [YAML(typ="safe").load(tree[render.COMPOSE])["services"]["reverse-proxy"] for tree in (before, after)]
+    assert proxies[0] == proxies[1]
+    [found] = YAML(typ="safe").load(after["traefik/dynamic/certificates.yaml"])["tls"]["certificates"]
+    assert found["keyFile"] == "/run/certificates/tls_key/bbbbbbbb"
+    mounts = {mount["source"]: mount["target"] for mount in proxies[0]["volumes"] if "certificates" in mount["target"]}
+    assert mounts == {
+        f"/srv/ppm/test/secrets/{name}": f"/run/certificates/{name}" for name in ("tls_certificate", "tls_key")
+    }
+
+
 def test_https_speaks_tls_1_2_and_newer_and_browsers_remember_it() -> None:
     servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
     text = render.routes(environment_of(**OWN), live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
     found = YAML(typ="safe").load(text)
 
     assert found["tls"]["options"]["default"]["minVersion"] == "VersionTLS12"
-    assert found["tls"]["certificates"] == [
-        {"certFile": "/run/secrets/tls_certificate", "keyFile": "/run/secrets/tls_key"}
-    ]
     assert found["http"]["middlewares"]["security-headers"]["headers"]["stsSeconds"] == 31_536_000

@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from app.settings import Settings
 from deploy import secrets
 from deploy.backup.config import Backup, Target
 from deploy.config import Environment
@@ -134,7 +136,7 @@ def test_a_rotation_keeps_the_value_before_beside_the_new_one(site: Environment)
     said = secrets.rotate(site, "session_secret")
 
     after = values(site)
-    assert after["session_secret_previous"] == before
+    assert after["session_secret_previous"].splitlines()[0] == before
     assert after["session_secret"] != before
     assert before not in " ".join(said)
     assert secrets.check(site) == []
@@ -160,6 +162,24 @@ def test_the_value_before_is_accepted_for_a_set_time_only(site: Environment, fol
 
     assert "session_secret_previous" not in values(site)
     assert "is not accepted any longer" in " ".join(secrets.check(site))
+
+
+def test_the_application_is_told_when_the_value_before_ends(
+    site: Environment, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secrets.init(site)
+    before = values(site)["session_secret"]
+    secrets.rotate(site, "session_secret")
+    since(folder, "session_secret_previous", days=3)
+    for name, value in values(site).items():
+        (tmp_path / name).write_text(value)
+        monkeypatch.setenv(f"{name.upper()}_FILE", str(tmp_path / name))
+
+    settings = Settings()
+
+    assert settings.session_secret_previous == SecretStr(before)
+    left = (settings.session_secret_previous_until or datetime.now(UTC)) - datetime.now(UTC)
+    assert timedelta(days=3, hours=23) < left < timedelta(days=4)
 
 
 def test_a_secret_from_elsewhere_is_rotated_to_the_value_that_is_given(oauth_site: Environment) -> None:

@@ -13,12 +13,13 @@ depends_on = None
 compatibility = "expand"
 
 TIME = sa.DateTime(timezone=True)
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
     op.create_table(
         "projects",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", NUMBER, primary_key=True),
         sa.Column("name", sa.String(200), nullable=False, unique=True),
         sa.Column("url", sa.String(1000), nullable=False, unique=True),
         sa.Column("created_at", TIME, nullable=False),
@@ -32,18 +33,18 @@ def upgrade() -> None:
     )
     op.create_table(
         "tokens",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", NUMBER, primary_key=True),
         sa.Column("name", sa.String(200), nullable=False, unique=True),
         sa.Column("sha256", sa.String(64), nullable=False, unique=True),
         sa.Column("created_at", TIME, nullable=False),
     )
     op.create_table(
         "job_runs",
-        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("id", NUMBER, primary_key=True),
         sa.Column("job", sa.String(50), nullable=False),
         sa.Column("worker", sa.String(200), nullable=False),
         sa.Column("release", sa.String(200), nullable=False),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True),
+        sa.Column("project_id", NUMBER, sa.ForeignKey("projects.id", ondelete="CASCADE"), index=True),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=False),
         sa.Column("outcome", sa.String(50), nullable=False),

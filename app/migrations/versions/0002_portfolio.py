@@ -15,6 +15,7 @@ depends_on = None
 compatibility = "expand"
 
 TIME = sa.DateTime(timezone=True)
+NUMBER = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 ORDERS = ("id", "name", "last_commit_at", "commits", "scanned_at")
 
 
@@ -41,14 +42,14 @@ def upgrade() -> None:
         op.create_index(f"ix_projects_archived_{order}", "projects", ["archived", order])
     op.create_table(
         "project_tags",
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
+        sa.Column("project_id", NUMBER, sa.ForeignKey("projects.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("tag", sa.String(50), primary_key=True),
     )
     op.create_index("ix_project_tags_tag", "project_tags", ["tag", "project_id"])
     op.create_table(
         "scans",
-        sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("project_id", sa.Integer, sa.ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
+        sa.Column("id", NUMBER, primary_key=True),
+        sa.Column("project_id", NUMBER, sa.ForeignKey("projects.id", ondelete="CASCADE"), nullable=False),
         sa.Column("started_at", TIME, nullable=False),
         sa.Column("finished_at", TIME, nullable=False),
         sa.Column("error", sa.String(500)),

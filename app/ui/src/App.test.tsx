@@ -81,6 +81,35 @@ test("while a worker takes over from another, both are shown", () => {
   expect(screen.getByText(/on standby/).textContent).toContain("r2");
 });
 
+test("what the host tells is shown: deploys, backups, the certificate", () => {
+  const at = new Date(Date.now() - 2 * 3_600_000).toISOString();
+  const soon = new Date(Date.now() + 30.5 * 86_400_000).toISOString();
+  open({ token: "", path: "/system" });
+  Stream.last.send(SYSTEM);
+  expect(screen.getAllByText("none yet")).toHaveLength(2);
+
+  Stream.last.send({
+    ...SYSTEM,
+    certificate: { names: ["ppm.example.org"], issuer: "CN=a CA", ends: soon },
+    backups: {
+      last_backup: { id: "b", at, bytes: 2048, verified: true, seconds: 1 },
+      last_proven: { id: "b", at, level: "L4", outcome: "ok" },
+      next_backup: soon,
+      next_drill: null,
+      failures: { "copy to offsite": { times: 3 } },
+    },
+    deploys: [{ kind: "rollback", release: "r0", color: "green", began: at, seconds: 9.53, outcome: "undone" }],
+  });
+
+  const fact = (name: string) => screen.getByText(name).parentElement?.textContent;
+  expect(fact("Certificate")).toBe("Certificateppm.example.org by CN=a CA, good for 30 days");
+  expect(fact("Last backup")).toBe("Last backup2 hours ago, 2 KiB, verifiedagain next month");
+  expect(fact("Last proven restore")).toBe("Last proven restore2 hours ago (L4)");
+  expect(fact("Failing: copy to offsite")).toContain("3 times in a row");
+  expect(fact("Free space")).toBe("Free space1 GiB of 4 GiB");
+  expect(screen.getByRole("row", { name: /rollback r0 green undone 2 hours ago 9.5 s/ })).toBeTruthy();
+});
+
 test("a release that names no workers but one is shown too", () => {
   const { workers: _, ...before } = SYSTEM;
   open({ token: "", path: "/system" });

@@ -1,6 +1,7 @@
 import { Code, Skeleton, Title } from "@mantine/core";
 import type { System as State, Worker } from "./api";
 import { bytes } from "./format";
+import { BackupFacts, CertificateFact, Deploys } from "./Host";
 import type { Connection } from "./live";
 import { Problem } from "./Problem";
 import { Fact } from "./Project";
@@ -20,6 +21,14 @@ export function System({ system, connection }: { system: State | null; connectio
             Last runs
           </Title>
           <RunTable runs={system.runs} />
+          {system.deploys && (
+            <>
+              <Title order={3} mt="lg">
+                Last deploys
+              </Title>
+              <Deploys deploys={system.deploys} />
+            </>
+          )}
         </>
       ) : connection === "offline" ? (
         <Problem error="The API does not answer; this page goes on asking." />
@@ -31,7 +40,8 @@ export function System({ system, connection }: { system: State | null; connectio
 }
 
 function Facts({ system }: { system: State }) {
-  const { color, database, disk_free_bytes: free, worker, workers = [] } = system;
+  const { color, database, disk_free_bytes: free, disk_bytes: size, worker, workers = [] } = system;
+  const { certificate, backups } = system;
   return (
     <dl className="facts">
       <Fact name="Release">
@@ -42,7 +52,14 @@ function Facts({ system }: { system: State }) {
         {database.revision !== database.head && <> (this release knows {database.head})</>}
       </Fact>
       <Fact name="Projects">{system.projects.toLocaleString()}</Fact>
-      {free != null && <Fact name="Free space">{bytes(free)}</Fact>}
+      {free != null && (
+        <Fact name="Free space">
+          {bytes(free)}
+          {size != null && ` of ${bytes(size)}`}
+        </Fact>
+      )}
+      {certificate && <CertificateFact certificate={certificate} />}
+      {backups !== undefined && <BackupFacts backups={backups} />}
       <Fact name="Worker">
         {worker ? <WorkerState worker={worker} /> : "no sign of life yet"}
         {workers

@@ -14,9 +14,12 @@ export type Page = Schemas["ProjectPage"];
 export type Scan = Schemas["ScanOut"];
 export type Run = Schemas["RunOut"];
 export type Worker = Schemas["WorkerOut"];
+export type Certificate = Schemas["CertificateOut"];
+export type Backups = Schemas["BackupsOut"];
+export type Deploy = Schemas["DeployOut"];
 /** A release that is rolled back to may not name all of it. */
 export type System = Omit<Schemas["SystemOut"], Newer> & Partial<Pick<Schemas["SystemOut"], Newer>>;
-type Newer = "workers" | "color" | "disk_free_bytes" | "login";
+type Newer = "workers" | "color" | "disk_free_bytes" | "disk_bytes" | "login" | "certificate" | "backups" | "deploys";
 export type Me = Schemas["MeOut"];
 export type Sort = NonNullable<NonNullable<paths["/api/projects"]["get"]["parameters"]["query"]>["sort"]>;
 

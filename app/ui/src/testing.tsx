@@ -49,6 +49,10 @@ export const SYSTEM: System = {
   worker: WORKER,
   workers: [WORKER],
   runs: [],
+  disk_bytes: 2 ** 32,
+  certificate: null,
+  backups: null,
+  deploys: [],
 };
 
 /** The browser's stream of events, with a test at the other end. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { ago } from "./time";
+import { ago, ahead } from "./time";
 
 const NOW = Date.parse("2026-03-01T12:00:00Z");
 
@@ -10,4 +10,12 @@ test.each([
   ["2026-02-28T11:00:00Z", "yesterday"],
 ])("%s is %s", (moment, words) => {
   expect(ago(moment, NOW)).toBe(words);
+});
+
+test.each([
+  ["2026-03-01T11:59:48Z", "now"],
+  ["2026-03-01T14:30:00Z", "in 2 hours"],
+  ["2026-03-21T12:00:00Z", "in 20 days"],
+])("%s will be %s", (moment, words) => {
+  expect(ahead(moment, NOW)).toBe(words);
 });

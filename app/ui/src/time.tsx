@@ -10,15 +10,27 @@ const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
 /** Given a moment, return how long ago it was: "3 minutes ago". A clock that is ahead makes it "now". */
 export function ago(moment: string, now = Date.now()): string {
-  const seconds = Math.max(0, (now - Date.parse(moment)) / 1000);
-  const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? ["second", 1];
-  return relative.format(-Math.floor(seconds / length), unit);
+  return words(now - Date.parse(moment), -1);
 }
 
-export function Ago({ at }: { at: string }) {
+/** Given a moment to come, return how long it will be: "in 3 hours". One that is over is "now". */
+export function ahead(moment: string, now = Date.now()): string {
+  return words(Date.parse(moment) - now, 1);
+}
+
+function words(milliseconds: number, sign: 1 | -1): string {
+  const seconds = Math.max(0, milliseconds / 1000);
+  const [unit, length] = UNITS.find(([, length]) => seconds >= length) ?? ["second", 1];
+  return relative.format(sign * Math.floor(seconds / length), unit);
+}
+
+export const Ago = ({ at }: { at: string }) => <Time at={at} words={ago(at)} />;
+export const Ahead = ({ at }: { at: string }) => <Time at={at} words={ahead(at)} />;
+
+export function Time({ at, words }: { at: string; words: string }) {
   return (
     <time dateTime={at} title={new Date(at).toLocaleString()}>
-      {ago(at)}
+      {words}
     </time>
   );
 }

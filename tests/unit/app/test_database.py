@@ -106,3 +106,18 @@ def test_closing_folds_the_log_into_the_file(database: Database) -> None:
 def test_a_database_in_memory_is_refused(url: str) -> None:
     with pytest.raises(PpmError, match="SQLite needs a file"):
         Database(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"), [("nonsense", "not a URL"), ("mysql://localhost/ppm", "SQLite or Postgres, not mysql")]
+)
+def test_another_database_is_refused(url: str, words: str) -> None:
+    with pytest.raises(PpmError, match=words):
+        Database(url)
+
+
+def test_a_database_whose_driver_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+
+    with pytest.raises(PpmError, match="Postgres needs the Python package psycopg, which is not here"):
+        Database("postgresql://localhost/ppm")

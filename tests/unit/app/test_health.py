@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import closing
 
+import pytest
+from anyio.from_thread import BlockingPortal
 from httpx import Client
 
 from app import migrate
-from app.database import Database
-from tests.unit.app.conftest import HEAD, NEXT, RELEASE
+from app.api import create_app, health
+from app.database import BUSY_TIMEOUT, Database
+from app.models import Project
+from app.settings import Settings
+from tests.unit.app.conftest import HEAD, NEXT, RELEASE, InLoop
 
 Revisions = Callable[..., None]
 EXPAND = "compatibility = 'expand'\ndef upgrade(): op.execute('CREATE TABLE more (id INTEGER)')"
@@ -62,6 +69,7 @@ def test_it_is_not_ready_when_a_newer_release_has_broken_the_schema(
     assert f"releases before {NEXT} cannot run on it; this one is {HEAD}" in answer.json()["reason"]
 
 
+@pytest.mark.sqlite
 def test_it_is_not_ready_when_the_database_is_no_database(anonymous: Client, database: Database) -> None:
     assert database.file is not None
     database.close()
@@ -71,3 +79,47 @@ def test_it_is_not_ready_when_the_database_is_no_database(anonymous: Client, dat
 
     assert answer.status_code == 503
     assert answer.json()["reason"].startswith("the database does not answer")
+
+
+@pytest.mark.sqlite
+def test_it_is_not_ready_when_the_database_takes_no_writes(database: Database, portal: BlockingPortal) -> None:
+    read_only = Database(f"sqlite:///file:{database.file}?mode=ro&uri=true")
+    settings = Settings(app_env="test", ppm_release=RELEASE, database_url=str(read_only.url))
+
+    with closing(read_only), Client(transport=InLoop(create_app(settings, read_only), portal)) as client:
+        answer = client.get("http://ppm/readyz")
+
+    assert answer.status_code == 503
+    assert answer.json()["reason"] == "the database cannot be written to: attempt to write a readonly database"
+
+
+def test_it_is_ready_while_somebody_writes_and_does_not_wait_for_them(anonymous: Client, database: Database) -> None:
+    with database.write() as session:
+        session.add(Project(name="new", url="https://git.example.org/new"))
+        session.flush()
+        began = time.monotonic()
+        answer = anonymous.get("/readyz")
+        took = time.monotonic() - began
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "ready")
+    assert took < BUSY_TIMEOUT / 2
+
+
+@pytest.mark.sqlite
+def test_whoever_was_asked_whether_it_is_ready_waits_for_other_writers_as_before(
+    anonymous: Client, database: Database
+) -> None:
+    anonymous.get("/readyz")
+
+    with database.engine.connect() as connection:
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == BUSY_TIMEOUT * 1000
+
+
+@pytest.mark.sqlite
+def test_a_disk_that_runs_full_is_told_and_takes_nobody_out(anonymous: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "LOW_DISK", 1 << 62)
+
+    answer = anonymous.get("/readyz")
+
+    assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
+    assert "MiB are free where the database is" in answer.json()["reason"]

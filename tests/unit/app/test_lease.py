@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -60,6 +62,23 @@ def test_two_workers_never_have_a_lease_at_once(first: Leases, second: Leases) -
     assert not second.take(JOB)
     assert first.take(JOB)
     assert (first.holds(JOB), second.holds(JOB)) == (True, False)
+
+
+@pytest.mark.parametrize("ran_out", [False, True])
+def test_of_workers_that_reach_for_a_lease_at_once_one_gets_it(
+    database: Database, first: Leases, ran_out: bool
+) -> None:
+    if ran_out:
+        first.take(JOB)
+        set_end(database, seconds_ahead=-1)
+    together = threading.Barrier(4)
+
+    def reach(number: int) -> bool:
+        together.wait(10)
+        return Leases(database, f"w{number}").take(JOB)
+
+    with ThreadPoolExecutor() as pool:
+        assert sorted(pool.map(reach, range(4))) == [False, False, False, True]
 
 
 def test_each_job_has_a_lease_of_its_own(first: Leases, second: Leases) -> None:

@@ -91,6 +91,7 @@ def test_the_list_is_ordered_by_each_column_in_both_directions(client: Client, d
     assert names(client, sort=f"-{sort}") == expected[::-1]
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("sort", ["created", "-name", "last_commit", "-commits", "-scanned"])
 def test_no_order_of_the_list_sorts_or_reads_every_project(client: Client, database: Database, sort: str) -> None:
     asked: list[tuple[str, Any]] = []

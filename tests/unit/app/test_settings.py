@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
+from app.sessions import Sessions
 from app.settings import MIN_SECRET, Settings
 
 SECRET = "0123456789abcdef" * 2
@@ -68,3 +70,32 @@ def test_a_value_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch,
 
     with pytest.raises(ValidationError, match=name.lower()):
         Settings()
+
+
+def test_a_session_signed_with_the_secret_of_before_dies_on_time_without_a_restart(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = Sessions(Settings()).sign("session", "ann")
+    now = end = datetime(2026, 12, 1, 9, tzinfo=UTC)
+    previous = tmp_path / "session_secret_previous"
+    previous.write_text(f"{SECRET}\nuntil {end.isoformat()}\n")
+    monkeypatch.setenv("SESSION_SECRET_PREVIOUS_FILE", str(previous))
+    secret.write_text("another one " * 4)
+    sessions = Sessions(Settings(), now=lambda: now)
+    newer = sessions.sign("session", "bob")
+
+    now = end - timedelta(seconds=1)
+    assert [sessions.read("session", text, 3600) for text in (session, newer)] == ["ann", "bob"]
+    now = end
+    assert [sessions.read("session", text, 3600) for text in (session, newer)] == [None, "bob"]
+
+
+@pytest.mark.usefixtures("secret")
+def test_an_end_that_cannot_be_read_is_no_end_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    previous = tmp_path / "session_secret_previous"
+    previous.write_text(f"{SECRET}\nuntil some day\n")
+    monkeypatch.setenv("SESSION_SECRET_PREVIOUS_FILE", str(previous))
+
+    with pytest.raises(ValidationError, match="session_secret_previous_until") as caught:
+        Settings()
+    assert SECRET not in str(caught.value)

@@ -19,6 +19,7 @@ def test_a_token_is_known_until_it_is_revoked(database: Database) -> None:
     assert tokens.every(database) == []
 
 
+@pytest.mark.sqlite
 def test_the_database_cannot_give_a_token_back(database: Database) -> None:
     token, row = tokens.create(database, "ci")
     database.close()

@@ -1,0 +1,1 @@
+from tests.unit.app.test_access import *  # noqa: F403

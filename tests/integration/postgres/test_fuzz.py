@@ -1,0 +1,1 @@
+from tests.unit.app.test_fuzz import *  # noqa: F403

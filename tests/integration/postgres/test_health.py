@@ -1,0 +1,1 @@
+from tests.unit.app.test_health import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.unit.app.test_heartbeat import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.unit.app.test_job import *  # noqa: F403

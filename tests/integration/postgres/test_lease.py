@@ -1,0 +1,1 @@
+from tests.unit.app.test_lease import *  # noqa: F403

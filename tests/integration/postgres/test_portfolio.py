@@ -1,0 +1,1 @@
+from tests.unit.app.test_portfolio import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.unit.app.test_projects import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.unit.app.test_revisions import *  # noqa: F403

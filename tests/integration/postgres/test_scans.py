@@ -1,0 +1,1 @@
+from tests.unit.app.test_scans import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.unit.app.test_system import *  # noqa: F403

@@ -1,0 +1,1 @@
+from tests.unit.app.test_tokens import *  # noqa: F403

@@ -1,0 +1,148 @@
+"""An own certificate on a real Traefik, from a real CA: shown, replaced under a connection, and its end."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+from python_on_whales import Container, DockerClient
+
+from deploy import certificates, render
+from deploy.bases import ensure_bases
+from deploy.config import Environment, Images
+from deploy.release import Release
+from tests.integration.conftest import HARDENED, address
+from tests.integration.test_edge import _options, listening
+from tests.unit.conftest import environment_of
+from tests.waiting import eventually
+
+DOMAIN = "ppm.test"
+NOW = datetime.now(UTC)
+DAY = timedelta(days=1)
+PEM = serialization.Encoding.PEM
+IMAGES = {name: f"{name}@sha256:{'0' * 64}" for name in ("api", "frontend", "steward", "traefik")}
+
+
+class Authority:
+    """A CA of its own."""
+
+    def __init__(self) -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "a CA")])
+        built = self._built(self._name, self._key.public_key(), NOW + 365 * DAY)
+        built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        self.pem = built.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()
+
+    def issue(self, left: timedelta) -> tuple[str, str]:
+        """Return a certificate that lasts for so long from now, and its key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
+        built = self._built(name, key.public_key(), NOW + left)
+        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(DOMAIN)]), critical=False)
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return built.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode(), private.decode()
+
+    def _built(self, name: x509.Name, key: ec.EllipticCurvePublicKey, end: datetime) -> x509.CertificateBuilder:
+        return x509.CertificateBuilder(self._name, name, key, x509.random_serial_number(), NOW - 90 * DAY, end)
+
+
+@dataclass
+class Proxy:
+    """A proxy, run as a host runs it, and the directories that it looks into."""
+
+    environment: Environment
+    folder: Path
+    authority: Authority
+    container: Container
+
+    def place(self, version: str, left: timedelta) -> None:
+        """Do what a deploy does with a new certificate."""
+        for name, pem in zip(("tls_certificate", "tls_key"), self.authority.issue(left), strict=True):
+            (self.folder / name / version).write_text(pem)
+        secrets = {"tls_certificate": version, "tls_key": version}
+        release = Release.model_validate({"id": "0a1b2c3d4e5f", "images": IMAGES, "secrets": secrets})
+        for name, text in render.certificates(self.environment, release).items():
+            new = self.folder / "new"
+            new.write_text(text)
+            new.rename(self.folder / "dynamic" / name)
+
+    def connect(self) -> ssl.SSLSocket:
+        """Return a connection of somebody who trusts the CA, and nobody else."""
+        context = ssl.create_default_context(cadata=self.authority.pem)
+        return context.wrap_socket(
+            socket.create_connection((address(self.container), 8443), 10), server_hostname=DOMAIN
+        )
+
+    def shown(self) -> certificates.Certificate | None:
+        """Return the certificate that a new connection gets; None when it is not to be trusted."""
+        try:
+            with self.connect() as connection:
+                return certificates.parse(connection.getpeercert(binary_form=True) or b"")
+        except (ssl.SSLError, OSError):
+            return None
+
+    def ends_in(self, left: timedelta) -> bool:
+        """Whether a new connection gets the certificate that ends then."""
+        found = self.shown()
+        return found is not None and abs(found.ends - NOW - left) < timedelta(minutes=1)
+
+
+@contextmanager
+def proxy(docker: DockerClient, folder: Path, upstream: str) -> Iterator[Proxy]:
+    """Yield a proxy that knows its routes and no certificate yet."""
+    environment = environment_of(url=f"https://{DOMAIN}", proxy={"certificates": "files"})
+    for name in ("dynamic", "tls_certificate", "tls_key"):
+        (folder / name).mkdir()
+    servers = {"blue": {"api": [upstream], "frontend": [upstream]}}
+    text = render.routes(environment, live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
+    (folder / "dynamic" / render.ROUTES).write_text(text)
+    mounts = [(folder / "dynamic", "/etc/traefik/dynamic", "ro")]
+    mounts += [(folder / name, f"/run/certificates/{name}", "ro") for name in ("tls_certificate", "tls_key")]
+    image = ensure_bases(Images(bases="local"), docker, print)["traefik"]
+    options = _options(environment, 60)
+    container = docker.run(image, options, detach=True, volumes=mounts, **HARDENED)  # type: ignore[arg-type]
+    container.reload()
+    try:
+        yield Proxy(environment, folder, Authority(), container)
+    finally:
+        docker.remove(container, force=True)
+
+
+def ask(connection: ssl.SSLSocket) -> int:
+    """Ask for something on this connection and on no other; return the status."""
+    client = http.client.HTTPConnection(DOMAIN)
+    client.auto_open, client.sock = 0, connection
+    client.request("GET", "/api/system")
+    with client.getresponse() as answer:
+        answer.read()
+        return answer.status
+
+
+def test_an_own_certificate_is_replaced_under_a_connection_that_goes_on(docker: DockerClient, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with listening(docker) as upstream, proxy(docker, tmp_path, upstream) as site:
+        assert site.shown() is None
+        site.place("aaaaaaaa", 90 * DAY)
+        assert eventually(lambda: site.ends_in(90 * DAY), 20), site.container.logs()
+
+        with site.connect() as user:
+            assert ask(user) == 200
+            site.place("bbbbbbbb", 10 * DAY)
+            assert eventually(lambda: site.ends_in(10 * DAY), 20), site.container.logs()
+            assert ask(user) == 200
+
+        late = site.shown()
+        assert late
+        assert certificates.verdict(late, DOMAIN, NOW - 60 * DAY)[0]
+        ok, said = certificates.verdict(late, DOMAIN, NOW)
+        assert (ok, "it ends on" in said) == (False, True)
