@@ -32,6 +32,8 @@ class Settings(BaseSettings):
     session_secret_previous: SecretStr | None = None
     scan_interval_minutes: int = Field(default=60, gt=0)
     scan_private_addresses: bool = False
+    scan_files: Path | None = None
+    """The folder whose repositories may be added, as file:///…; none in production."""
     cache_directory: Path | None = None
     cors_origin: str = ""
     oauth_client_id: str = ""
