@@ -119,6 +119,15 @@ def check() -> None:
 
 
 @app.command()
+def samples() -> None:
+    """Make a few repositories to look at, if there is no project yet; print {made}. Not in production."""
+    from app import samples
+
+    settings = _settings()
+    _print({"made": samples.make(settings, _database())})
+
+
+@app.command()
 def migrations() -> None:
     """Print {current, head, pending}."""
     from app import schema

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
     """When it ends, by the second line of its file: `until 2026-12-01T00:00:00+00:00`. None: when that file goes."""
     scan_interval_minutes: int = Field(default=60, gt=0)
     scan_private_addresses: bool = False
+    scan_files: Path | None = None
+    """The folder whose repositories may be added, as file:///…; none in production."""
     cache_directory: Path | None = None
     cors_origin: str = ""
     oauth_client_id: str = ""

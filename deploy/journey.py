@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 import time
@@ -72,7 +73,17 @@ def bring_up(environment: Environment, console: Console) -> bool:
     for line in secrets.init(environment):
         console.say(str(line))
     done = deployment.deploy(environment, console, console.announce, console.planned)
+    if environment.kind == "lab":
+        _add_samples(environment, console)
     return done.changed
+
+
+def _add_samples(environment: Environment, console: Console) -> None:
+    """Let the application keep an eye on a few repositories, so that there is something to look at from the start."""
+    for address in environment.hosts:
+        made = json.loads(operate.ask(environment, address, "worker", ("ppm", "samples")))["made"]
+        if made:
+            console.say(f"{address.name} has sample projects: {', '.join(made)}")
 
 
 def _boot(environment: Environment, console: Console) -> None:

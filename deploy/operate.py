@@ -122,12 +122,24 @@ def _merge(followers: Sequence[subprocess.Popen[str]], names: Sequence[str]) -> 
 def execute(environment: Environment, address: HostAddress, service: str, command: Sequence[str]) -> int:
     """Run a command in a running container of a service, on this terminal; return its exit code."""
     with Host.connect(environment, address) as host:
-        running = [c for c in _containers(look(host), service) if c.running]
-        if not running:
-            raise UsageError(f"{service} does not run on {host.name}", next=f"ppmctl status -e {environment.name}")
+        container = _running(host, service)
         tty = ["-t"] if sys.stdin.isatty() and sys.stdout.isatty() else []
-        argv = ["docker", "-H", f"unix://{host.docker_socket}", "exec", "-i", *tty, running[0].id, *command]
+        argv = ["docker", "-H", f"unix://{host.docker_socket}", "exec", "-i", *tty, container.id, *command]
         return subprocess.run(argv, check=False).returncode
+
+
+def ask(environment: Environment, address: HostAddress, service: str, command: Sequence[str]) -> str:
+    """Run a command in a running container of a service; return what it prints."""
+    with Host.connect(environment, address) as host:
+        return str(host.docker.execute(_running(host, service).id, list(command)))
+
+
+def _running(host: Host, service: str) -> Found:
+    """Return a running container of a service. Raises UsageError."""
+    for container in _containers(look(host), service):
+        if container.running:
+            return container
+    raise UsageError(f"{service} does not run on {host.name}", next=f"ppmctl status -e {host.environment.name}")
 
 
 def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:

@@ -10,6 +10,8 @@ import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp
 
 from app.api import events, health, login, observe, problems, projects, runs, system, tokens
@@ -47,6 +49,11 @@ class _Application(FastAPI):
         return super().openapi()
 
 
+async def _docs(_: Request) -> RedirectResponse:
+    """Lead to the page that shows the description: app/ui/docs.html."""
+    return RedirectResponse("/docs.html")
+
+
 def _operation(route: APIRoute) -> str:
     return f"{route.tags[0]}_{route.name}"
 
@@ -64,7 +71,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app = _Application(
         title="ppm",
         lifespan=lifespan,
-        docs_url="/api/docs",
+        docs_url=None,  # it would load scripts from elsewhere: the page has them
         openapi_url="/api/openapi.json",
         redoc_url=None,
         redirect_slashes=False,  # it would redirect to http: the proxy ends TLS
@@ -84,6 +91,7 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.include_router(health.router)
     app.include_router(observe.router)
     people = login.router, tokens.me, tokens.router
+    app.add_route("/api/docs", _docs, include_in_schema=False)
     for router in (projects.router, projects.tags, runs.router, *people, system.router, events.router):
         app.include_router(router)
     return app

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path, PurePosixPath
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.api.paging import Name, Numbered, Printable
+from app.api.problems import Problem
 
 SCHEMES = ("https", "http", "git")
 WEEKS = 52
@@ -17,6 +19,8 @@ WEEKS = 52
 def _fetchable(url: str) -> str:
     """Given the URL of a repository, return it if git can fetch it without being told a secret."""
     parts = urlsplit(url)
+    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
+        return url  # where that is allowed: see `refuse_files`
     if parts.scheme not in SCHEMES or not parts.hostname or not parts.path.strip("/"):
         raise ValueError(f"not a repository's address; it begins with {', '.join(f'{s}://' for s in SCHEMES)}")
     if parts.username is not None or parts.password is not None:
@@ -26,6 +30,16 @@ def _fetchable(url: str) -> str:
     if " " in url:
         raise ValueError("an address has no spaces")
     return url
+
+
+def refuse_files(url: str | None, allowed: Path | None) -> None:
+    """Refuse a file that is not below the folder whose repositories may be added. Raises a Problem."""
+    if url is None or not url.startswith("file:"):
+        return
+    path = PurePosixPath(unquote(urlsplit(url).path))
+    if allowed is None or ".." in path.parts or not path.is_relative_to(allowed):
+        why = "a repository of the server's files is for development only"
+        raise Problem(422, why, errors=[{"field": "body.url", "message": why}])
 
 
 def _distinct(tags: list[str]) -> list[str]:
@@ -69,7 +83,7 @@ class NewProject(BaseModel):
     def title(self) -> str:
         """What the project is called."""
         parts = urlsplit(self.url)
-        return self.name or f"{parts.hostname}{parts.path.rstrip('/').removesuffix('.git')}"[:200]
+        return self.name or f"{parts.hostname or ''}{parts.path.rstrip('/').removesuffix('.git')}"[:200]
 
 
 class Change(BaseModel):

@@ -5,6 +5,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig(({ mode }) => ({
   plugins: [react()],
   build: {
+    rollupOptions: { input: ["index.html", "docs.html"] },
     assetsInlineLimit: 0, // a data: address would break the Content-Security-Policy of nginx.conf
   },
   server: {

@@ -1,4 +1,4 @@
-"""Where a repository's address leads: never to this network's own machines, unless that is allowed.
+"""Where a repository's address leads: never to this network's own machines, nor to files, unless that is allowed.
 
 Whoever may add a project could otherwise let the worker knock at whatever only it can reach (server-side request
 forgery). A name is looked up once and git is told to go there: a second look-up could give another answer.
@@ -10,7 +10,8 @@ import os
 import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 PORTS = {"https": 443, "http": 80, "git": 9418}
 
@@ -26,13 +27,20 @@ class Address:
     url: str
     options: tuple[str, ...] = ()
 
+    @property
+    def protocol(self) -> str:
+        """The only one that git may speak: a repository may name others."""
+        return self.url.partition(":")[0]
 
-def resolve(url: str, *, private: bool) -> Address:
+
+def resolve(url: str, *, private: bool, files: Path | None = None) -> Address:
     """Given a repository's URL, return where it is. Raises AddressError; unless ``private``, for a private one too.
 
-    Where a proxy stands between, it is the proxy that looks the name up, and decides.
+    A file is one below ``files``. Where a proxy stands between, it is the proxy that looks the name up, and decides.
     """
     parts = urlsplit(url)
+    if parts.scheme == "file":
+        return Address(_below(files, Path(unquote(parts.path))).as_uri())
     host = parts.hostname or ""
     if private or os.environ.get(f"{parts.scheme}_proxy") or os.environ.get(f"{parts.scheme.upper()}_PROXY"):
         return Address(url)
@@ -49,6 +57,14 @@ def resolve(url: str, *, private: bool) -> Address:
     if host in found:
         return Address(url)
     return Address(url, ("-c", f"http.curloptResolve={host}:{port}:{','.join(map(_bracketed, found))}"))
+
+
+def _below(folder: Path | None, path: Path) -> Path:
+    """Return where a path leads to, if that is below the folder. Raises AddressError."""
+    found = path.resolve()
+    if folder is None or not found.is_relative_to(folder.resolve()):
+        raise AddressError("refused to read a repository of this machine's files")
+    return found
 
 
 def _public(address: str) -> bool:

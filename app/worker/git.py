@@ -38,6 +38,8 @@ class Git:
     """How large the mirror of one repository may become."""
     private: bool = False
     """Whether machines of the own network may be asked."""
+    files: Path | None = None
+    """The folder of this machine whose repositories may be read."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -52,7 +54,7 @@ class Git:
         until = time.monotonic() + self.deadline_seconds
         limits = Limits(self.deadline_seconds, until, self.mirror(url), self.mirror_bytes, self._cancelled)
         try:
-            return self._scan(Mirror(resolve(url, private=self.private), limits), known)
+            return self._scan(Mirror(resolve(url, private=self.private, files=self.files), limits), known)
         except ExitError as error:
             raise GitError(_last_line(error.stderr) or f"git ended with status {error.status}") from error
         except (AddressError, LimitError) as error:

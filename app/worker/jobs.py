@@ -21,7 +21,8 @@ MIRROR_BYTES = 512 << 20
 
 def jobs(settings: Settings, database: Database) -> tuple[Job, ...]:
     """Return the worker's jobs."""
-    git = Git(mirrors(settings, database), SCAN_DEADLINE_SECONDS, MIRROR_BYTES, settings.scan_private_addresses)
+    allowed = settings.scan_private_addresses, settings.scan_files
+    git = Git(mirrors(settings, database), SCAN_DEADLINE_SECONDS, MIRROR_BYTES, *allowed)
     scanner = Scanner(git, timedelta(minutes=settings.scan_interval_minutes))
     return (
         Job(SCAN, timedelta(seconds=5), scanner.scan_due, cut_short=git.cancel),

@@ -25,7 +25,6 @@ _BRANCH = "refs/heads/scan"
 _INHERITED = ("PATH", "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 _ENVIRONMENT = {
     "LC_ALL": "C",
-    "GIT_ALLOW_PROTOCOL": "https:http:git",
     "GIT_ASKPASS": "true",  # never asks anybody: a repository that wants a password fails
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
@@ -156,7 +155,8 @@ class Mirror:
 
     def _git(self, *argv: str, stdin: str = "") -> bytes:
         options = [part for name, value in _OPTIONS.items() for part in ("-c", f"{name}={value}")]
-        environment = _ENVIRONMENT | {key: os.environ[key] for key in _INHERITED if key in os.environ}
+        environment = _ENVIRONMENT | {"GIT_ALLOW_PROTOCOL": self.address.protocol}
+        environment |= {key: os.environ[key] for key in _INHERITED if key in os.environ}
         return run(["git", *options, *self.address.options, *argv], environment, self.limits, stdin.encode())
 
 

@@ -68,6 +68,17 @@ def test_a_project_is_added_scanned_changed_and_deleted(page: Page, token: str) 
     expect(page.get_by_text("No project is like that.")).to_be_visible()
 
 
+def test_the_api_is_described_by_a_page_that_loads_nothing_from_elsewhere(page: Page, live: Site) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+
+    page.goto("/api/docs")
+
+    page.locator("#operations-projects-projects_create").get_by_role("button").first.click()
+    expect(page.get_by_text("Add a project; the worker scans it soon.")).to_be_visible()
+    assert all(url.startswith((live.url, "data:")) for url in asked), asked
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_no_page_keeps_anyone_out(page: Page, token: str, scheme: Literal["light", "dark"]) -> None:
     page.emulate_media(color_scheme=scheme)

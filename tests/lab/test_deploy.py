@@ -105,6 +105,16 @@ def test_the_journal_holds_every_step_of_the_last_deploy(live: Site) -> None:
     assert set(ALWAYS) <= set(last["steps"])
 
 
+def test_the_page_is_told_of_the_last_deploy_and_of_what_the_steward_knows(live: Site) -> None:
+    live.root(f"cd {live.directory}/facts; test -e backups.json || echo '{{}}' > backups.json")
+
+    seen = httpx.get(f"{live.url}/api/system").json()
+
+    last = next(past for past in live.json("history") if past["outcome"] != "unfinished")
+    assert seen["deploys"][0].items() <= last.items()
+    assert (seen["backups"] is None, seen["certificate"]) == (False, None)
+
+
 def test_what_lies_on_the_host_is_what_render_writes(live: Site, tmp_path: Path) -> None:
     release = live.serving()
 

@@ -267,3 +267,19 @@ def test_https_speaks_tls_1_2_and_newer_and_browsers_remember_it() -> None:
 
     assert found["tls"]["options"]["default"]["minVersion"] == "VersionTLS12"
     assert found["http"]["middlewares"]["security-headers"]["headers"]["stsSeconds"] == 31_536_000
+
+
+def test_only_in_the_lab_may_a_repository_be_a_file(images: Images) -> None:
+    def told(**changes: Any) -> set[str]:
+        services = compose_of(environment_of(**changes), images)["services"]
+        return set(services["api-blue"]["environment"]) & set(services["worker-blue"]["environment"])
+
+    assert "SCAN_FILES" in told(kind="lab")
+    assert "SCAN_FILES" not in told(**PRODUCTION)
+
+
+@EVERY_WAY
+def test_the_api_asks_for_the_certificate_where_there_is_one(changes: dict[str, Any], images: Images) -> None:
+    told = compose_of(environment_of(**changes), images)["services"]["api-blue"]["environment"]
+
+    assert ("CERTIFICATE_ADDRESS" in told) == bool(changes)

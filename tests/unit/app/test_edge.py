@@ -20,7 +20,7 @@ from tests.unit.app.conftest import RELEASE, InLoop
         ("/healthz", 200),
         ("/readyz", 200),
         ("/api/system", 200),
-        ("/api/docs", 200),
+        ("/api/docs", 307),
         ("/api/openapi.json", 200),
         ("/api/projects", 401),
         ("/nowhere", 404),
