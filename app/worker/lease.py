@@ -48,9 +48,13 @@ class Leases:
                 return False
         try:
             with self.database.write() as session:
-                if not self._is_free(session.get(Lease, job, with_for_update=True)):
+                lease = session.get(Lease, job, with_for_update=True)
+                if not self._is_free(lease):
                     return False
-                session.merge(Lease(job=job, worker=self.worker, expires_at=now() + LEASE))
+                if lease is None:
+                    session.add(Lease(job=job, worker=self.worker, expires_at=now() + LEASE))
+                else:
+                    lease.worker, lease.expires_at = self.worker, now() + LEASE
         except IntegrityError:  # there was none to lock, and another worker has made it meanwhile
             return False
         return True
