@@ -64,10 +64,11 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
 def _repaired(request: pytest.FixtureRequest) -> None:
     """After a test that failed, the next one that needs the live site finds it as it should be."""
     if "live" in request.fixturenames and request.session.stash.get(_FAILED, False):
-        live: Site = request.getfixturevalue("live")
-        live.configure()
-        live.ppmctl("deploy")
-        request.session.stash[_FAILED] = False
+        live = request.getfixturevalue("live")
+        if isinstance(live, Site):  # the word means a colour elsewhere
+            live.configure()
+            live.ppmctl("deploy")
+            request.session.stash[_FAILED] = False
 
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
