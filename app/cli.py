@@ -45,13 +45,14 @@ def _database() -> Database:
     return Database(_settings().database_url)
 
 
-def _start() -> tuple[Settings, Database]:
+def _start(service: str) -> tuple[Settings, Database]:
     """Return what a service needs; its database is migrated, if it is to see to that itself."""
-    from app import logs
+    from app import logs, tracing
     from app.migrate import migrate
 
     settings, database = _settings(), _database()
     logs.configure(settings)
+    tracing.configure(service, settings, database)
     if settings.migrate_at_start:
         migrate(database)
     return settings, database
@@ -74,7 +75,7 @@ def serve() -> None:
     """Serve the API on port 8000."""
     from app.serve import serve
 
-    serve(*_start())
+    serve(*_start("api"))
 
 
 @app.command()
@@ -83,7 +84,7 @@ def worker() -> None:
     from app.worker.jobs import jobs
     from app.worker.run import run
 
-    settings, database = _start()
+    settings, database = _start("worker")
     run(settings, database, jobs(settings, database))
 
 

@@ -15,6 +15,7 @@ from logging.handlers import QueueHandler, QueueListener
 
 import structlog
 
+from app import tracing
 from app.settings import Settings
 
 MOST_LINES = 10_000
@@ -49,6 +50,7 @@ def formatter(settings: Settings) -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.contextvars.merge_contextvars,
+            tracing.named,
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),

@@ -58,6 +58,8 @@ class Settings(BaseSettings):
     """Where the proxy takes https, HOST:PORT; without, there is no certificate."""
     metrics_port: int | None = None
     """Of the worker; the api has its own."""
+    otel_exporter_otlp_endpoint: str = ""
+    """Where traces go, by OTLP over HTTP; without, there are none."""
 
     @field_validator("oauth_logins")
     @classmethod

@@ -76,6 +76,8 @@ class App(Model):
     """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """LOG_LEVEL."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
+    """OTEL_EXPORTER_OTLP_ENDPOINT: where traces of requests and scans go, by OTLP over HTTP. Default: none are made."""
 
 
 class Service(Model):

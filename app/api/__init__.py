@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp
 
+from app import tracing
 from app.api import events, health, login, observe, problems, projects, runs, system, tokens
 from app.api.certificate import Certificate
 from app.api.edge import Edge
@@ -38,7 +39,8 @@ class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
         """Put these around everything: Starlette's own answer to a crash is outside of added middleware."""
         state: State = self.state.ppm
-        return observe.Observe(Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain))
+        edge = Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain)
+        return tracing.traced(observe.Observe(edge))
 
     def openapi(self) -> dict[str, Any]:
         """Return the description of the API; the problem that every operation may answer with is written once."""

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
+from app import tracing
 from app.database import Database
 from app.metrics import DUE, SCANS
 from app.models import JobRun, Project, Scan, now
@@ -103,7 +104,8 @@ class Scanner:
         """Return what came of a scan; None when it was cut short."""
         began = now()
         try:
-            found: Found | GitError | None = self.git.scan(due.url, due.known)
+            with tracing.span("scan", project=due.id):
+                found: Found | GitError | None = self.git.scan(due.url, due.known)
         except Cancelled:
             log.info("project %s: the scan was cut short; the next worker begins it anew", due.id)
             return None

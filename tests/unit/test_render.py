@@ -269,13 +269,20 @@ def test_https_speaks_tls_1_2_and_newer_and_browsers_remember_it() -> None:
     assert found["http"]["middlewares"]["security-headers"]["headers"]["stsSeconds"] == 31_536_000
 
 
-def test_only_in_the_lab_may_a_repository_be_a_file(images: Images) -> None:
-    def told(**changes: Any) -> set[str]:
-        services = compose_of(environment_of(**changes), images)["services"]
-        return set(services["api-blue"]["environment"]) & set(services["worker-blue"]["environment"])
+def told(images: Images, **changes: Any) -> set[str]:
+    """Return the variables that both api and worker get."""
+    services = compose_of(environment_of(**changes), images)["services"]
+    return set(services["api-blue"]["environment"]) & set(services["worker-blue"]["environment"])
 
-    assert "SCAN_FILES" in told(kind="lab")
-    assert "SCAN_FILES" not in told(**PRODUCTION)
+
+def test_only_in_the_lab_may_a_repository_be_a_file(images: Images) -> None:
+    assert "SCAN_FILES" in told(images, kind="lab")
+    assert "SCAN_FILES" not in told(images, **PRODUCTION)
+
+
+def test_traces_go_where_the_config_says_or_nowhere(images: Images) -> None:
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in told(images, app={"otlp_endpoint": "http://10.0.0.9:4318"})
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" not in told(images)
 
 
 @EVERY_WAY
