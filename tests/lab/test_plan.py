@@ -228,11 +228,11 @@ def test_a_container_that_is_none_of_the_stack_is_shown_and_left_alone(live: Sit
 
 
 def test_a_host_setting_that_was_changed_is_shown(live: Site) -> None:
-    live.root(f"rmdir {live.directory}/backups")
+    live.root(f"chmod 777 {live.directory}/releases")
 
     said = planned(live)
 
-    assert f"# {live.host.name}: host settings\n  ppm | Directory {live.directory}/backups" in said
+    assert f"# {live.host.name}: host settings\n  ppm | Directory {live.directory}/releases" in said
     assert f"ppmctl provision -e {live.name}" in said
     live.ppmctl("provision")
 
