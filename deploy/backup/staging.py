@@ -78,6 +78,6 @@ def on_copy(steward: Office, service: str, copy: str, *command: str) -> Any:
 
 
 def is_damage(failed: UpgradeError) -> bool:
-    """Return whether it says that a database is damaged, and not that something else went wrong."""
+    """Return whether it says that a database cannot be read, and not that something else went wrong."""
     said = failed.seen or ""
-    return any(word in said for word in ("is damaged", "malformed", "not a database"))
+    return any(word in said for word in ("is damaged", "malformed", "not a database", "disk I/O error"))

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import apsw
+
+UNREADABLE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError)
+"""SQLite cannot read it. The last: the disk cannot, or the -wal is gone while others have the database open."""
+
 
 class StewardError(Exception):
     """The text says what is wrong; nothing was changed."""

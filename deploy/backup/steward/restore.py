@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from .errors import StewardError
+from .errors import UNREADABLE, StewardError
 from .files import fingerprint, need_room, published, stamp_of, sync
 from .holders import alone, refuse_if_open
 from .pages import quiet
@@ -80,7 +80,7 @@ def _settle(target: Path) -> None:
     try:
         with closing(quiet(target)) as connection:
             connection.execute("ROLLBACK")
-    except (apsw.CorruptError, apsw.NotADBError):
+    except UNREADABLE:
         for suffix in ("", *_BESIDE):
             kept = target.with_name(f"{target.name}.damaged{suffix}")
             kept.unlink(missing_ok=True)
