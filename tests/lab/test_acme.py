@@ -190,7 +190,7 @@ def test_an_own_certificate_is_replaced_by_a_deploy_and_no_connection_is_dropped
     assert site.root(proxy) == before
     assert [user.failures for user in users] == [[]] * 4
     assert "it ends on" in str(site.json("status", status=3)["problems"])
-    site.provision()  # another file of tests may have provisioned the same host for a site without https
+    site.provision()  # it closes the port that was opened for the CA
     assert "no differences" in site.ppmctl("plan").stdout
 
 
