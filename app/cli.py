@@ -83,9 +83,11 @@ def worker() -> None:
     """Do what is due on a schedule, or wait on standby while another worker does it."""
     from app.worker.jobs import jobs
     from app.worker.run import run
+    from app.worker.ssh import ready
 
     settings, database = _start("worker")
-    run(settings, database, jobs(settings, database))
+    with ready(settings) as ssh:
+        run(settings, database, jobs(settings, database, ssh))
 
 
 @app.command()

@@ -35,7 +35,11 @@ class Settings(BaseSettings):
     scan_interval_minutes: int = Field(default=60, gt=0)
     scan_private_addresses: bool = False
     scan_files: Path | None = None
-    """The folder whose repositories may be added, as file:///…; none in production."""
+    """The folder whose repositories may be scanned, as file:///…; none in production. Added only in development."""
+    scan_known_hosts: tuple[str, ...] = ()
+    """The hosts that repositories may be fetched from by SSH, each with its key, as `ssh-keyscan` prints them."""
+    git_deploy_key: SecretStr | None = None
+    """The private key that those hosts know; the worker alone has it."""
     cache_directory: Path | None = None
     cors_origin: str = ""
     oauth_client_id: str = ""
@@ -43,6 +47,8 @@ class Settings(BaseSettings):
     oauth_base_url: str = "https://github.com"
     oauth_logins: dict[str, Scope] = {}
     """Who may log in, by their name in lower case, and what they may do. `*` is anybody."""
+    oauth_organizations: dict[str, Scope] = {}
+    """What the members of an organisation may do, or of a team of one (`organisation/team`), by names in lower case."""
     public_url: str = "http://localhost"
     """Where browsers reach the page."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -61,17 +67,17 @@ class Settings(BaseSettings):
     otel_exporter_otlp_endpoint: str = ""
     """Where traces go, by OTLP over HTTP; without, there are none."""
 
-    @field_validator("oauth_logins")
+    @field_validator("oauth_logins", "oauth_organizations")
     @classmethod
-    def _in_lower_case(cls, logins: dict[str, Scope]) -> dict[str, Scope]:
-        return {login.lower(): scope for login, scope in logins.items()}
+    def _in_lower_case(cls, scopes: dict[str, Scope]) -> dict[str, Scope]:
+        return {name.lower(): scope for name, scope in scopes.items()}
 
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
         """Take each secret from its file; drop values of the environment, which `docker inspect` shows."""
         values = dict(values)
-        for name in ("session_secret", "session_secret_previous", "oauth_client_secret"):
+        for name in ("session_secret", "session_secret_previous", "oauth_client_secret", "git_deploy_key"):
             if values.get("app_env", "production") != "development":
                 values.pop(name, None)
             if (found := _secret(name)) is not None:

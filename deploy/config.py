@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
 
 from deploy.backup.config import Backup
-from deploy.configtypes import Bytes, Duration, Model, Name, Port, Recipient, UrlPath
+from deploy.configtypes import Bytes, Duration, Group, KnownHost, Model, Name, Port, Recipient, UrlPath
 from deploy.proxyconfig import Proxy
 
 __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
@@ -64,6 +64,10 @@ class App(Model):
     scan_private_addresses: bool = False
     """SCAN_PRIVATE_ADDRESSES: whether repositories may be on machines of the own network. Whoever may add a project can
     then let the worker connect to any of them."""
+    scan_known_hosts: tuple[KnownHost, ...] = ()
+    """SCAN_KNOWN_HOSTS: the hosts that repositories may be fetched from by SSH, each with its key, as `ssh-keyscan`
+    prints them; compare them with what the host's owner has published. The worker shows them the secret
+    `git_deploy_key`. Default: nothing is fetched by SSH."""
     cors_origin: str | None = None
     """CORS_ORIGIN: the origin of a frontend that is served elsewhere. Default: none is allowed."""
     oauth_client_id: str | None = None
@@ -72,6 +76,9 @@ class App(Model):
     """OAUTH_BASE_URL: where people log in; the address of a GitHub Enterprise server, if it is one."""
     oauth_logins: dict[str, Literal["read", "write", "admin"]] = Field(default_factory=dict)
     """OAUTH_LOGINS: who may log in, by their name at GitHub, and what they may do; `"*"` is anybody."""
+    oauth_organizations: dict[Group, Literal["read", "write", "admin"]] = Field(default_factory=dict)
+    """OAUTH_ORGANIZATIONS: what the members of an organisation at GitHub may do, or of a team of one
+    (`organisation/team`), if `oauth_logins` does not name them."""
     vite_api_base_url: str = "/api"
     """VITE_API_BASE_URL: where the built frontend finds the api. Compiled in."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -291,6 +298,11 @@ class Environment(Model):
             return "tls_certificate", "tls_key"
         wanted = {"dns_token": self.proxy.dns_challenge is not None, "acme_ca": self.proxy.private_ca}
         return tuple(name for name, needed in wanted.items() if needed)
+
+    @property
+    def worker_secrets(self) -> tuple[str, ...]:
+        """Names of the secrets that the worker reads, and nobody else."""
+        return ("git_deploy_key",) if self.app.scan_known_hosts else ()
 
     @property
     def domain(self) -> str:

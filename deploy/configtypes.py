@@ -42,6 +42,11 @@ Bytes = Annotated[
 Port = Annotated[int, Field(ge=1, le=65535)]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 Recipient = Annotated[str, Field(pattern=r"^(age1[0-9a-z]+|ssh-(ed25519|rsa) \S+( .*)?)$")]
+Group = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(/[A-Za-z0-9._-]+)?$", examples=["acme", "acme/ops"])]
+KnownHost = Annotated[
+    str,
+    Field(pattern=r"^[^\s$#@]+ (ssh|ecdsa|sk)-\S+ [A-Za-z0-9+/=]+$", examples=["git.example.org ssh-ed25519 AAAA…"]),
+]
 UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
 
 

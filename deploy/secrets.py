@@ -56,6 +56,7 @@ class _Kind:
 _KINDS = {
     "session_secret": _Kind(generated=True, min_length=32, keeps_previous=True),
     "oauth_client_secret": _Kind(generated=False, min_length=8),
+    "git_deploy_key": _Kind(generated=False, min_length=100, pem=True),
     "dns_token": _Kind(generated=False, min_length=8),
     "acme_ca": _Kind(generated=False, min_length=100, pem=True),
     "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
@@ -68,7 +69,8 @@ _KINDS = {
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
     oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
-    return ["session_secret", *oauth, *environment.proxy_secrets, *environment.backup.secrets]
+    others = (*environment.worker_secrets, *environment.proxy_secrets, *environment.backup.secrets)
+    return ["session_secret", *oauth, *others]
 
 
 def read(environment: Environment) -> dict[str, Secret]:

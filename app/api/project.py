@@ -3,43 +3,34 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 from app.api.paging import Name, Numbered, Printable
 from app.api.problems import Problem
+from app.repository import fetchable, parse
+from app.settings import Settings
 
-SCHEMES = ("https", "http", "git")
 WEEKS = 52
 
 
-def _fetchable(url: str) -> str:
-    """Given the URL of a repository, return it if git can fetch it without being told a secret."""
-    parts = urlsplit(url)
-    if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
-        return url  # where that is allowed: see `refuse_files`
-    if parts.scheme not in SCHEMES or not parts.hostname or not parts.path.strip("/"):
-        raise ValueError(f"not a repository's address; it begins with {', '.join(f'{s}://' for s in SCHEMES)}")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("an address with a user or a password is not kept: it would end up in logs and backups")
-    if parts.port == 0:  # one that is out of range is an error of its own
-        raise ValueError("there is no port 0")
-    if " " in url:
-        raise ValueError("an address has no spaces")
-    return url
-
-
-def refuse_files(url: str | None, allowed: Path | None) -> None:
-    """Refuse a file that is not below the folder whose repositories may be added. Raises a Problem."""
-    if url is None or not url.startswith("file:"):
-        return
-    path = PurePosixPath(unquote(urlsplit(url).path))
-    if allowed is None or ".." in path.parts or not path.is_relative_to(allowed):
-        why = "a repository of the server's files is for development only"
+def refuse_unreachable(url: str, settings: Settings) -> None:
+    """Refuse an address that the worker of this server does not fetch from. Raises a Problem."""
+    parts, why = parse(url), None
+    if parts.scheme == "file" and not _may_be_read(PurePosixPath(unquote(parts.path)), settings):
+        why = "a repository of the server's files is for development only, and below SCAN_FILES"
+    elif parts.scheme == "ssh" and not settings.scan_known_hosts:
+        why = "this server fetches nothing by SSH: it knows no host's key (SCAN_KNOWN_HOSTS)"
+    if why:
         raise Problem(422, why, errors=[{"field": "body.url", "message": why}])
+
+
+def _may_be_read(path: PurePosixPath, settings: Settings) -> bool:
+    folder = settings.scan_files if settings.app_env == "development" else None
+    return folder is not None and ".." not in path.parts and path.is_relative_to(folder)
 
 
 def _distinct(tags: list[str]) -> list[str]:
@@ -55,7 +46,7 @@ def weeks(activity: object) -> object:
     return [activity.get((monday - timedelta(weeks=ago)).isoformat(), 0) for ago in range(WEEKS - 1, -1, -1)]
 
 
-Url = Annotated[str, Field(max_length=1000), AfterValidator(_fetchable), Printable]
+Url = Annotated[str, Field(max_length=1000), AfterValidator(fetchable), Printable]
 Tag = Annotated[
     str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=50)
 ]
@@ -82,7 +73,7 @@ class NewProject(BaseModel):
     @property
     def title(self) -> str:
         """What the project is called."""
-        parts = urlsplit(self.url)
+        parts = parse(self.url)
         return self.name or f"{parts.hostname or ''}{parts.path.rstrip('/').removesuffix('.git')}"[:200]
 
 

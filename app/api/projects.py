@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, selectinload, undefer
 
 from app.api.paging import Id, Name, Page, Paging, Since, Slice
 from app.api.problems import Problem
-from app.api.project import Change, NewProject, ProjectDetail, ProjectOut, ScanOut, Tag, refuse_files
+from app.api.project import Change, NewProject, ProjectDetail, ProjectOut, ScanOut, Tag, refuse_unreachable
 from app.api.state import Given
 from app.api.tokens import Reader, Writer
 from app.database import Database
@@ -66,7 +66,7 @@ class TagOut(BaseModel):
 @router.post("", status_code=201, dependencies=[Writer])
 def create(new: NewProject, state: Given, response: Response) -> ProjectOut:
     """Add a project; the worker scans it soon."""
-    refuse_files(new.url, state.settings.scan_files)
+    refuse_unreachable(new.url, state.settings)
     project = Project(name=new.title, url=new.url, labels=[ProjectTag(tag=tag) for tag in new.tags])
     try:
         with state.database.write() as session:
@@ -138,10 +138,11 @@ def _get(session: Session, id: int, *, to_change: bool = False) -> Project:
 @router.patch("/{id}", dependencies=[Writer])
 def change(id: Id, change: Change, state: Given) -> ProjectDetail:
     """Change a project. With another address, or out of the archive, it is scanned soon."""
-    refuse_files(change.url, state.settings.scan_files)
     try:
         with state.database.write() as session:
             project = _get(session, id, to_change=True)
+            if change.url not in (None, project.url):
+                refuse_unreachable(change.url, state.settings)
             _apply(change, project)
     except IntegrityError as conflict:
         raise _taken(state.database, change.name, change.url) from conflict

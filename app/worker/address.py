@@ -11,9 +11,10 @@ import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
-PORTS = {"https": 443, "http": 80, "git": 9418}
+from app.repository import PORTS, parse
+from app.worker.ssh import Ssh
 
 
 class AddressError(Exception):
@@ -30,33 +31,50 @@ class Address:
     @property
     def protocol(self) -> str:
         """The only one that git may speak: a repository may name others."""
-        return self.url.partition(":")[0]
+        return parse(self.url).scheme
 
 
-def resolve(url: str, *, private: bool, files: Path | None = None) -> Address:
+def resolve(url: str, *, private: bool, files: Path | None = None, ssh: Ssh | None = None) -> Address:
     """Given a repository's URL, return where it is. Raises AddressError; unless ``private``, for a private one too.
 
     A file is one below ``files``. Where a proxy stands between, it is the proxy that looks the name up, and decides.
     """
-    parts = urlsplit(url)
+    parts = parse(url)
     if parts.scheme == "file":
         return Address(_below(files, Path(unquote(parts.path))).as_uri())
     host = parts.hostname or ""
-    if private or os.environ.get(f"{parts.scheme}_proxy") or os.environ.get(f"{parts.scheme.upper()}_PROXY"):
-        return Address(url)
+    if parts.scheme not in PORTS:
+        raise AddressError(f"{url[:50]} is no repository's address")
     try:
         port = parts.port or PORTS[parts.scheme]
+    except ValueError as error:
+        raise AddressError(f"unable to look up {host}: {error}") from error
+    found = [] if private or _by_proxy(parts.scheme) else _look_up(host, port)
+    if parts.scheme == "ssh":
+        if ssh is None:
+            raise AddressError("there is no deploy key here, or no host whose key is known: nothing is fetched by SSH")
+        return Address(url, ssh.options(host, port, found[0] if found else None))
+    if not found or (host in found and parts.scheme != "git"):
+        return Address(url)
+    if parts.scheme == "git":  # git's own protocol has no such option, and does not check the name
+        return Address(parts._replace(netloc=f"{_bracketed(found[0])}:{port}").geturl())
+    return Address(url, ("-c", f"http.curloptResolve={host}:{port}:{','.join(map(_bracketed, found))}"))
+
+
+def _by_proxy(scheme: str) -> bool:
+    return scheme != "ssh" and bool(os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme.upper()}_PROXY"))
+
+
+def _look_up(host: str, port: int) -> list[str]:
+    """Return a host's addresses. Raises AddressError when it has none, or one of them is private."""
+    try:
         found = [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
     except (OSError, ValueError) as error:
         raise AddressError(f"unable to look up {host}: {error}") from error
     for address in found:
         if not _public(address):
             raise AddressError(f"refused to connect to {host}: {address} is not a public address")
-    if parts.scheme == "git":  # git's own protocol has no such option, and does not check the name
-        return Address(parts._replace(netloc=f"{_bracketed(found[0])}:{port}").geturl())
-    if host in found:
-        return Address(url)
-    return Address(url, ("-c", f"http.curloptResolve={host}:{port}:{','.join(map(_bracketed, found))}"))
+    return found
 
 
 def _below(folder: Path | None, path: Path) -> Path:

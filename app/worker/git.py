@@ -13,11 +13,12 @@ from pathlib import Path
 from app.worker.address import AddressError, resolve
 from app.worker.mirror import Found, Mirror
 from app.worker.process import ExitError, LimitError, Limits, size
+from app.worker.ssh import Ssh
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-
-
 _LONGEST_ERROR = 500
+_BY_SSH = "fatal: Could not read from remote repository."
+"""What git says whenever SSH fails; why it does, SSH says in the lines before."""
 
 
 class GitError(Exception):
@@ -40,6 +41,8 @@ class Git:
     """Whether machines of the own network may be asked."""
     files: Path | None = None
     """The folder of this machine whose repositories may be read."""
+    ssh: Ssh | None = None
+    """How hosts are asked by SSH; None: not at all."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
@@ -54,7 +57,8 @@ class Git:
         until = time.monotonic() + self.deadline_seconds
         limits = Limits(self.deadline_seconds, until, self.mirror(url), self.mirror_bytes, self._cancelled)
         try:
-            return self._scan(Mirror(resolve(url, private=self.private, files=self.files), limits), known)
+            address = resolve(url, private=self.private, files=self.files, ssh=self.ssh)
+            return self._scan(Mirror(address, limits), known)
         except ExitError as error:
             raise GitError(_last_line(error.stderr) or f"git ended with status {error.status}") from error
         except (AddressError, LimitError) as error:
@@ -97,7 +101,10 @@ def _used(mirror: Path) -> float:
 
 
 def _last_line(text: str) -> str:
-    """Given git's stderr, return the line that says what is wrong."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    """Given git's stderr, return the line that says what is wrong; of SSH's, the last two."""
+    before, by_ssh, _ = text.partition(_BY_SSH)
+    lines = [line for line in before.splitlines() if line.strip()]
+    if by_ssh and lines:
+        return " ".join(lines[-2:])
     fatal = [line for line in lines if line.startswith(("fatal:", "error:", "ERROR:"))]
     return (fatal or lines or [""])[-1]

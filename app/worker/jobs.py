@@ -14,14 +14,15 @@ from app.settings import Settings
 from app.worker.git import Git
 from app.worker.job import Job
 from app.worker.scans import SCAN, Scanner
+from app.worker.ssh import Ssh
 
 SCAN_DEADLINE_SECONDS = 300.0
 MIRROR_BYTES = 512 << 20
 
 
-def jobs(settings: Settings, database: Database) -> tuple[Job, ...]:
+def jobs(settings: Settings, database: Database, ssh: Ssh | None = None) -> tuple[Job, ...]:
     """Return the worker's jobs."""
-    allowed = settings.scan_private_addresses, settings.scan_files
+    allowed = settings.scan_private_addresses, settings.scan_files, ssh
     git = Git(mirrors(settings, database), SCAN_DEADLINE_SECONDS, MIRROR_BYTES, *allowed)
     scanner = Scanner(git, timedelta(minutes=settings.scan_interval_minutes))
     return (

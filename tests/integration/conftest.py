@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import socket
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -193,9 +194,15 @@ def run(docker: DockerClient, api_image: str, secret: Path, volume: str) -> Iter
     """Start hardened containers on one volume; they go at the end."""
     started = []
 
-    def start(*command: str, drain_seconds: int = DRAIN_SECONDS, **options: object) -> Container:
-        mounts = [(volume, "/data"), (str(secret), "/run/secrets/session_secret", "ro")]
-        envs = {"PPM_RELEASE": RELEASE, "DRAIN_SECONDS": str(drain_seconds), "SCAN_PRIVATE_ADDRESSES": "true"}
+    def start(
+        *command: str,
+        drain_seconds: int = DRAIN_SECONDS,
+        more: Mapping[str, str] = MappingProxyType({}),
+        mounts: Iterable[tuple[str, ...]] = (),
+        **options: object,
+    ) -> Container:
+        mounts = [(volume, "/data"), (str(secret), "/run/secrets/session_secret", "ro"), *mounts]
+        envs = {"PPM_RELEASE": RELEASE, "DRAIN_SECONDS": str(drain_seconds), "SCAN_PRIVATE_ADDRESSES": "true", **more}
         container = docker.run(api_image, command, detach=True, envs=envs, volumes=mounts, **HARDENED, **options)
         started.append(container)
         return container

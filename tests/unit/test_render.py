@@ -223,6 +223,18 @@ def test_secrets_of_the_proxy_are_mounted_by_nobody_else(images: Images) -> None
             assert services[name]["secrets"] == ["session_secret"]
 
 
+def test_the_key_for_repositories_is_mounted_by_the_worker_alone(images: Images) -> None:
+    environment = environment_of(app={"scan_known_hosts": ["git.example.org,10.0.0.1 ssh-ed25519 AAAA+/="]})
+    made = render.release(environment, images, SECRETS | dict.fromkeys(environment.worker_secrets, "0a1b2c3d"))
+    services = YAML(typ="safe").load(render.tree(environment, made)[render.COMPOSE])["services"]
+
+    mounting = {name for name, service in services.items() if "git_deploy_key" in service.get("secrets", ())}
+    assert mounting == {"worker-blue", "worker-green"}
+    for name in ("api-blue", "worker-blue"):
+        told = services[name]["environment"]["SCAN_KNOWN_HOSTS"]
+        assert json.loads(told) == ["git.example.org,10.0.0.1 ssh-ed25519 AAAA+/="]
+
+
 def test_the_proxy_learns_where_its_ca_and_its_token_are_never_what_they_are(images: Images) -> None:
     proxy = compose_of(environment_of(**CLOSED), images)["services"]["reverse-proxy"]
 

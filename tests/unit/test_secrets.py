@@ -101,7 +101,8 @@ def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oau
     dns = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}
     acme = {"letsencrypt_email": "ops@example.org", "private_ca": True, "dns_challenge": dns}
     backup = Backup(recipients=("age1x",), targets=(Target(name="offsite", to="offsite:ppm"),), heartbeat=True)
-    copied = oauth_site.model_copy(update={"backup": backup})
+    app = oauth_site.app.model_copy(update={"scan_known_hosts": ("x.org ssh-ed25519 AAAA",)})
+    copied = oauth_site.model_copy(update={"backup": backup, "app": app})
     sites = [copied, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
 
     assert examples.keys() == {name for site in sites for name in secrets.needed(site)}

@@ -49,7 +49,7 @@ export function ProjectForm({ project, onSend, onClose }: Props) {
         <Stack>
           <TextInput
             label="Repository"
-            type="url"
+            inputMode="url" // of no type: git's short form, user@host:path, is no URL
             required
             withAsterisk={false}
             data-autofocus

@@ -25,7 +25,7 @@ from tests.unit.app.test_projects import problem
 @pytest.fixture
 def settings(database: Database, tmp_path: Path) -> Settings:
     folder = tmp_path / "samples"
-    return Settings(app_env="test", database_url=str(database.url), ppm_release=RELEASE, scan_files=folder)
+    return Settings(app_env="development", database_url=str(database.url), ppm_release=RELEASE, scan_files=folder)
 
 
 def projects(database: Database) -> list[Project]:
