@@ -6,7 +6,7 @@ not for ever: it ends at the time that came with it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -68,10 +68,16 @@ class Sessions:
         except BadSignature:  # expired is one, too
             return None
 
-    def scope_of(self, login: str) -> Scope | None:
-        """Return what a person may do; None when they may not log in."""
-        logins = self.settings.oauth_logins
-        return logins.get(login.lower(), logins.get(ANYBODY))
+    def scope_of(self, login: str, groups: Iterable[str] = ()) -> Scope | None:
+        """Return what a person may do; None when they may not log in.
+
+        Their own line decides, else the most that an organisation or team of theirs may, else the line for anybody.
+        """
+        logins, organizations = self.settings.oauth_logins, self.settings.oauth_organizations
+        if login.lower() in logins:
+            return logins[login.lower()]
+        given = [organizations[group] for group in groups if group in organizations]
+        return max(given, key=list(Scope).index, default=logins.get(ANYBODY))
 
     def _serializer(self, purpose: str) -> URLSafeTimedSerializer:
         return URLSafeTimedSerializer(self._keys, salt=purpose)

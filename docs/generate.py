@@ -65,8 +65,8 @@ def _row(name: str, field: FieldInfo) -> str:
 def _kind(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(annotation))
-    if get_origin(annotation) is tuple:
-        return "a list"
+    if get_origin(annotation) in (tuple, dict):
+        return "a list" if get_origin(annotation) is tuple else "a map"
     if args := [part for part in get_args(annotation) if part is not NoneType]:
         return _kind(args[0])
     words = {"str": "text", "int": "number", "float": "number", "bool": "true, false", "timedelta": "duration"}
@@ -75,6 +75,8 @@ def _kind(annotation: Any) -> str:
 
 def _default(field: FieldInfo) -> str:
     value = field.default
+    if field.default_factory is not None:
+        return ""
     if field.is_required():
         return "needed"
     if isinstance(value, BaseModel) or value in (None, ()):

@@ -40,11 +40,11 @@ async def callback(request: Request, state: Given) -> RedirectResponse:
         raise Problem(400, "this login was not begun in this browser, or too long ago; begin it anew")
     if "code" not in request.query_params:
         raise Problem(403, f"the login was refused: {request.query_params.get('error', 'no reason was given')[:100]}")
-    person = await _person(state, request.query_params["code"], begun["verifier"])
-    if state.sessions.scope_of(person) is None:
+    person, groups = await _person(state, request.query_params["code"], begun["verifier"])
+    if state.sessions.scope_of(person, groups) is None:
         raise Problem(403, f"{person} is not among those who may log in")
     response = RedirectResponse("/", 303)
-    value = state.sessions.sign(SESSION, {"login": person})
+    value = state.sessions.sign(SESSION, {"login": person, "groups": groups})
     response.set_cookie(value=value, max_age=SECONDS, **state.sessions.cookie(SESSION))
     response.delete_cookie(**state.sessions.cookie(BEGUN))
     return response
@@ -56,8 +56,11 @@ async def logout(state: Given, response: Response) -> None:
     response.delete_cookie(**state.sessions.cookie(SESSION))
 
 
-async def _person(state: State, code: str, verifier: str) -> str:
-    """Return the name of who has logged in. Raises a Problem when the server does not say it."""
+async def _person(state: State, code: str, verifier: str) -> tuple[str, list[str]]:
+    """Return the name of who has logged in, and which of the organisations and teams that count here are theirs.
+
+    Raises a Problem when the server does not say it.
+    """
     from authlib.integrations.base_client import OAuthError
     from httpx2 import HTTPError
 
@@ -67,9 +70,21 @@ async def _person(state: State, code: str, verifier: str) -> str:
             answer = await client.get(f"{_api(state)}/user")
             answer.raise_for_status()
             person: str = answer.json()["login"]
+            groups = [name for name in state.settings.oauth_organizations if await _in(client, state, name, person)]
     except (OAuthError, HTTPError, ValueError, KeyError) as error:
         raise Problem(502, f"{_site(state)} did not confirm the login: {type(error).__name__}") from error
-    return person
+    return person, groups
+
+
+async def _in(client: Any, state: State, group: str, person: str) -> bool:
+    """Return whether a person is in an organisation or team. One that is not shown to them is none of theirs."""
+    organization, _, team = group.partition("/")
+    path = f"orgs/{organization}/teams/{team}/memberships/{person}" if team else f"user/memberships/orgs/{organization}"
+    answer = await client.get(f"{_api(state)}/{path}")
+    if answer.status_code in (403, 404):
+        return False
+    answer.raise_for_status()
+    return bool(answer.json()["state"] == "active")  # whoever was invited is pending
 
 
 def _client(state: State) -> Any:
@@ -82,7 +97,7 @@ def _client(state: State) -> Any:
     return AsyncOAuth2Client(
         settings.oauth_client_id,
         settings.oauth_client_secret.get_secret_value(),
-        scope="read:user",
+        scope="read:user read:org" if settings.oauth_organizations else "read:user",
         redirect_uri=f"{settings.public_url.rstrip('/')}{router.prefix}/login/callback",
         code_challenge_method="S256",
         timeout=TIMEOUT_SECONDS,

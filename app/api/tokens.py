@@ -66,7 +66,7 @@ def _person(request: Request, state: State) -> Caller:
     """Return who has a session."""
     cookie = request.cookies.get(state.sessions.name(SESSION), "")
     session = state.sessions.read(SESSION, cookie, SECONDS) if cookie else None
-    scope = state.sessions.scope_of(session["login"]) if session else None
+    scope = state.sessions.scope_of(session["login"], session.get("groups", ())) if session else None
     if session is None or scope is None:
         raise HTTPException(401, "send a token: Authorization: Bearer TOKEN", {"WWW-Authenticate": "Bearer"})
     if request.method not in ("GET", "HEAD"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import secrets
 import subprocess
 import sys
@@ -25,6 +26,9 @@ class Handler(BaseHTTPRequestHandler):
 
     codes: dict[str, dict[str, str]] = {}  # noqa: RUF012
     tokens: dict[str, str] = {}  # noqa: RUF012
+    scopes: dict[str, str] = {}  # noqa: RUF012
+    groups: dict[str, str] = {}  # noqa: RUF012
+    """The state of the person's membership in each organisation, and each team (`organisation/team`)."""
     person = "ann"
 
     def do_GET(self) -> None:
@@ -37,9 +41,30 @@ class Handler(BaseHTTPRequestHandler):
             answer = urlencode({"code": code, "state": query["state"]})
             self.send_header("Location", f"{query['redirect_uri']}?{answer}")
             self.end_headers()
-        elif url.path == "/api/v3/user":
-            person = self.tokens.get(self.headers.get("Authorization", "").removeprefix("Bearer "))
-            self.say(200 if person else 401, {"login": person} if person else {"message": "Bad credentials"})
+        elif url.path.startswith("/api/v3/"):
+            self.answer(
+                url.path.removeprefix("/api/v3/"), self.headers.get("Authorization", "").removeprefix("Bearer ")
+            )
+        else:
+            self.say(404, {})
+
+    def answer(self, path: str, token: str) -> None:
+        """Answer what a token may ask: see "Users", "Organization members" and "Team members" in GitHub's REST API."""
+        person = self.tokens.get(token)
+        membership = rf"user/memberships/orgs/([^/]+)|orgs/([^/]+)/teams/([^/]+)/memberships/{person}"
+        if person is None:
+            self.say(401, {"message": "Bad credentials"})
+        elif path == "user":
+            self.say(200, {"login": person})
+        elif found := re.fullmatch(membership, path):
+            group = found[1] or f"{found[2]}/{found[3]}"
+            if group == "broken":
+                self.say(500, {})
+            elif "read:org" not in self.scopes[token].split():
+                self.say(403, {"message": "You need at least read:org scope."})
+            else:
+                state = self.groups.get(group)
+                self.say(200 if state else 404, {"state": state} if state else {"message": "Not Found"})
         else:
             self.say(404, {})
 
@@ -54,8 +79,8 @@ class Handler(BaseHTTPRequestHandler):
             self.say(200, {"error": "bad_verification_code"})  # GitHub says so with 200
             return
         token = secrets.token_hex(8)
-        self.tokens[token] = self.person
-        self.say(200, {"access_token": token, "token_type": "bearer", "scope": "read:user"})
+        self.tokens[token], self.scopes[token] = self.person, asked["scope"]
+        self.say(200, {"access_token": token, "token_type": "bearer", "scope": asked["scope"]})
 
     def say(self, status: int, body: object) -> None:
         """Answer with a document."""
@@ -69,9 +94,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def oauth_server(person: str = "ann") -> Iterator[str]:
-    """Run the server, where everybody is this person; yield its address."""
-    argv = [sys.executable, __file__, person]
+def oauth_server(person: str = "ann", groups: dict[str, str] | None = None) -> Iterator[str]:
+    """Run the server, where everybody is this person, and has these memberships; yield its address."""
+    argv = [sys.executable, __file__, person, json.dumps(groups or {})]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -81,7 +106,7 @@ def oauth_server(person: str = "ann") -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    Handler.person = sys.argv[1]
+    Handler.person, Handler.groups = sys.argv[1], json.loads(sys.argv[2])
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         print(server.server_port, flush=True)
         server.serve_forever()

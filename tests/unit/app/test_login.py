@@ -27,7 +27,7 @@ Open = Callable[..., Client]
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with oauth_server("Ann") as address:
+    with oauth_server("Ann", {"acme": "active", "acme/ops": "active", "invites": "pending"}) as address:
         yield address
 
 
@@ -103,6 +103,63 @@ def test_anybody_may_be_on_the_list(browser: Open) -> None:
 
     assert client.get("/api/me").json()["scope"] == "read"
     problem(client.post("/api/projects", json={"url": URL}, headers=OURS), 403)
+
+
+@pytest.mark.parametrize(
+    ("organizations", "scope"),
+    [
+        ({"ACME": Scope.READ}, "read"),
+        ({"acme": Scope.READ, "acme/ops": Scope.ADMIN, "acme/other": Scope.WRITE}, "admin"),
+        ({"acme/ops": Scope.READ, "acme": Scope.WRITE}, "write"),
+    ],
+)
+def test_a_member_of_an_organisation_or_team_may_do_the_most_that_one_of_them_may(
+    browser: Open, organizations: dict[str, Scope], scope: str
+) -> None:
+    given = Settings(app_env="test", oauth_organizations=organizations).oauth_organizations
+    client = browser(oauth_logins={}, oauth_organizations=given)
+
+    assert log_in(client).status_code == 303
+
+    assert client.get("/api/me").json() == {"name": "Ann", "scope": scope}
+
+
+def test_whoever_is_named_may_do_what_stands_there_and_no_more(browser: Open) -> None:
+    client = browser(oauth_logins={"ann": Scope.READ, "*": Scope.WRITE}, oauth_organizations={"acme": Scope.ADMIN})
+    log_in(client)
+
+    assert client.get("/api/me").json()["scope"] == "read"
+
+
+@pytest.mark.parametrize("group", ["others", "others/ops", "acme/none", "invites"])
+def test_who_is_not_or_not_yet_a_member_does_not_get_in(browser: Open, group: str) -> None:
+    client = browser(oauth_logins={}, oauth_organizations={group: Scope.ADMIN})
+
+    problem(log_in(client), 403)
+
+
+def test_an_organisation_that_is_taken_from_the_list_is_out_at_once(browser: Open) -> None:
+    client = browser(oauth_logins={}, oauth_organizations={"acme": Scope.ADMIN})
+    log_in(client)
+    other = browser(oauth_logins={}, oauth_organizations={"acme/ops": Scope.ADMIN})
+    other.cookies = client.cookies
+
+    problem(other.get("/api/projects"), 401)
+
+
+def test_nobody_is_asked_for_their_organisations_where_none_counts(browser: Open) -> None:
+    asked = [
+        parse_qs(urlsplit(client.get("/api/login").headers["Location"]).query)["scope"]
+        for client in (browser(), browser(oauth_organizations={"acme": Scope.READ}))
+    ]
+
+    assert asked == [["read:user"], ["read:user read:org"]]
+
+
+def test_a_server_that_does_not_say_who_is_a_member_lets_nobody_in(browser: Open) -> None:
+    client = browser(oauth_organizations={"broken": Scope.READ})
+
+    problem(log_in(client), 502)
 
 
 def test_a_change_of_the_list_holds_for_open_sessions(browser: Open) -> None:
