@@ -58,6 +58,32 @@ def test_projects_are_found_by_tag_name_and_address(client: Client) -> None:
     assert names(client, q="none") == []
 
 
+def test_a_search_that_finds_many_and_one_that_finds_few_are_ordered_and_counted_alike(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("c", "a", "b"):
+        add(client, name, tags=["web"])
+    add(client, "d")
+
+    for few in (0, 500):
+        monkeypatch.setattr("app.api.projects.FEW", few)
+        page = client.get("/api/projects", params={"q": "EXAMPLE", "tag": "web", "sort": "-name", "limit": 2}).json()
+        assert ([item["name"] for item in page["items"]], page["total"]) == (["c", "b"], 3)
+
+
+@pytest.mark.sqlite
+def test_a_search_reads_an_index_and_not_every_project(client: Client, database: Database) -> None:
+    asked: list[tuple[str, Any]] = []
+    event.listen(database.engine, "before_cursor_execute", lambda *args: asked.append((args[2], args[3])))
+
+    names(client, q="tool")
+
+    [(statement, values)] = [found for found in asked if "LIKE" in found[0]]
+    with database.connection() as connection:
+        plan = [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)]
+    assert plan == ["SEARCH projects USING COVERING INDEX ix_projects_archived_id_name_url (archived=?)"]
+
+
 def test_tags_are_listed_with_how_many_projects_have_them(client: Client) -> None:
     add(client, "alpha", tags=["web"])
     add(client, "beta", tags=["old", "web"])
