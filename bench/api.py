@@ -1,8 +1,9 @@
 """The application by itself: one api container and a worker, with 100,000 projects, beside a bare FastAPI and SQLite.
 
-    python -m bench.api [--projects N] [--repositories N] [--seconds N]
+    python -m bench.api [--projects N] [--repositories N] [--seconds N] [--sustained SECONDS]
 
-Reads are an open load: a latency counts from when a request was due. Writes are as many as 8 clients get through.
+Lists and reads are an open load of 200 a second, searches of 20: a latency counts from when a request was due. Writes
+are as many as 8 clients get through; at last an open load of 300 a second, beside a worker that scans all the while.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from deploy.recipe import run_build
 
 IMAGE = "ppm-bench/api:bench"
 RATE = 200
+SEARCH_RATE = 20
+WRITE_RATE = 300
 WRITERS = 8
 HARDENED = {"read_only": True, "user": "10001:10001", "tmpfs": ["/tmp"], "cap_drop": ["ALL"], "init": True}
 LIMITS = HARDENED | {"memory": "256m"}
@@ -79,12 +82,25 @@ class Figures:
 Ask = Callable[[aiohttp.ClientSession, int], Awaitable[bool]]
 
 
-async def read(session: aiohttp.ClientSession, number: int) -> bool:
-    """Ask for a page or for a project, in turn."""
-    path = f"/api/projects/{number % 5000 + 1}" if number % 2 else f"/api/projects?limit=20&offset={number % 50 * 20}"
+async def _get(session: aiohttp.ClientSession, path: str) -> bool:
     async with session.get(path) as answer:
         await answer.read()
         return answer.status == 200
+
+
+async def index(session: aiohttp.ClientSession, number: int) -> bool:
+    """Ask for a page."""
+    return await _get(session, f"/api/projects?limit=20&offset={number % 50 * 20}")
+
+
+async def read(session: aiohttp.ClientSession, number: int) -> bool:
+    """Ask for a project."""
+    return await _get(session, f"/api/projects/{number % 5000 + 1}")
+
+
+async def search(session: aiohttp.ClientSession, number: int) -> bool:
+    """Search for what one project in ten thousand has in its name, or for what each has in its address, in turn."""
+    return await _get(session, f"/api/projects?limit=20&q={f'p{number % 10}123' if number % 2 else 'git.inv'}")
 
 
 async def write(session: aiohttp.ClientSession, number: int) -> bool:  # noqa: ARG001
@@ -95,8 +111,8 @@ async def write(session: aiohttp.ClientSession, number: int) -> bool:  # noqa: A
         return answer.status == 201
 
 
-async def open_load(url: str, token: str, ask: Ask, seconds: float) -> Figures:
-    """Ask at a fixed rate."""
+async def open_load(url: str, token: str, ask: Ask, seconds: float, rate: int = RATE) -> Figures:
+    """Ask at a fixed rate, in one second."""
     latencies: list[float] = []
     failed = 0
 
@@ -108,7 +124,10 @@ async def open_load(url: str, token: str, ask: Ask, seconds: float) -> Figures:
 
     async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {token}"}) as session:
         begin = time.monotonic() + 0.1
-        await asyncio.gather(*(one(session, n, begin + n / RATE) for n in range(int(seconds * RATE))))
+        async with asyncio.TaskGroup() as asked:
+            for number in range(int(seconds * rate)):
+                await asyncio.sleep(begin + number / rate - time.monotonic() - 0.1)  # a long load is not begun at once
+                asked.create_task(one(session, number, begin + number / rate))
     return Figures(len(latencies), failed, seconds, latencies)
 
 
@@ -190,8 +209,11 @@ def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
                 daemon.terminate()
 
 
-def scan_seconds(start: Callable[..., Container], api: Container, count: int) -> float:
-    """Return how long a worker takes to look at repositories that have not changed."""
+def scan_seconds(start: Callable[..., Container], api: Container, count: int, token: str, sustained: float) -> str:
+    """Return how long a worker takes to look at repositories that have not changed, and how writes went beside it then.
+
+    What is written is scanned, too: it always has work.
+    """
     api.reload()
     with repositories(count, str(api.network_settings.networks["bridge"].gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
@@ -200,17 +222,28 @@ def scan_seconds(start: Callable[..., Container], api: Container, count: int) ->
         while int(str(api.execute(["python", "-c", LEFT]))):
             assert time.monotonic() - began < 600, worker.logs()[-2000:]
             time.sleep(1)
-        took = time.monotonic() - began
+        said = f"\n{count:,} repositories that have not changed were scanned in {time.monotonic() - began:.0f} s."
+        writes = asyncio.run(open_load(address(api), token, write, sustained, WRITE_RATE))
+        locked = sum("database is locked" in str(container.logs()) for container in (api, worker))
+        memory = " and ".join(f"{resident(container) / (1 << 20):.0f}" for container in (api, worker))
         worker.stop()
-    return took
+    return (
+        f"{said}\n{writes.count:,} writes in {sustained:.0f} s beside a worker that scans: {writes.failed} failed, "
+        f"p50 {writes.percentile(0.5):.1f} ms, p99 {writes.percentile(0.99):.1f} ms; {locked} of 2 logs have "
+        f"`database is locked`; api and worker took {memory} MiB."
+    )
 
 
 def measured(url: str, token: str, seconds: float) -> str:
-    """Return the cells of a row: reads at the fixed rate, then writes as many as go through."""
-    reads = asyncio.run(open_load(url, token, read, seconds))
+    """Return the cells of a row: each sort of reads at its rate, then writes as many as go through."""
+    reads = [asyncio.run(open_load(url, token, ask, seconds)) for ask in (index, read)]
+    # What it is compared with has no search.
+    searches = asyncio.run(open_load(url, token, search, seconds, SEARCH_RATE)) if token else None
     writes = asyncio.run(closed_load(url, token, write, seconds))
-    read_times, write_times = (f"{f.percentile(0.5):.1f} | {f.percentile(0.99):.1f}" for f in (reads, writes))
-    return f"{read_times} | {writes.count / writes.seconds:,.0f} | {write_times} | {reads.failed + writes.failed}"
+    every = [*reads, *([searches] if searches else []), writes]
+    cells = [f"{f.percentile(0.5):.1f} | {f.percentile(0.99):.1f}" if f else "– | –" for f in (*reads, searches)]
+    cells += [f"{writes.count / writes.seconds:,.0f}", f"{writes.percentile(0.99):.1f}"]
+    return " | ".join([*cells, str(sum(figures.failed for figures in every))])
 
 
 def main() -> None:
@@ -219,6 +252,7 @@ def main() -> None:
     parser.add_argument("--projects", type=int, default=100_000, help="how many there are (default 100,000)")
     parser.add_argument("--repositories", type=int, default=1_000, help="how many are scanned (default 1,000)")
     parser.add_argument("--seconds", type=float, default=30, help="of each load (default 30)")
+    parser.add_argument("--sustained", type=float, default=60, help="seconds of writes beside scans (default 60)")
     options = parser.parse_args()
     docker = local_docker()
     base = ensure_bases(Images(bases="local"), docker, print)["python"]
@@ -228,14 +262,13 @@ def main() -> None:
         bare = start("uvicorn", "bare:app", "--host=0.0.0.0", "--log-level=warning", more=(code,))
         api = start("ppm", "serve")
         rows = {"bare FastAPI and SQLite": (bare, ""), "ppm": (api, str(api_token(api)))}
-        print("| | reads p50, ms | p99 | writes/s | writes p50, ms | p99 | failed | memory, MiB |")
-        print("| --- | --- | --- | --- | --- | --- | --- | --- |")
+        print("| | list p50, ms | p99 | one p50, ms | p99 | search p50, ms | p99 | writes/s | p99, ms | failed | MiB |")
+        print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |")
         for name, (container, token) in rows.items():
             container.execute(["python", "-c", FILL, str(options.projects), "ppm" if token else "bare", "2099-01-01"])
             cells = measured(address(container), token, options.seconds)
             print(f"| {name} | {cells} | {resident(container) / (1 << 20):.0f} |", flush=True)
-        took = scan_seconds(start, api, options.repositories)
-        print(f"\n{options.repositories:,} repositories that have not changed were scanned in {took:.0f} s.")
+        print(scan_seconds(start, api, options.repositories, rows["ppm"][1], options.sustained))
 
 
 def api_token(api: Container) -> str:
