@@ -22,7 +22,7 @@ def _secret(name: str) -> str | None:
 
 
 class Settings(BaseSettings):
-    """What the containers are told. Requests per minute are limited by the proxy, not here."""
+    """What the containers are told."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """The private key that those hosts know; the worker alone has it."""
     cache_directory: Path | None = None
     cors_origin: str = ""
+    rate_limit_per_minute: int | None = Field(default=None, gt=0)
+    """Of each caller; the proxy limits addresses. None: callers are not limited."""
     oauth_client_id: str = ""
     oauth_client_secret: SecretStr | None = None
     oauth_base_url: str = "https://github.com"

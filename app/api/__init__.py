@@ -18,6 +18,7 @@ from app import tracing
 from app.api import events, health, login, observe, problems, projects, runs, system, tokens
 from app.api.certificate import Certificate
 from app.api.edge import Edge
+from app.api.limit import Limit
 from app.api.state import State
 from app.database import POOL_SIZE, Database
 from app.facts import Facts
@@ -83,7 +84,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         generate_unique_id_function=_operation,
     )
     certificate = Certificate(settings.certificate_address, settings.public_url)
-    app.state.ppm = State(settings, database, Sessions(settings), Facts(settings.facts_directory), certificate)
+    limit = Limit(settings.rate_limit_per_minute) if settings.rate_limit_per_minute else None
+    app.state.ppm = State(settings, database, Sessions(settings), Facts(settings.facts_directory), certificate, limit)
     app.state.trusted_tokens = {}
     problems.install(app)
     if settings.cors_origin:

@@ -11,6 +11,7 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from app.api.certificate import Certificate
+from app.api.limit import Limit
 from app.database import Database
 from app.facts import Facts
 from app.models import now
@@ -27,6 +28,7 @@ class State:
     sessions: Sessions
     facts: Facts
     certificate: Certificate
+    limit: Limit | None
     since: datetime = field(default_factory=now)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when this process is about to end: not ready, streams end, connections close after their answer."""

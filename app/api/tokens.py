@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy import delete
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import Response
 
 from app import tokens
 from app.api.paging import Id, Name
@@ -42,12 +43,21 @@ class Caller:
     scope: Scope
 
 
-async def caller(
-    request: Request, state: Given, sent: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-) -> Caller:
-    """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session."""
-    if sent is None:
-        return _person(request, state)
+Sent = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+
+
+async def caller(request: Request, response: Response, state: Given, sent: Sent) -> Caller:
+    """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session; 429 to whoever
+    calls too often."""
+    found = _person(request, state) if sent is None else await _program(request, state, sent)
+    if state.limit is not None:
+        sort = "person" if sent is None else "token"
+        response.headers.update(state.limit.take(f"{sort} {found.name}").headers)
+    return found
+
+
+async def _program(request: Request, state: State, sent: HTTPAuthorizationCredentials) -> Caller:
+    """Return whose token it is."""
     trusted: dict[str, tuple[Caller, float]] = request.app.state.trusted_tokens
     sha256 = tokens.digest(sent.credentials)
     known, until = trusted.get(sha256, (None, 0.0))

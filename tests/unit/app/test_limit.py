@@ -1,0 +1,81 @@
+"""How many requests a caller may send in a minute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from anyio.from_thread import BlockingPortal
+from httpx import Client
+from starlette.exceptions import HTTPException
+
+from app import tokens
+from app.api import create_app, limit
+from app.api.limit import Limit
+from app.database import Database
+from app.settings import Settings
+from tests.unit.app.conftest import InLoop
+from tests.unit.app.test_projects import problem
+
+Advance = Callable[[float], None]
+
+
+@pytest.fixture
+def clock() -> tuple[Callable[[], float], Advance]:
+    """A clock, and what sets it forward."""
+    at = [100.0]
+
+    def advance(seconds: float) -> None:
+        at[0] += seconds
+
+    return lambda: at[0], advance
+
+
+def test_a_bucket_empties_with_each_request_and_fills_evenly(clock: tuple[Callable[[], float], Advance]) -> None:
+    now, advance = clock
+    limit = Limit(60, now)
+    assert [limit.take("a").remaining for _ in range(60)] == list(range(59, -1, -1))
+    with pytest.raises(HTTPException) as refused:
+        limit.take("a")
+    assert refused.value.headers == {
+        "RateLimit-Limit": "60",
+        "RateLimit-Remaining": "0",
+        "RateLimit-Reset": "60",
+        "Retry-After": "1",
+    }
+    assert limit.take("b").remaining == 59
+
+    advance(2)
+
+    assert (limit.take("a").remaining, limit.take("a").remaining) == (1, 0)
+    with pytest.raises(HTTPException):
+        limit.take("a")
+    advance(3600)
+    assert limit.take("a").remaining == 59
+
+
+def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limit, "MOST_CALLERS", 2)
+    some = Limit(60, lambda: 0.0)
+
+    for name in ("a", "b", "a", "c"):
+        some.take(name)
+
+    assert (some.take("a").remaining, some.take("b").remaining) == (57, 59)
+
+
+def test_each_token_has_its_own_and_is_told_what_is_left(
+    settings: Settings, database: Database, portal: BlockingPortal
+) -> None:
+    app = create_app(settings.model_copy(update={"rate_limit_per_minute": 2}), database)
+    one, two = ({"Authorization": f"Bearer {tokens.create(database, name)[0]}"} for name in ("one", "two"))
+
+    with Client(transport=InLoop(app, portal), base_url="http://ppm") as client:
+        answers = [client.get("/api/projects", headers=one) for _ in range(3)]
+
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+        assert "more than 2 requests a minute" in problem(answers[2], 429)["detail"]
+        assert 0 < int(answers[2].headers["Retry-After"]) <= 30
+        assert client.get("/api/projects", headers=two).status_code == 200
+        assert client.get("/api/system").status_code == 200
