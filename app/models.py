@@ -46,7 +46,7 @@ class Project(Base):
         Index("ix_projects_archived_commits", "archived", "commits"),
         Index("ix_projects_archived_scanned_at", "archived", "scanned_at"),
         # A search reads all of it in the place of all of the table. In Postgres it would not hold what is long.
-        Index("ix_projects_archived_id_name_url", "archived", "id", "name", "url").ddl_if(dialect="sqlite"),
+        Index("ix_projects_archived_id_name_url", "archived", "id", "name", "url", info={"only": "sqlite"}),
     )
 
     id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
