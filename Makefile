@@ -10,7 +10,7 @@ LABS ?= 2
 ALONE := tests/lab/test_canary.py tests/lab/test_worker.py
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: setup ## everything, from nothing to a running application on a throwaway host
 	@$(BIN)/ppmctl up -e $(E)
@@ -50,6 +50,9 @@ fmt: setup ## put the code into form
 docs: setup ## write the pages that follow from the code
 	@$(BIN)/python -m docs.generate
 
+screenshots: setup ## the pictures of the docs, made of a real site
+	@PPM_SCREENSHOTS=docs/screenshots $(BIN)/pytest tests/e2e/test_screenshots.py
+
 types: setup ## the description of the API that the page's types are made of
 	@$(BIN)/python -c 'from app.cli import main; main()' openapi > app/ui/openapi.json
 
@@ -76,4 +79,4 @@ setup: .venv/.done ## the virtual environment
 	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-.PHONY: help up down test test-all lint audit fmt docs types lock setup
+.PHONY: help up down test test-all lint audit fmt docs screenshots types lock setup
