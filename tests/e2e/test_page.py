@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -101,18 +102,28 @@ def accessible(page: Page) -> None:
     assert [v["help"] for v in found["violations"] if v["impact"] in ("serious", "critical")] == []
 
 
-def test_a_page_that_is_open_during_an_upgrade_goes_on_and_offers_the_new_one(
-    page: Page, live: Site, token: str
-) -> None:
+def test_an_upgrade_is_watched_on_the_system_page_without_a_failed_request(page: Page, live: Site, token: str) -> None:
     log_in(page, token)
-    before = live.serving()
+    page.get_by_role("link", name="System").click()
+    before, asked, failed = live.serving(), [], []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
+    page.on(
+        "response", lambda answer: failed.append(f"{answer.url}: {answer.status}") if answer.status >= 400 else None
+    )
     live.configure(app={"scan_interval_minutes": 45})
     live.ppmctl("deploy")
 
     try:
         expect(page.get_by_text("ppm was upgraded to release")).to_be_visible()
-        expect(page.locator("header .release")).not_to_have_text(before)
+        release = live.serving()
+        expect(page.locator("header .release")).to_have_text(release)
         expect(page.locator("header [role=status]")).to_have_text("live")
+        deploys = page.get_by_role("table").filter(has_text="Colour")
+        expect(deploys.get_by_role("row").nth(1)).to_contain_text(release)
+        assert release != before
+        assert "/api/events" in asked  # the stream of the old release has ended, and the browser has opened another
+        assert failed == []
         page.get_by_role("button", name="Load its page").click()
         expect(page.get_by_text("ppm was upgraded")).to_have_count(0)
     finally:
