@@ -73,6 +73,28 @@ def verdict(certificate: Certificate, domain: str, now: datetime, *, own: bool =
     return True, f"good until {until}"
 
 
+def unfit(chain: str, key: str) -> str | None:
+    """Given a certificate of one's own and its key, both PEM, return what no proxy could use of them, if anything."""
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        certificate = x509.load_pem_x509_certificate(chain.encode())
+        private = load_pem_private_key(key.encode(), password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return "tls_certificate and tls_key are not a certificate and a private key without a passphrase"
+    if private.public_key() != certificate.public_key():
+        return "tls_key is not the key of the first certificate in tls_certificate"
+    return None
+
+
+def verdict_of(chain: str, domain: str, now: datetime) -> tuple[bool, str]:
+    """Return the verdict on a certificate of one's own, a PEM that is fit: the first of its chain."""
+    first, end, _ = chain.partition("-----END CERTIFICATE-----")
+    return verdict(parse(ssl.PEM_cert_to_DER_cert(first + end)), domain, now, own=True)
+
+
 def place(host: Host, release: Release) -> None:
     """Have the proxy show the release's own certificate, if it has one: by a rename, which it notices by itself."""
     directory = host.environment.directory / "traefik" / "dynamic"

@@ -267,6 +267,8 @@ class Environment(Model):
             raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
         if self.acme and self.proxy.letsencrypt_email is None:
             raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
+        if self.wildcard and self.wildcard.count(".") < 2:
+            raise ValueError(f"no CA gives a certificate for {self.wildcard}: leave `proxy.dns_challenge.wildcard`")
         return self
 
     @property
@@ -289,6 +291,14 @@ class Environment(Model):
     def acme(self) -> bool:
         """Whether certificates come from a CA by themselves."""
         return self.tls and self.proxy.certificates == "acme"
+
+    @property
+    def wildcard(self) -> str | None:
+        """The name that the CA is asked for in the place of the domain, if another one."""
+        challenge = self.proxy.dns_challenge
+        if not self.acme or challenge is None or not challenge.wildcard:
+            return None
+        return f"*.{self.domain.partition('.')[2]}"
 
     @property
     def proxy_secrets(self) -> tuple[str, ...]:

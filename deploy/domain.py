@@ -44,9 +44,9 @@ def obstacles(environment: Environment, own: Collection[str], resolver: Resolver
     if not proxy.dns_challenge:
         yield from _way_here(environment, own, resolver, timeout)
     if proxy.publicly_trusted or proxy.staging:
-        allowed = list(_caa(resolver, environment.domain))
+        tag, allowed = _caa(resolver, environment.domain, wildcard=environment.wildcard is not None)
         if allowed and _LETSENCRYPT not in allowed:
-            yield f'a CAA record allows only {", ".join(allowed)}: add `0 issue "{_LETSENCRYPT}"`'
+            yield f'a CAA record allows only {", ".join(allowed)}: add `0 {tag} "{_LETSENCRYPT}"`'
 
 
 def _way_here(environment: Environment, own: Collection[str], resolver: Resolver, timeout: float) -> Iterator[str]:
@@ -83,16 +83,19 @@ def _records(resolver: Resolver, name: str, kind: str) -> list[str]:
         return []
 
 
-def _caa(resolver: Resolver, domain: str) -> Iterator[str]:
-    """Yield the CAs that the nearest CAA records allow (RFC 8659: the domain's, else those of the name above, …)."""
-    labels = domain.split(".")
+def _caa(resolver: Resolver, domain: str, *, wildcard: bool) -> tuple[str, list[str]]:
+    """Return which property of CAA records counts, and the CAs that it allows; nobody when any CA may.
+
+    The nearest records count: the domain's, else those of the name above, …, by RFC 8659. Of a wildcard the domain is
+    the name above, and `issuewild` counts where there is one.
+    """
+    labels = domain.split(".")[1:] if wildcard else domain.split(".")
     for first in range(len(labels)):
-        if found := _records(resolver, ".".join(labels[first:]), "CAA"):
-            for record in found:
-                _flags, tag, value = record.split(" ", 2)
-                if tag == "issue":
-                    yield value.strip('"').partition(";")[0].strip() or "nobody"
-            return
+        if found := [record.split(" ", 2)[1:] for record in _records(resolver, ".".join(labels[first:]), "CAA")]:
+            tag = "issuewild" if wildcard and "issuewild" in [tag for tag, _ in found] else "issue"
+            values = (value.strip('"').partition(";")[0].strip() for each, value in found if each == tag)
+            return tag, [value or "nobody" for value in values]
+    return "issue", []
 
 
 def _own_addresses(host: Host) -> set[str]:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import io
 import shlex
-import shutil
 import subprocess
 import tarfile
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from deploy import ssh
 from deploy.errors import CommandFailed, HostUnreachable
+from deploy.scratch import scratch
 
 if TYPE_CHECKING:
     import httpx
@@ -63,25 +62,24 @@ class Host:
     @contextmanager
     def connect(cls, environment: Environment, address: HostAddress) -> Iterator[Host]:
         """Yield the host, connected. Raises HostUnreachable or HostKeyChanged."""
-        sockets = Path(tempfile.mkdtemp(prefix="ppmctl-"))
-        host = cls(environment, address, sockets)
-        master = host._start_master()
-        try:
-            yield host
-        finally:
-            for client in host._clients:  # ssh does not end before what it forwards does
-                client.close()
-            if master.stdin:
-                with suppress(BrokenPipeError):
-                    master.stdin.close()
+        with scratch() as sockets:
+            host = cls(environment, address, sockets)
+            master = host._start_master()
             try:
-                master.wait(5)
-            except subprocess.TimeoutExpired:
-                master.kill()
-                master.wait()
-            if master.stdout:
-                master.stdout.close()
-            shutil.rmtree(sockets, ignore_errors=True)
+                yield host
+            finally:
+                for client in host._clients:  # ssh does not end before what it forwards does
+                    client.close()
+                if master.stdin:
+                    with suppress(BrokenPipeError):
+                        master.stdin.close()
+                try:
+                    master.wait(5)
+                except subprocess.TimeoutExpired:
+                    master.kill()
+                    master.wait()
+                if master.stdout:
+                    master.stdout.close()
 
     def _start_master(self) -> subprocess.Popen[bytes]:
         proxy = self.environment.proxy
@@ -113,7 +111,6 @@ class Host:
             master.stdin.close()
         master.stdout.close()
         said = errors.read_text(errors="replace").strip()
-        shutil.rmtree(self._sockets, ignore_errors=True)
         raise ssh.why_no_connection(self.environment, self.name, self._destination, said)
 
     def _argv(self, command: str) -> list[str]:

@@ -21,6 +21,7 @@ from deploy.configfile import ROOT
 from deploy.errors import ShipError
 from deploy.recipe import Announce, run_build
 from deploy.release import Images
+from deploy.scratch import scratch
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -124,8 +125,8 @@ def ship(host: Host, images: Images, sent: Sent) -> int:
         return 0
     known = {chain for layers in _layers(host.docker, there).values() for chain in imagestore.chain_ids(layers)}
     here = local_docker()
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
-        archive = Path(scratch) / "images.tar"
+    with scratch() as folder:
+        archive = folder / "images.tar"
         try:
             imagestore.save(imagestore.root(here), set(lacking.values()), known, archive)
         except imagestore.Unreadable:

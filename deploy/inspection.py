@@ -5,18 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from deploy import drift, placement, render, secrets
 from deploy.errors import ConfigError, HostError
 from deploy.plan import Plan, basis, decide
 from deploy.release import Release
+from deploy.scratch import scratch
 from deploy.stack import Stack, look
 
 if TYPE_CHECKING:
@@ -118,8 +118,8 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
     """Given a Compose file, return its services as Docker Compose on this machine reads them. Raises ConfigError."""
     from deploy.engine import client
 
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch, ThreadPoolExecutor() as pool:
-        file = Path(scratch) / render.COMPOSE
+    with scratch() as folder, ThreadPoolExecutor() as pool:
+        file = folder / render.COMPOSE
         file.write_text(compose)
         here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
         argv = [str(part) for part in here.compose.docker_compose_cmd]

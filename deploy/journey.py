@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from deploy.config import Environment, Model
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError
 from deploy.recipe import Announce
+from deploy.scratch import scratch
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -134,11 +134,11 @@ def render_to(environment: Environment, out: Path, announce: Announce) -> list[P
     else:
         release, _ = deployment.wanted(environment, announce)
         files = render.tree(environment, release)
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+    with scratch() as folder:
         for name, content in files.items():
-            (Path(scratch) / name).parent.mkdir(parents=True, exist_ok=True)
-            (Path(scratch) / name).write_text(content)
-        shutil.copytree(scratch, out, dirs_exist_ok=True)
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content)
+        shutil.copytree(folder, out, dirs_exist_ok=True)
     return [out / name for name in sorted(files)]
 
 

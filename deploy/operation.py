@@ -5,18 +5,17 @@ from __future__ import annotations
 import getpass
 import os
 import platform
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploy import facts, lock, render
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.host import Host
+from deploy.scratch import scratch
 from deploy.transaction import NEW, OLD, Upgrade
 
 if TYPE_CHECKING:
@@ -52,8 +51,7 @@ def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: A
 
     What a deploy brings is rendered; else what lies on the host counts, as it ran.
     """
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
-        files = Path(scratch)
+    with scratch() as files:
         lies_there = intent.kind != "deploy" or "resumed" in more
         text = compose_text(host, intent.release.id) if lies_there else None
         text = text or render.compose(host.environment, intent.release)

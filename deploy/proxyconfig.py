@@ -23,6 +23,9 @@ class Dns(Model):
     """The provider's variable that holds its token, CF_DNS_API_TOKEN for one; the value is the secret `dns_token`."""
     variables: dict[Variable, str] = {}  # noqa: RUF012 (frozen)
     """What else the provider wants to know, and is no secret."""
+    wildcard: bool = False
+    """Ask for `*.example.org` where the domain is ppm.example.org: its name then stands in no public log of
+    certificates. From the first certificate on: one that names the domain stays and is renewed."""
 
 
 class Proxy(Model):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from deploy.engine import build_secrets
 from deploy.errors import BuildError
+from deploy.scratch import scratch
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -82,7 +82,7 @@ def run_build(
     from python_on_whales import DockerException
 
     tail: deque[str] = deque(maxlen=30)
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
+    with scratch() as folder:
         try:
             lines = docker.buildx.build(
                 context,
@@ -93,7 +93,7 @@ def run_build(
                 secrets=build_secrets(),
                 stream_logs=True,
                 tags=[tag],
-                metadata_file=Path(scratch) / "metadata.json",
+                metadata_file=folder / "metadata.json",
             )
             for line in cast("Iterator[str]", lines):
                 tail.append(line.rstrip())
@@ -102,7 +102,7 @@ def run_build(
             raise BuildError(
                 f"the image {tag} did not build", step="build", seen="\n".join(tail), next=remedy
             ) from failed
-        made: dict[str, str] = json.loads((Path(scratch) / "metadata.json").read_text())
+        made: dict[str, str] = json.loads((folder / "metadata.json").read_text())
     # An engine of its own image store goes by the config's digest, one with containerd's by the manifest's.
     found = [made[key] for key in ("containerimage.config.digest", "containerimage.digest") if key in made]
     return next(digest for digest in found if docker.image.exists(digest))

@@ -86,7 +86,7 @@ def routes(
     public, tls = "", ""
     if environment.tls:
         public = f"Host(`{environment.domain}`) && "
-        tls = "\n      tls: {certResolver: letsencrypt}" if environment.acme else "\n      tls: {}"
+        tls = f"\n      tls: {_tls(environment)}"
     return _fill(
         "traefik/routes.yaml.j2",
         env=environment,
@@ -100,6 +100,14 @@ def routes(
         public=public,
         tls=tls,
     )
+
+
+def _tls(environment: Environment) -> str:
+    """Return where the proxy gets the certificate of users' routes, as YAML. The name it asks for is the route's."""
+    if not environment.acme:
+        return "{}"
+    names = f", domains: [{{main: {json.dumps(environment.wildcard)}}}]" if environment.wildcard else ""
+    return f"{{certResolver: letsencrypt{names}}}"
 
 
 def certificates(environment: Environment, release: Release) -> dict[str, str]:

@@ -10,14 +10,14 @@ import base64
 import difflib
 import hashlib
 import secrets as random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import SecretStr
 
-from deploy import redact
+from deploy import certificates, redact
 from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
@@ -79,7 +79,7 @@ def read(environment: Environment) -> dict[str, Secret]:
     store = open_store(environment)
     found = {name: store.read(name) for name in needed(environment)}
     faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
-    if faults:
+    if faults := faults or _unfit_certificate(found):
         raise ConfigError(
             f"secrets of {environment.name}: {'; '.join(faults)}",
             step="secrets",
@@ -160,8 +160,10 @@ def rotate(environment: Environment, name: str, value: str | None = None, *, rev
 def check(environment: Environment) -> list[str]:
     """Return what is wrong with the secrets here, one line each: missing, weak, expired, readable by others, unused."""
     store = open_store(environment)
-    faults = (_fault(store, name, store.read(name)) for name in needed(environment))
-    return [*filter(None, faults), *store.exposed(), *_expired(environment, store), *_unused(environment, store)]
+    found = {name: store.read(name) for name in needed(environment)}
+    faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
+    faults = faults or _unfit_certificate(found) or list(_ended_certificate(environment, found))
+    return [*faults, *store.exposed(), *_expired(environment, store), *_unused(environment, store)]
 
 
 def version_of(name: str, value: str) -> str:
@@ -205,6 +207,20 @@ def _unfit(name: str, value: str) -> str | None:
     if len(set(value)) < min(_MIN_DIFFERENT, _KINDS[name].min_length):
         return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
     return None
+
+
+def _unfit_certificate(found: Mapping[str, str | None]) -> list[str]:
+    """Return why the proxy could not show the certificate of one's own among these values, if there is one."""
+    chain, key = found.get("tls_certificate"), found.get("tls_key")
+    fault = certificates.unfit(chain, key) if chain and key else None
+    return [fault] if fault else []
+
+
+def _ended_certificate(environment: Environment, found: Mapping[str, str | None]) -> Iterator[str]:
+    if chain := found.get("tls_certificate"):
+        good, words = certificates.verdict_of(chain, environment.domain, datetime.now(UTC))
+        if not good:
+            yield f"tls_certificate: {words}"
 
 
 def _previous(environment: Environment) -> list[str]:

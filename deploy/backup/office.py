@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from deploy.configfile import ROOT
 from deploy.errors import UsageError
 from deploy.operation import compose_text
 from deploy.redact import learn
+from deploy.scratch import scratch
 from deploy.stack import last_record
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def office(host: Host) -> Iterator[Office]:
     if "STEWARD" not in text:
         raise UsageError(f"{host.name}: the release there is older than its backups", next=again)
     give_place(host, record.release.images.steward)
-    with tempfile.TemporaryDirectory(prefix="ppmctl-") as scratch:
-        file = Path(scratch) / "compose.yaml"
+    with scratch() as folder:
+        file = folder / "compose.yaml"
         file.write_text(text)
         yield Office(host, host.compose(file))
 

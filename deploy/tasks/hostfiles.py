@@ -14,6 +14,8 @@ FIREWALL = "/etc/ppm-firewall.nft"
 LOADED = "/etc/ppm-firewall.loaded"
 """The rules as the kernel listed them when they were loaded: what they are held against later."""
 UNIT = "ppm-firewall.service"
+_CLOUD = "100.100.100.200, 168.63.129.16, 169.254.0.0/16"
+"""Where clouds hand out a server's own credentials: Alibaba's, Azure's, everybody else's."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,10 @@ table inet ppm {{
     chain forward {{
         type filter hook forward priority filter - 1; policy accept;
         ct state established,related accept
-        # Where clouds hand out a server's own credentials.
-        ip daddr 169.254.0.0/16 drop
+        # Where clouds hand out a server's own credentials. Some answer for names there too, which containers need.
+        ip daddr {{ {_CLOUD} }} meta l4proto {{ tcp, udp }} th dport 53 accept
+        ip daddr {{ {_CLOUD} }} drop
+        ip6 daddr fd00:ec2::254 drop
         iifname "docker0" accept
         iifname "br-*" accept
         ct status dnat ct original proto-dst {{ {public} }} accept

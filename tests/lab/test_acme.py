@@ -18,29 +18,16 @@ from cryptography import x509
 
 from deploy.lab import Lab
 from tests.authority import DOMAIN, Authority
+from tests.pebble import pebble
 from tests.site import Site
 from tests.waiting import eventually
 
 # Traefik, told that certificates last an hour, renews when 20 minutes are left: a few seconds after these are issued.
 LASTS = 1205
-PEBBLE = f"""
-set -e
-apt-get install -qq -y --no-install-recommends pebble openssl > /dev/null
-address=$(ip -4 -o address show eth0 | awk '{{sub("/.*", "", $4); print $4}}')
-mkdir -p /etc/lab-ca && cd /etc/lab-ca
-openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=ca -addext "subjectAltName=IP:$address" \
-  -keyout key.pem -out cert.pem 2>/dev/null
-cat > pebble.json <<END
-{{"pebble": {{"listenAddress": "0.0.0.0:14000", "managementListenAddress": "127.0.0.1:15000", "httpPort": 80,
-  "certificate": "/etc/lab-ca/cert.pem", "privateKey": "/etc/lab-ca/key.pem", "tlsPort": 443, "ocspResponderURL": "",
-  "externalAccountBindingRequired": false, "certificateValidityPeriod": {LASTS}}}}}
-END
-nft insert rule inet ppm input tcp dport 14000 accept  # the CA is elsewhere, in earnest
-systemd-run -q --unit=lab-dns pebble-challtestsrv -defaultIPv4 $address -defaultIPv6 "" -dns01 127.0.0.1:8053 \
+DNS = """
+server=127.0.0.1:8053
+systemd-run -q --unit=lab-dns pebble-challtestsrv -defaultIPv4 $address -defaultIPv6 "" -dns01 $server \
   -http01 "" -https01 "" -tlsalpn01 "" -doh "" -management 127.0.0.1:8055
-systemd-run -q --unit=lab-ca --setenv=PEBBLE_VA_NOSLEEP=1 --setenv=PEBBLE_WFE_NONCEREJECT=0 \
-  pebble -config /etc/lab-ca/pebble.json -dnsserver 127.0.0.1:8053
-echo $address
 """
 
 
@@ -55,7 +42,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site = Site("secured", lab, 2, tmp_path_factory.mktemp("secured"))
     site.configure(url=f"https://{DOMAIN}", proxy={"letsencrypt_email": "ops@ppm.test"})
     site.provision()
-    address = site.root(PEBBLE)
+    address = site.root(pebble(DNS, LASTS))
     ca = {"ca_server": f"https://{address}:14000/dir", "private_ca": True, "certificate_lifetime": "1h"}
     proxy = {"letsencrypt_email": "ops@ppm.test", "check_domain": False, **ca}
     site.configure(url=f"https://{DOMAIN}", proxy=proxy)
@@ -75,7 +62,7 @@ def connect(site: Site, newest: ssl.TLSVersion = ssl.TLSVersion.MAXIMUM_SUPPORTE
         context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
         context.maximum_version = newest
     return context.wrap_socket(
-        socket.create_connection(("127.0.0.1", site.host.https_port), 10), server_hostname=DOMAIN
+        socket.create_connection(("127.0.0.1", site.host.https_port), 10), server_hostname=site.environment.domain
     )
 
 

@@ -130,3 +130,12 @@ def test_a_request_that_waits_in_a_hold_is_not_sent_away_for_being_slow() -> Non
 
     assert environment.client_timeout == timedelta(seconds=105)
     assert environment_of().client_timeout == timedelta(seconds=60)
+
+
+def test_a_wildcard_needs_a_domain_below_one_that_is_registered(inventory: Path) -> None:
+    challenge = "dns_challenge: {provider: cloudflare, token_variable: CF_DNS_API_TOKEN, wildcard: true}"
+    text = BASE.replace("http://localhost:8101", "https://example.org")
+    text += f"proxy: {{letsencrypt_email: a@b.org, {challenge}}}\n"
+
+    assert "no CA gives a certificate for *.org" in error(inventory, text)
+    assert read(inventory, text.replace("example.org", "ppm.example.org")).wildcard == "*.example.org"

@@ -116,3 +116,17 @@ def test_with_the_dns_challenge_the_domain_may_lead_anywhere(resolver: dns.resol
     zone[NAME, "A"] = ["192.0.2.9"]
 
     assert found(resolver, dns_challenge={"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}) == ""
+
+
+def test_a_wildcard_is_allowed_by_the_name_above_and_by_its_own_records_where_there_are_any(
+    resolver: dns.resolver.Resolver, zone: Zone
+) -> None:
+    wildcard = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN", "wildcard": True}
+    zone[NAME, "CAA"] = ['0 issue ";"']
+    zone["example.org", "CAA"] = ['0 issue "letsencrypt.org"']
+    assert found(resolver, dns_challenge=wildcard) == ""
+
+    zone["example.org", "CAA"].append('0 issuewild "ca.example.net"')
+
+    said = found(resolver, dns_challenge=wildcard)
+    assert said == 'a CAA record allows only ca.example.net: add `0 issuewild "letsencrypt.org"`'

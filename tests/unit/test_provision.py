@@ -189,7 +189,18 @@ def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports
     assert "tcp dport { 22, 2222 } accept" in rules
     assert f"tcp dport {{ {ports} }} accept" in rules
     assert f"ct status dnat ct original proto-dst {{ {ports} }} accept\n        ct status dnat drop" in rules
-    assert rules.count("accept") == 11
+    assert rules.count("accept") == 12
+
+
+def test_containers_ask_a_cloud_for_names_and_for_nothing_else() -> None:
+    lines = [line.strip() for line in firewall(environment_of(), [22]).partition("chain forward")[2].splitlines()]
+
+    names, closed, closed_too = (line for line in lines if "daddr" in line)
+
+    assert names.endswith("meta l4proto { tcp, udp } th dport 53 accept")
+    assert closed == names.partition(" meta ")[0] + " drop"
+    assert closed_too == "ip6 daddr fd00:ec2::254 drop"
+    assert lines.index(closed_too) < lines.index('iifname "br-*" accept')
 
 
 @pytest.fixture

@@ -247,6 +247,16 @@ def test_the_proxy_learns_where_its_ca_and_its_token_are_never_what_they_are(ima
     assert not any("httpChallenge" in option for option in proxy["command"])
 
 
+def test_a_wildcard_is_asked_for_in_the_place_of_the_domain() -> None:
+    environment = environment_of(**{**CLOSED, "proxy": {**CLOSED["proxy"], "dns_challenge": {**DNS, "wildcard": True}}})  # type: ignore[dict-item]
+    servers = {"blue": {"api": ["http://b:8000"], "frontend": ["http://b:8080"]}}
+    text = render.routes(environment, live="blue", preview="blue", servers=servers)  # type: ignore[arg-type]
+    edge = YAML(typ="safe").load(text)["http"]["routers"]["edge"]
+
+    assert edge["rule"].startswith("Host(`ppm.example.org`)")
+    assert edge["tls"] == {"certResolver": "letsencrypt", "domains": [{"main": "*.example.org"}]}
+
+
 def test_one_key_takes_certificates_from_the_staging_ca(images: Images) -> None:
     staging = {**PRODUCTION, "proxy": {**PRODUCTION["proxy"], "staging": True}}  # type: ignore[dict-item]
     command = compose_of(environment_of(**staging), images)["services"]["reverse-proxy"]["command"]

@@ -17,6 +17,7 @@ from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
 from deploy.redact import redact
+from tests.authority import DOMAIN, Authority
 from tests.unit.conftest import environment_of
 
 LONG = "0123456789abcdef" * 3
@@ -123,6 +124,37 @@ def test_a_weak_secret_is_refused_and_changes_nothing(site: Environment, value: 
 def test_what_is_no_certificate_is_refused(site: Environment) -> None:
     with pytest.raises(UsageError, match="tls_key is no PEM"):
         secrets.set_secret(site, "tls_key", LONG * 4)
+
+
+def test_a_key_that_is_not_the_certificates_stops_a_deploy(folder: Path) -> None:
+    site = owner(folder, days=90)
+    assert secrets.check(site) == []
+    assert values(site).keys() >= {"tls_certificate", "tls_key"}
+
+    secrets.set_secret(site, "tls_key", Authority().issue(timedelta(days=90))[1])
+
+    said = "tls_key is not the key of the first certificate in tls_certificate"
+    assert secrets.check(site) == [said]
+    with pytest.raises(ConfigError, match=said):
+        secrets.read(site)
+
+    secrets.set_secret(site, "tls_key", LONG.join(["-----BEGIN ", "-----END"]) * 3)
+    assert "private key without a passphrase" in secrets.check(site)[0]
+
+
+def test_check_finds_an_own_certificate_that_ends_or_is_for_somebody_else(folder: Path) -> None:
+    assert "tls_certificate: it ended on" in secrets.check(owner(folder, days=-1))[0]
+    assert "tls_certificate: it ends on" in secrets.check(owner(folder, days=10))[0]
+    assert f"it is for {DOMAIN}, not for x.org" in secrets.check(owner(folder, days=90, url="https://x.org"))[0]
+
+
+def owner(folder: Path, days: int, url: str = f"https://{DOMAIN}") -> Environment:
+    """Return a site with a certificate of its own that is good for so many days."""
+    site = environment_of(url=url, secrets={"directory": str(folder)}, proxy={"certificates": "files"})
+    secrets.init(site)
+    for name, pem in zip(("tls_certificate", "tls_key"), Authority().issue(timedelta(days=days)), strict=True):
+        secrets.set_secret(site, name, pem)
+    return site
 
 
 def test_a_misspelt_secret_is_answered_with_the_nearest(site: Environment) -> None:
