@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deploy import container, hold, journal, migrate, transaction
 from deploy.backup.holders import refuse_strangers
+from deploy.backup.moments import refuse_unless_shipped, shipped
 from deploy.backup.office import Office, give_place, identity
 from deploy.backup.staging import Staged, is_damage, place, stage
 from deploy.config import Model
@@ -57,12 +59,12 @@ def restore(
     address: HostAddress,
     watcher: Watcher,
     confirm: Confirm,
-    id: str,
+    wanted: str | datetime,
     target: str | None = None,
 ) -> Restored:
-    """Put a backup in the place of the database of one host. ``confirm`` is asked before anything is changed.
+    """Put a backup, or what the database was at a moment, in the place of the database of one host.
 
-    With a target the backup is fetched from there.
+    ``confirm`` is asked before anything is changed. With a target the backup is fetched from there.
     """
     from deploy import recover
 
@@ -74,10 +76,12 @@ def restore(
         with opened(host, intent, stack, watcher) as upgrade:
             give_place(host, intent.release.images.steward)
             steward = Office(host, upgrade.compose)
-            if target:
-                id = steward.ask("fetch", target, id)["id"]
+            if isinstance(wanted, datetime):
+                refuse_unless_shipped(shipped(steward), wanted)
+            elif target:
+                wanted = str(steward.ask("fetch", target, wanted)["id"])
             try:
-                found = _stage(upgrade, steward, id, key)
+                found = _stage(upgrade, steward, wanted, key)
                 lost = _lost(steward, _staged(upgrade))
                 confirm(_question(host, found, lost))
                 refuse_strangers(steward, stack)
@@ -117,11 +121,11 @@ def _intent(host: Host, stack: Stack) -> Intent:
     )
 
 
-def _stage(upgrade: Upgrade, steward: Office, id: str, key: str | None) -> Staged:
-    """Make the backup ready beside the database."""
+def _stage(upgrade: Upgrade, steward: Office, wanted: str | datetime, key: str | None) -> Staged:
+    """Make what takes its place ready beside the database."""
     watcher, name = upgrade.watcher, upgrade.host.name
     watcher.step(name, "verify")
-    found = stage(steward, f"api-{upgrade.intent.live}", id, key, _staged(upgrade))
+    found = stage(steward, f"api-{upgrade.intent.live}", wanted, key, _staged(upgrade))
     watcher.done(name, "verify", found.seconds, found.said)
     return found
 

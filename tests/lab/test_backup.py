@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,9 +12,13 @@ import pyrage
 import pytest
 
 from bench.ledger import load
+from deploy.backup.moments import parse
+from deploy.configfile import ROOT
 from deploy.lab import Lab
+from tests.lab.test_runbooks import commands, run
 from tests.load import losing_nothing
 from tests.site import Site
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,8 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def configure(site: Site, *recipients: str) -> None:
     keep = {"last": 2, "daily": 0, "weekly": 0, "monthly": 0}
     key, places = str(site.folder / "key"), [{"name": "elsewhere", "to": "place:/data/elsewhere"}]
-    site.configure(backup={"recipients": [*recipients], "identity_file": key, "keep": keep, "targets": places})
+    wanted = {"recipients": [*recipients], "identity_file": key, "keep": keep, "targets": places}
+    site.configure(backup={**wanted, "continuous": {}})
 
 
 def names(site: Site, token: str, *wanted: str) -> list[int]:
@@ -81,6 +88,39 @@ def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> 
 
     site.json("restore", safety["id"], "--yes")
     assert names(site, token, "before", "after") == [1, 1]
+
+
+def shipped(site: Site) -> str:
+    """Return a moment of which all that is acknowledged by now has been shipped."""
+    now = site.root("date -u '+%F %T.%3N'")
+    found = lambda: [each["last"] for each in site.json("backup moments")]  # noqa: E731
+    assert eventually(lambda: any(datetime.fromisoformat(last) >= parse(now) for last in found()), 60)
+    return now
+
+
+def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: Site, tmp_path: Path) -> None:
+    token = site.token("wanderer")
+    add(site, token, "wanted")
+    moment = shipped(site)
+    add(site, token, "unwanted")
+    shipped(site)
+    refused = site.ppmctl("restore", "--at", "2020-01-01 00:00", "--yes", status=2)
+    assert "cannot be brought back; what can: from " in refused.stderr
+
+    section = [command for command in commands(ROOT / "docs/runbooks/restore.md") if "$TIME" in command]
+    with load(site.url, token, rate=40, connections=6) as running:
+        for command in section:
+            done = run(site, tmp_path, command, TIME=moment)
+            assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        report = running.stop()
+
+    assert report.failures == []
+    assert report.requests > 50
+    assert names(site, token, "wanted", "unwanted") == [1, 0]
+    assert site.json("backup list")[0]["kind"] == "safety"
+    shipped(site)  # a generation of its own; what was replaced can still be had
+    assert len(site.json("backup moments")) >= 2
+    assert site.json("status")["hosts"][0]["backups"]["continuous"]
 
 
 def test_a_drill_proves_that_the_application_runs_on_a_backup(site: Site) -> None:
