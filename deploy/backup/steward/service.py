@@ -107,16 +107,22 @@ class Service:
         except (StewardError, OSError) as error:
             found, wrong = [], str(error)
         if wrong:
-            self._shipping_failed(wrong)
+            self._note(CONTINUOUS, wrong)
         elif self._shipping.runs:  # why it does not was told when it ended
             self._failures.pop(CONTINUOUS, None)
         return found
 
     def _shipping_failed(self, said: str) -> None:
+        self._note(CONTINUOUS, said)
+        self.tell()
+
+    def _note(self, task: str, said: str) -> int:
+        """Remember that a task has failed once more; return how often in a row that is."""
         with self._guard:
-            times = self._failures.get(CONTINUOUS, {"times": 0})["times"] + 1
-            self._failures[CONTINUOUS] = {"times": times, "said": said}
-        _say(f"{CONTINUOUS} has failed: {said}")
+            times = self._failures.get(task, {"times": 0})["times"] + 1
+            self._failures[task] = {"times": times, "said": said}
+        _say(f"{task} has failed: {said}")
+        return times
 
     def _next(self, task: str, now: datetime) -> datetime:
         job = self._scheduler.get_job(task)
@@ -155,9 +161,7 @@ class Service:
         except (StewardError, OSError, ValueError) as error:
             if self._ended:
                 return False
-            times = self._failures.get(task, {"times": 0})["times"] + 1
-            self._failures[task] = {"times": times, "said": str(error)}
-            _say(f"{task} has failed: {error}")
+            times = self._note(task, str(error))
             if trigger is not None:
                 self._scheduler.modify_job(task, next_run_time=schedule.retry(trigger, times, _now()))
             return False

@@ -104,8 +104,11 @@ class Shipping:
             config.flush()
             self._generation = Generation(directory)
             argv = [continuous.litestream(), "replicate", "-config", config.name]
-            with subprocess.Popen(argv, env=continuous.variables()) as self._child:
-                status = self._child.wait()
+            with subprocess.Popen(argv, env=continuous.variables()) as child:
+                self._child = child
+                if self._ends.is_set():  # meanwhile: whoever ended this saw no child
+                    child.terminate()
+                status = child.wait()
             self._child = None
         return status
 
