@@ -88,7 +88,7 @@ def restore(
             except BaseException:
                 _remove_staged(upgrade)
                 raise
-            change = _change(upgrade, steward, found.id)
+            change = _change(upgrade, steward, found.name)
             upgrade.intent = intent.model_copy(update={"change": change})
             upgrade.note(schema_before="", schema_after=found.head, revisions=" ".join(found.known))
             transaction.run(upgrade, RESTORE_STEPS)
@@ -130,10 +130,10 @@ def _stage(upgrade: Upgrade, steward: Office, wanted: str | datetime, key: str |
     return found
 
 
-def _change(upgrade: Upgrade, steward: Office, id: str) -> Change:
+def _change(upgrade: Upgrade, steward: Office, name: str) -> Change:
     staged, database = _staged(upgrade), str(upgrade.environment.database)
     marked = steward.ask("fingerprint", staged)["fingerprint"]
-    return Change(way="hold", service="steward", command=("take", staged, database, marked), said=f"backup {id}")
+    return Change(way="hold", service="steward", command=("take", staged, database, marked), said=name)
 
 
 def _staged(upgrade: Upgrade) -> str:
@@ -158,9 +158,9 @@ def _lost(steward: Office, staged: str) -> dict[str, int] | None:
 
 def _question(host: Host, found: Staged, lost: dict[str, int] | None) -> str:
     if lost is None:
-        return f"{host.name}: what is there is damaged; backup {found.id} is of {found.created:%F %T} UTC. Go on?"
+        return f"{host.name}: what is there is damaged; {found.name} is of {found.created:%F %T} UTC. Go on?"
     return (
-        f"{host.name}: backup {found.id} is of {found.created:%F %T} UTC. {sum(lost.values()):,} rows were written "
+        f"{host.name}: {found.name} is of {found.created:%F %T} UTC. {sum(lost.values()):,} rows were written "
         f"since, or are otherwise there{by_table(lost)}; they go, and stay in a backup of what is there now. Go on?"
     )
 

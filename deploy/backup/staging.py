@@ -22,6 +22,8 @@ class Staged(Model):
     """What was made ready."""
 
     id: str
+    name: str
+    """For people."""
     created: datetime
     level: str
     """How far it was verified."""
@@ -47,11 +49,12 @@ def stage(steward: Office, service: str, wanted: str | datetime, key: str | None
     began, host = time.monotonic(), steward.host
     steward.ask("prune", str(PurePosixPath(staged).parent), "none")
     found = _put_together(steward, wanted, key, staged)
+    name = "what was shipped" if isinstance(wanted, datetime) else f"backup {found['id']}"
     said = f"{found['id']}, {found['rows']:,} rows, {found['level']} holds"
     fits = Migrations.model_validate(on_copy(steward, service, staged, "migrations"))
     if fits.misfit:
         raise UpgradeError(
-            f"{host.name}: the release that serves cannot run on backup {found['id']}: {fits.misfit}",
+            f"{host.name}: the release that serves cannot run on {name}: {fits.misfit}",
             host=host.name,
             next="Deploy the release that it is of, or a newer one, and try then",
         )
@@ -60,6 +63,7 @@ def stage(steward: Office, service: str, wanted: str | datetime, key: str | None
         said += f"; its schema was brought from {fits.current} to {fits.head}"
     return Staged(
         id=found["id"],
+        name=name,
         created=found["created"],
         level=found["level"],
         head=fits.head,
