@@ -42,7 +42,11 @@ class Target(Model):
 
 
 class Continuous(Model):
-    """Every change of the database, shipped as it is made: `ppmctl restore --at TIME` brings back any moment."""
+    """Every change of the database, shipped as it is made: `ppmctl restore --at TIME` brings back any moment.
+
+    The steward's container gets 256 MiB for it. A database of more than 4 GB needs about 60 MB for each further GB:
+    raise `services.steward.memory`.
+    """
 
     keep: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(hours=24)
     """How far back, at the least; what is shipped takes room on the host for about twice as long."""
@@ -88,6 +92,11 @@ class Backup(Model):
     continuous: Continuous | None = None
     """Between two backups: every change is kept too, on the host, by Litestream. `{}` for the defaults. Default: none
     is."""
+
+    @property
+    def memory(self) -> ByteSize:
+        """What the steward's container may use beyond its own limit: Litestream is in it, too."""
+        return ByteSize(0 if self.continuous is None else 256 << 20)
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ _LTX = re.compile(r"^([0-9a-f]{16})-([0-9a-f]{16})\.ltx$")
 _CHANGES, _SNAPSHOTS = "0", "9"
 """Litestream's levels: of every change, and of the whole database."""
 _FIRST = f"{1:016x}"
-_MEMORY = "96MiB"
+_MEMORY = "224MiB"
 _HEADER = struct.Struct(">4sIIIQQQ")
 """Magic, flags, page size, pages, first and last transaction, milliseconds (https://github.com/superfly/ltx)."""
 _EPOCH = datetime.fromtimestamp(0, UTC)

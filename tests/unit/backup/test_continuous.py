@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
+from deploy import render
 from deploy.backup.moments import Span, parse, refuse_unless_shipped
 from deploy.backup.steward import continuous
 from deploy.backup.steward.backup import sweep
@@ -22,6 +24,7 @@ from deploy.backup.steward.settings import Settings, Shipped
 from deploy.backup.steward.shipping import Shipping
 from deploy.errors import UsageError
 from tests.unit.backup.database import execute, make, writer
+from tests.unit.conftest import environment_of
 from tests.waiting import eventually
 
 
@@ -178,3 +181,12 @@ def test_a_moment_that_was_not_shipped_is_refused_with_what_there_is() -> None:
         refuse_unless_shipped([span], noon - timedelta(seconds=1))
     with pytest.raises(UsageError, match="no change was shipped"):
         refuse_unless_shipped([], noon)
+
+
+def test_litestream_gets_room_of_its_own_and_no_more_rights() -> None:
+    plain, shipped = environment_of(), environment_of(backup={"continuous": {"keep": "2d"}})
+
+    assert json.loads(render.steward(plain))["continuous"] is None
+    assert json.loads(render.steward(shipped))["continuous"] == {"keep": 172800, "interval": 1}
+    assert (plain.backup.memory, shipped.backup.memory) == (0, 256 << 20)
+    assert shipped.backup.secrets == ()  # so it has no network
