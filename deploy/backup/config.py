@@ -51,8 +51,8 @@ class Continuous(Model):
     keep: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(hours=24)
     """How far back, at the least; what is shipped takes room on the host for about twice as long."""
     interval: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = timedelta(seconds=1)
-    """How often what was written is shipped: of what was written so long before TIME, some may be missing; of what was
-    written after it, nothing is there."""
+    """How often what was written is shipped: of what was written so long before TIME, and while that was shipped, some
+    may be missing; of what was written after it, nothing is there."""
 
 
 TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["02:30"])]

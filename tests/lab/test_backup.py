@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
@@ -12,7 +13,6 @@ import pyrage
 import pytest
 
 from bench.ledger import load
-from deploy.backup.moments import parse
 from deploy.configfile import ROOT
 from deploy.lab import Lab
 from tests.lab.test_runbooks import commands, run
@@ -90,20 +90,28 @@ def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> 
     assert names(site, token, "before", "after") == [1, 1]
 
 
-def shipped(site: Site) -> str:
-    """Return a moment of which all that is acknowledged by now has been shipped."""
-    now = site.root("date -u '+%F %T.%3N'")
-    found = lambda: [each["last"] for each in site.json("backup moments")]  # noqa: E731
-    assert eventually(lambda: any(datetime.fromisoformat(last) >= parse(now) for last in found()), 60)
-    return now
+def shipped(site: Site, token: str) -> str:
+    """Return a moment at which all is there that is acknowledged by now, and which was shipped."""
+    known = datetime.fromisoformat(site.root("date -u +%FT%T.%6N+00:00"))
+    found: list[datetime] = []
+
+    def another() -> bool:
+        add(site, token, f"tick-{time.monotonic_ns()}")  # an application that serves is never still
+        found[:] = [datetime.fromisoformat(each["last"]) for each in site.json("backup moments")]
+        return any(last > known for last in found)
+
+    for _ in range(2):  # the first one may have been begun before
+        assert eventually(another, 60)
+        known = max(found)
+    return known.isoformat()
 
 
 def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: Site, tmp_path: Path) -> None:
     token = site.token("wanderer")
     add(site, token, "wanted")
-    moment = shipped(site)
+    moment = shipped(site, token)
     add(site, token, "unwanted")
-    shipped(site)
+    shipped(site, token)
     refused = site.ppmctl("restore", "--at", "2020-01-01 00:00", "--yes", status=2)
     assert "cannot be brought back; what can: from " in refused.stderr
 
@@ -118,7 +126,7 @@ def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: 
     assert report.requests > 50
     assert names(site, token, "wanted", "unwanted") == [1, 0]
     assert site.json("backup list")[0]["kind"] == "safety"
-    shipped(site)  # a generation of its own; what was replaced can still be had
+    shipped(site, token)  # a generation of its own; what was replaced can still be had
     assert len(site.json("backup moments")) >= 2
     assert site.json("status")["hosts"][0]["backups"]["continuous"]
 

@@ -95,7 +95,8 @@ class Generation:
         if not header.startswith(b"LTX"):
             raise StewardError(f"{path} is damaged")
         _, _, page, pages, _, _, milliseconds = _HEADER.unpack(header)
-        return Position(file[1], _EPOCH + timedelta(milliseconds=milliseconds), page * pages)
+        time = _EPOCH + timedelta(milliseconds=milliseconds + 1)  # it was cut off: nothing in it was committed later
+        return Position(file[1], time, page * pages)
 
 
 def generations(backups: Path) -> list[Generation]:
