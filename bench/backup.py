@@ -2,15 +2,13 @@
 
 On one file, in one run, three times, medians: the copy alone against `cp` and fsync, idle and while another process
 commits 400 times a second; and the whole backup, proven, compressed and encrypted, against `sqlite3 .backup`,
-`PRAGMA integrity_check`, `zstd` and `age` one after another. It needs Debian's sqlite3, zstd and age.
+`PRAGMA integrity_check`, `zstd` and `age` one after another, and against Litestream, which also brings it back. Then
+what of 100 flipped bits and cut ends is found. It needs Debian's sqlite3, zstd and age, and six times the size on disk.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import random
-import resource
 import shutil
 import statistics
 import subprocess
@@ -25,16 +23,18 @@ from typing import Any
 import apsw
 import pyrage
 
+from bench import litestream
+from bench.measuring import Cost, damaged, measured
 from deploy.backup.steward import catalog, ladder
 from deploy.backup.steward.database import open_for_reading
-from deploy.backup.steward.files import sync
+from deploy.backup.steward.files import remove, sync
 from deploy.backup.steward.pace import Pace
 from deploy.backup.steward.snapshot import copy_pages
 from deploy.configfile import ROOT
 
 RUNS = 3
 RATE = 400
-FLIPS = 100
+DAMAGED_GIGABYTES = 0.1
 ROWS_PER_GIGABYTE = 2_050_000
 FILL = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)
@@ -130,52 +130,73 @@ def under_load(database: Path, target: Path) -> dict[str, float]:
     return {"seconds": seconds, "before": p99(samples, began + 1, begin), "during": p99(samples, begin, end)}
 
 
-def whole(database: Path, backups: Path, recipient: str) -> tuple[float, int]:
-    """Back up as the steward does; return the seconds and the most memory that it took, in MB."""
+def steward(database: Path, backups: Path, key: Any, *command: str) -> Cost:
+    """Run a command of the steward, given the private key; return what that took."""
     keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly", "safety"), 1)
-    told = {"database": str(database), "backups": str(backups), "recipients": [recipient]}
+    told = {"database": str(database), "backups": str(backups), "recipients": [str(key.to_public())]}
     settings = json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep})
-    variables = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": settings}
-    argv = [sys.executable, "-m", "steward", "backup"]
-    seconds = timed(lambda: subprocess.run(argv, env=variables, check=True, stdout=subprocess.DEVNULL))
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
+    variables = {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": settings}
+    return measured([sys.executable, "-m", "steward", *command], variables, str(key))
+
+
+def ours(database: Path, folder: Path, key: Any) -> dict[str, float]:
+    """Back up as the steward does, and make that backup fit to be used; return what both took."""
+    backups, target = folder / "backups", folder / "restored.db"
+    shutil.rmtree(backups, ignore_errors=True)
+    made = steward(database, backups, key, "backup")
+    back = steward(database, backups, key, "stage", "latest", str(target), "--key")
+    remove(target)
+    return _told("steward", made, back)
+
+
+def theirs(database: Path, folder: Path) -> dict[str, float]:
+    """Do the same with Litestream, which looks at the database only when it is asked to; return what that took."""
+    shutil.rmtree(folder / "litestream", ignore_errors=True)
+    (folder / "litestream").mkdir()
+    target = folder / "restored.db"
+    made = litestream.copy(database, folder / "litestream")
+    back = litestream.restore(folder / "litestream", target)
+    looked_at = litestream.restore(folder / "litestream", target, "-integrity-check", "full")
+    remove(target)
+    return {**_told("litestream", made, back), "litestream: restore and integrity_check, s": looked_at.seconds}
+
+
+def _told(name: str, made: Cost, back: Cost) -> dict[str, float]:
+    return {
+        f"{name}: backup, s": made.seconds,
+        f"{name}: backup, MB of memory": made.megabytes,
+        f"{name}: restore, s": back.seconds,
+        f"{name}: restore, MB of memory": back.megabytes,
+    }
 
 
 def peers(database: Path, folder: Path, recipient: str) -> float:
     """Do the same with the usual tools, one after another; return the seconds."""
     copy, packed = folder / "peer.db", folder / "peer.db.zst"
-    for left in folder.glob("peer.db*"):
-        left.unlink()
     commands = (
         ["sqlite3", str(database), f".backup {copy}"],
         ["sqlite3", str(copy), "PRAGMA integrity_check"],
         ["zstd", "-q", "-3", "-T0", str(copy), "-o", str(packed)],
         ["age", "-r", recipient, "-o", f"{packed}.age", str(packed)],
     )
-    return timed(lambda: [subprocess.run(argv, check=True, stdout=subprocess.DEVNULL) for argv in commands])
+    seconds = timed(lambda: [subprocess.run(argv, check=True, stdout=subprocess.DEVNULL) for argv in commands])
+    for left in folder.glob("peer.db*"):
+        left.unlink()
+    return seconds
 
 
-def detected(backups: Path, key: Any) -> int:
-    """Flip a byte of the newest backup, or cut it off, so many times; return how often that was found."""
-    made, chance = catalog.catalog(backups)[-1], random.Random(1)  # noqa: S311
-    found = 0
-    for number in range(FLIPS):
-        at = chance.randrange(made.file.stat().st_size)
-        damaged = made.file.with_suffix(".damaged")
-        shutil.copyfile(made.file, damaged)
-        made.file.rename(made.file.with_suffix(".good"))
-        with damaged.open("r+b") as out:
-            if number % 2:
-                out.seek(at)
-                byte = out.read(1)
-                out.seek(at)
-                out.write(bytes([byte[0] ^ 1]))
-            else:
-                out.truncate(at)
-        damaged.rename(made.file)
-        found += ladder.prove(made, [key], backups)["outcome"] == "failed"
-        made.file.with_suffix(".good").replace(made.file)
-    return found
+def detected(folder: Path, key: Any) -> dict[str, int]:
+    """Return how many of 100 flipped bits and cut ends each finds, on a smaller file: every one is read as a whole."""
+    folder.mkdir()
+    database, backups = folder / "ppm.db", folder / "backups"
+    fill(database, DAMAGED_GIGABYTES)
+    ours(database, folder, key)
+    theirs(database, folder)
+    made = catalog.catalog(backups)[-1]
+    return {
+        "steward: detected": sum(ladder.prove(made, [key], backups)["outcome"] == "failed" for _ in damaged(made.file)),
+        "litestream: detected": litestream.detected(folder / "litestream", folder / "restored.db"),
+    }
 
 
 def main() -> None:
@@ -184,20 +205,19 @@ def main() -> None:
     key = pyrage.x25519.Identity.generate()
     with tempfile.TemporaryDirectory(prefix="bench-", dir="/var/tmp") as scratch:
         folder = Path(scratch)
-        database, copy, backups = folder / "ppm.db", folder / "copy.db", folder / "backups"
+        database, copy = folder / "ppm.db", folder / "copy.db"
         fill(database, gigabytes)
         found: dict[str, list[float]] = {}
         for _ in range(RUNS):
-            found.setdefault("cp", []).append(timed(lambda: cp(database, copy)))
-            found.setdefault("copy", []).append(timed(lambda: pages(database, copy)))
-            for name, value in under_load(database, copy).items():
-                found.setdefault(f"under load: {name}", []).append(value)
+            values = {"cp": timed(lambda: cp(database, copy)), "copy": timed(lambda: pages(database, copy))}
+            values |= {f"under load: {name}": value for name, value in under_load(database, copy).items()}
             copy.unlink()
-            found.setdefault("peers", []).append(peers(database, folder, str(key.to_public())))
-            seconds, memory = whole(database, backups, str(key.to_public()))
-            found.setdefault("whole", []).append(seconds)
+            values |= {"peers": peers(database, folder, str(key.to_public()))}
+            values |= ours(database, folder, key) | theirs(database, folder)
+            for name, value in values.items():
+                found.setdefault(name, []).append(value)
         report = {name: round(statistics.median(values), 3) for name, values in found.items()}
-        report |= {"bytes": database.stat().st_size, "memory, MB": memory, "detected": detected(backups, key)}
+        report |= {"bytes": database.stat().st_size, **detected(folder / "damaged", key)}
     print(json.dumps(report, indent=2))
 
 

@@ -230,7 +230,7 @@ def _memory(environment: Environment, facts: Facts) -> Finding:
     services = environment.services
     color = (services.api, services.frontend, services.worker)
     needed = sum(service.memory * service.replicas for service in color)
-    needed += services.reverse_proxy.memory + services.steward.memory
+    needed += services.reverse_proxy.memory + services.steward.memory + environment.backup.memory
     free = int(facts.one("memory") or 0) * 1024  # the kernel counts in KiB
     fix = "Stop what else runs there, lower services.*.memory, or take a larger host"
     wanted = f"{needed / _MIB:,.0f} MiB: an upgrade starts the new colour beside the old one"

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment as Jinja
 from jinja2 import FileSystemLoader, StrictUndefined
 
+from deploy.backup.config import Continuous
 from deploy.config import GOING_BACK, Environment
 from deploy.configfile import ROOT
 from deploy.release import COLORS, Color, Images, Release, identify
@@ -43,8 +44,13 @@ def steward(environment: Environment) -> str:
             "drill": wanted.drill,
             "objective": wanted.objective.total_seconds(),
             "heartbeat": "/run/secrets/heartbeat_url" if wanted.heartbeat else None,
+            "continuous": None if wanted.continuous is None else _in_seconds(wanted.continuous),
         }
     )
+
+
+def _in_seconds(wanted: Continuous) -> dict[str, float]:
+    return {"keep": wanted.keep.total_seconds(), "interval": wanted.interval.total_seconds()}
 
 
 @cache

@@ -41,6 +41,20 @@ class Target(Model):
     """A remote of the secret `rclone_conf`, which is an rclone.conf (https://rclone.org/docs), and a path there."""
 
 
+class Continuous(Model):
+    """Every change of the database, shipped as it is made: `ppmctl restore --at TIME` brings back any moment.
+
+    The steward's container gets 256 MiB for it. A database of more than 4 GB needs about 60 MB for each further GB:
+    raise `services.steward.memory`.
+    """
+
+    keep: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(hours=24)
+    """How far back, at the least; what is shipped takes room on the host for about twice as long."""
+    interval: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = timedelta(seconds=1)
+    """How often what was written is shipped: of what was written so long before TIME, and while that was shipped, some
+    may be missing; of what was written after it, nothing is there."""
+
+
 TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["02:30"])]
 
 
@@ -75,6 +89,14 @@ class Backup(Model):
     keep: Keep = Keep()
     targets: tuple[Target, ...] = ()
     """Where every backup is copied to; what came there is read back. `backup prune` removes there what goes here."""
+    continuous: Continuous | None = None
+    """Between two backups: every change is kept too, on the host, by Litestream. `{}` for the defaults. Default: none
+    is."""
+
+    @property
+    def memory(self) -> ByteSize:
+        """What the steward's container may use beyond its own limit: Litestream is in it, too."""
+        return ByteSize(0 if self.continuous is None else 256 << 20)
 
     @property
     def secrets(self) -> tuple[str, ...]:

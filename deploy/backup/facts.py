@@ -55,6 +55,13 @@ class Failure(_Part):
     said: str
 
 
+class Moments(_Part):
+    """Any moment from the one to the other can be had."""
+
+    first: AwareDatetime
+    last: AwareDatetime
+
+
 class Facts(_Part):
     """``facts/backups.json`` on a host."""
 
@@ -68,6 +75,8 @@ class Facts(_Part):
     """The last one that was read back whole, at L3 or L4."""
     next_backup: AwareDatetime
     next_drill: AwareDatetime
+    continuous: tuple[Moments, ...] | None = None
+    """Oldest first; None: changes are not shipped."""
     failures: dict[str, Failure]
     """{backup, drill, heartbeat, `copy to NAME`: how}."""
 

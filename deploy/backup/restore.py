@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deploy import container, hold, journal, migrate, transaction
 from deploy.backup.holders import refuse_strangers
+from deploy.backup.moments import refuse_unless_shipped, shipped
 from deploy.backup.office import Office, give_place, identity
 from deploy.backup.staging import Staged, is_damage, place, stage
 from deploy.config import Model
@@ -57,12 +59,12 @@ def restore(
     address: HostAddress,
     watcher: Watcher,
     confirm: Confirm,
-    id: str,
+    wanted: str | datetime,
     target: str | None = None,
 ) -> Restored:
-    """Put a backup in the place of the database of one host. ``confirm`` is asked before anything is changed.
+    """Put a backup, or what the database was at a moment, in the place of the database of one host.
 
-    With a target the backup is fetched from there.
+    ``confirm`` is asked before anything is changed. With a target the backup is fetched from there.
     """
     from deploy import recover
 
@@ -74,17 +76,19 @@ def restore(
         with opened(host, intent, stack, watcher) as upgrade:
             give_place(host, intent.release.images.steward)
             steward = Office(host, upgrade.compose)
-            if target:
-                id = steward.ask("fetch", target, id)["id"]
+            if isinstance(wanted, datetime):
+                refuse_unless_shipped(shipped(steward), wanted)
+            elif target:
+                wanted = str(steward.ask("fetch", target, wanted)["id"])
             try:
-                found = _stage(upgrade, steward, id, key)
+                found = _stage(upgrade, steward, wanted, key)
                 lost = _lost(steward, _staged(upgrade))
                 confirm(_question(host, found, lost))
                 refuse_strangers(steward, stack)
             except BaseException:
                 _remove_staged(upgrade)
                 raise
-            change = _change(upgrade, steward, found.id)
+            change = _change(upgrade, steward, found.name)
             upgrade.intent = intent.model_copy(update={"change": change})
             upgrade.note(schema_before="", schema_after=found.head, revisions=" ".join(found.known))
             transaction.run(upgrade, RESTORE_STEPS)
@@ -117,19 +121,19 @@ def _intent(host: Host, stack: Stack) -> Intent:
     )
 
 
-def _stage(upgrade: Upgrade, steward: Office, id: str, key: str | None) -> Staged:
-    """Make the backup ready beside the database."""
+def _stage(upgrade: Upgrade, steward: Office, wanted: str | datetime, key: str | None) -> Staged:
+    """Make what takes its place ready beside the database."""
     watcher, name = upgrade.watcher, upgrade.host.name
     watcher.step(name, "verify")
-    found = stage(steward, f"api-{upgrade.intent.live}", id, key, _staged(upgrade))
+    found = stage(steward, f"api-{upgrade.intent.live}", wanted, key, _staged(upgrade))
     watcher.done(name, "verify", found.seconds, found.said)
     return found
 
 
-def _change(upgrade: Upgrade, steward: Office, id: str) -> Change:
+def _change(upgrade: Upgrade, steward: Office, name: str) -> Change:
     staged, database = _staged(upgrade), str(upgrade.environment.database)
     marked = steward.ask("fingerprint", staged)["fingerprint"]
-    return Change(way="hold", service="steward", command=("take", staged, database, marked), said=f"backup {id}")
+    return Change(way="hold", service="steward", command=("take", staged, database, marked), said=name)
 
 
 def _staged(upgrade: Upgrade) -> str:
@@ -154,9 +158,9 @@ def _lost(steward: Office, staged: str) -> dict[str, int] | None:
 
 def _question(host: Host, found: Staged, lost: dict[str, int] | None) -> str:
     if lost is None:
-        return f"{host.name}: what is there is damaged; backup {found.id} is of {found.created:%F %T} UTC. Go on?"
+        return f"{host.name}: what is there is damaged; {found.name} is of {found.created:%F %T} UTC. Go on?"
     return (
-        f"{host.name}: backup {found.id} is of {found.created:%F %T} UTC. {sum(lost.values()):,} rows were written "
+        f"{host.name}: {found.name} is of {found.created:%F %T} UTC. {sum(lost.values()):,} rows were written "
         f"since, or are otherwise there{by_table(lost)}; they go, and stay in a backup of what is there now. Go on?"
     )
 

@@ -22,6 +22,8 @@ class Staged(Model):
     """What was made ready."""
 
     id: str
+    name: str
+    """For people."""
     created: datetime
     level: str
     """How far it was verified."""
@@ -38,19 +40,21 @@ def place(environment: Environment, name: str) -> str:
     return str(environment.database.parent / "restore" / f"{name}.db")
 
 
-def stage(steward: Office, service: str, id: str, key: str | None, staged: str) -> Staged:
-    """Decode and verify a backup at ``staged``, and bring it to the schema of a service's release.
+def stage(steward: Office, service: str, wanted: str | datetime, key: str | None, staged: str) -> Staged:
+    """Make a backup, or what the database was at a moment, at ``staged``; verify it there, and bring it to the schema
+    of a service's release.
 
     Raises UpgradeError when it is not sound, or that release cannot run on it. What was left there before is removed.
     """
     began, host = time.monotonic(), steward.host
     steward.ask("prune", str(PurePosixPath(staged).parent), "none")
-    found: dict[str, Any] = steward.ask(*with_key(("stage", id, staged), key), key=key)
+    found = _put_together(steward, wanted, key, staged)
+    name = "what was shipped" if isinstance(wanted, datetime) else f"backup {found['id']}"
     said = f"{found['id']}, {found['rows']:,} rows, {found['level']} holds"
     fits = Migrations.model_validate(on_copy(steward, service, staged, "migrations"))
     if fits.misfit:
         raise UpgradeError(
-            f"{host.name}: the release that serves cannot run on backup {found['id']}: {fits.misfit}",
+            f"{host.name}: the release that serves cannot run on {name}: {fits.misfit}",
             host=host.name,
             next="Deploy the release that it is of, or a newer one, and try then",
         )
@@ -59,6 +63,7 @@ def stage(steward: Office, service: str, id: str, key: str | None, staged: str) 
         said += f"; its schema was brought from {fits.current} to {fits.head}"
     return Staged(
         id=found["id"],
+        name=name,
         created=found["created"],
         level=found["level"],
         head=fits.head,
@@ -66,6 +71,16 @@ def stage(steward: Office, service: str, id: str, key: str | None, staged: str) 
         said=said,
         seconds=round(time.monotonic() - began, 3),
     )
+
+
+def _put_together(steward: Office, wanted: str | datetime, key: str | None, staged: str) -> dict[str, Any]:
+    """Return what lies at ``staged`` now."""
+    found: dict[str, Any]
+    if isinstance(wanted, datetime):
+        found = steward.ask("stage-at", wanted.isoformat(), staged)
+    else:
+        found = steward.ask(*with_key(("stage", wanted, staged), key), key=key)
+    return found
 
 
 def on_copy(steward: Office, service: str, copy: str, *command: str) -> Any:

@@ -23,6 +23,8 @@ def of(found: Facts, now: datetime) -> Iterator[str]:
         costs = f"RTO {drilled.rto_seconds:.1f} s, RPO {_span(timedelta(seconds=drilled.rpo_seconds))}"
         read = f"{drilled.id}, {_ago(now - drilled.at)}, {drilled.level} {drilled.outcome}, {costs}"
     yield f"drill   {read}; next at {_local(found.next_drill)}"
+    for span in found.continuous or ():
+        yield f"any moment from {_local(span.first)} to {_local(span.last)}"
 
 
 def _local(time: datetime) -> str:

@@ -63,6 +63,23 @@ def backup_list(env: Env = "lab", host: SomeHost = None, as_json: Json = False) 
         show.backups(found)
 
 
+@backup.command("moments")
+def backup_moments(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
+    """From when to when `restore --at` can bring back any moment (`backup.continuous`)."""
+    from deploy.backup import moments
+    from deploy.operate import pick_host
+
+    environment = load_hosts(env)
+    found = moments.moments(environment, pick_host(environment, host))
+    if as_json:
+        print_json([each.model_dump(mode="json") for each in found])
+    else:
+        for each in found:
+            typer.echo(f"{each.host}: {each.words}")
+        if not found:
+            typer.echo("no change was shipped; see backup.continuous")
+
+
 @backup.command("show")
 def backup_show(
     id: Annotated[str, typer.Argument(help="A backup of `ppmctl backup list`, or latest.")],
@@ -148,6 +165,10 @@ def restore(
     env: Env = "lab",
     host: OneHost = None,
     latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is verified.")] = False,
+    at: Annotated[
+        str | None,
+        typer.Option("--at", metavar="TIME", help="What the database was then; UTC, or with +02:00."),
+    ] = None,
     target: Annotated[str | None, typer.Option("--from", help="Fetch it from this target first.")] = None,
     yes: Yes = False,
     as_json: Json = False,
@@ -157,13 +178,16 @@ def restore(
     With --from, a host on which nothing is deployed yet is provisioned and deployed to before.
     """
     from deploy import show
-    from deploy.backup import rescue
+    from deploy.backup import moments, rescue
     from deploy.backup import restore as restores
     from deploy.errors import UsageError
     from deploy.operate import pick_host
 
-    if (id is None) is not latest:
-        raise UsageError("say which backup: its id, or --latest", next=f"ppmctl backup list -e {env}")
+    if (id is not None) + latest + (at is not None) != 1:
+        raise UsageError("say which backup: its id, or --latest, or --at TIME", next=f"ppmctl backup list -e {env}")
+    if at is not None and target is not None:
+        raise UsageError("changes are shipped to nowhere else: --at goes without --from")
+    wanted = moments.parse(at) if at is not None else id or "latest"
     environment = load_hosts(env)
     with console(quiet=as_json) as shown:
 
@@ -174,7 +198,7 @@ def restore(
         address = pick_host(environment, host)
         if target:
             rescue.prepare(environment, address, shown, ask)
-        done = restores.restore(environment, address, shown, ask, id or "latest", target)
+        done = restores.restore(environment, address, shown, ask, wanted, target)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,9 +13,12 @@ import pyrage
 import pytest
 
 from bench.ledger import load
+from deploy.configfile import ROOT
 from deploy.lab import Lab
+from tests.lab.test_runbooks import commands, run
 from tests.load import losing_nothing
 from tests.site import Site
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +40,8 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 def configure(site: Site, *recipients: str) -> None:
     keep = {"last": 2, "daily": 0, "weekly": 0, "monthly": 0}
     key, places = str(site.folder / "key"), [{"name": "elsewhere", "to": "place:/data/elsewhere"}]
-    site.configure(backup={"recipients": [*recipients], "identity_file": key, "keep": keep, "targets": places})
+    wanted = {"recipients": [*recipients], "identity_file": key, "keep": keep, "targets": places}
+    site.configure(backup={**wanted, "continuous": {}})
 
 
 def names(site: Site, token: str, *wanted: str) -> list[int]:
@@ -81,6 +88,47 @@ def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> 
 
     site.json("restore", safety["id"], "--yes")
     assert names(site, token, "before", "after") == [1, 1]
+
+
+def shipped(site: Site, token: str) -> str:
+    """Return a moment at which all is there that is acknowledged by now, and which was shipped."""
+    known = datetime.fromisoformat(site.root("date -u +%FT%T.%6N+00:00"))
+    found: list[datetime] = []
+
+    def another() -> bool:
+        add(site, token, f"tick-{time.monotonic_ns()}")  # an application that serves is never still
+        found[:] = [datetime.fromisoformat(each["last"]) for each in site.json("backup moments")]
+        return any(last > known for last in found)
+
+    for _ in range(2):  # the first one may have been begun before
+        assert eventually(another, 60)
+        known = max(found)
+    return known.isoformat()
+
+
+def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: Site, tmp_path: Path) -> None:
+    token = site.token("wanderer")
+    add(site, token, "wanted")
+    moment = shipped(site, token)
+    add(site, token, "unwanted")
+    shipped(site, token)
+    refused = site.ppmctl("restore", "--at", "2020-01-01 00:00", "--yes", status=2)
+    assert "cannot be brought back; what can: from " in refused.stderr
+
+    section = [command for command in commands(ROOT / "docs/runbooks/restore.md") if "$TIME" in command]
+    with load(site.url, token, rate=40, connections=6) as running:
+        for command in section:
+            done = run(site, tmp_path, command, TIME=moment)
+            assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
+        report = running.stop()
+
+    assert report.failures == []
+    assert report.requests > 50
+    assert names(site, token, "wanted", "unwanted") == [1, 0]
+    assert site.json("backup list")[0]["kind"] == "safety"
+    shipped(site, token)  # a generation of its own; what was replaced can still be had
+    assert len(site.json("backup moments")) >= 2
+    assert site.json("status")["hosts"][0]["backups"]["continuous"]
 
 
 def test_a_drill_proves_that_the_application_runs_on_a_backup(site: Site) -> None:

@@ -25,13 +25,14 @@ def commands(page: Path) -> list[str]:
     return [line.removeprefix("$ ") for block in blocks for line in block.splitlines() if line.startswith("$ ")]
 
 
-def run(live: Site, folder: Path, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as an operator would, in a folder of its own."""
+def run(live: Site, folder: Path, command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as an operator would, in a folder of its own, who has exported these variables."""
     (folder / "bin").mkdir(exist_ok=True)
     program = folder / "bin" / "ppmctl"
     program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "ppmctl.py"} "$@"\n')
     program.chmod(0o755)
-    environment = live.variables | {"PPMCTL_ENV": live.name, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    path = {"PPMCTL_ENV": live.name, "PATH": f"{program.parent}:{os.environ['PATH']}"}
+    environment = live.variables | path | variables
     return subprocess.run(
         ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
     )
@@ -42,6 +43,8 @@ def test_the_commands_about_backups_do_what_they_say(live: Site, tmp_path: Path)
 
     for name in ("backup", "restore", "disk-full", "failed-drill"):
         for command in commands(ROOT / "docs" / "runbooks" / f"{name}.md"):
+            if "$TIME" in command:  # test_backup.py, where changes are shipped
+                continue
             done = run(live, tmp_path, command)
             assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
 

@@ -25,8 +25,11 @@ PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "
 DNS = {"provider": "route53", "token_variable": "AWS_SECRET_ACCESS_KEY", "variables": {"AWS_REGION": "eu-west-1"}}
 CLOSED = {"url": "https://ppm.example.org", "proxy": {**PRODUCTION["proxy"], "private_ca": True, "dns_challenge": DNS}}  # type: ignore[dict-item]
 OWN = {"url": "https://ppm.example.org", "proxy": {"certificates": "files"}}
+SHIPPED = {"backup": {"continuous": {"keep": "2d"}}}
 EVERY_WAY = pytest.mark.parametrize(
-    "changes", [{}, PRODUCTION, CLOSED, OWN], ids=["http", "https", "private CA, DNS", "own certificate"]
+    "changes",
+    [{}, PRODUCTION, CLOSED, OWN, SHIPPED],
+    ids=["http", "https", "private CA, DNS", "own certificate", "changes shipped"],
 )
 
 
@@ -311,4 +314,4 @@ def test_traces_go_where_the_config_says_or_nowhere(images: Images) -> None:
 def test_the_api_asks_for_the_certificate_where_there_is_one(changes: dict[str, Any], images: Images) -> None:
     told = compose_of(environment_of(**changes), images)["services"]["api-blue"]["environment"]
 
-    assert ("CERTIFICATE_ADDRESS" in told) == bool(changes)
+    assert ("CERTIFICATE_ADDRESS" in told) == ("url" in changes)

@@ -7,10 +7,11 @@ import random
 import subprocess
 import sys
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import catalog, ladder, retention, targets
+from . import catalog, continuous, ladder, retention, targets
 from .archive import identities
 from .backup import create, file
 from .catalog import Backup, Evidence, Kind, Outcome, now
@@ -41,6 +42,10 @@ def add(commands: Any) -> None:
     staged.add_argument("id")
     staged.add_argument("target", type=Path)
     staged.add_argument("--key", action="store_true", help="a private key comes on stdin")
+    command(moments, "tell from when to when any moment can be had")
+    had = command(stage_at, "put together what the database was at a moment, and verify it")
+    had.add_argument("moment", type=datetime.fromisoformat)
+    had.add_argument("target", type=Path)
     command(file_copy, "make a backup of a copy: what a restore replaced").add_argument("copied", type=Path)
     attested = command(attest, "keep beside a backup how a drill with the application went")
     attested.add_argument("id")
@@ -145,6 +150,16 @@ def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
         target.unlink(missing_ok=True)
         raise StewardError(f"backup {found.id} cannot be restored: {evidence['seen']}")
     return {**found.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
+
+
+def moments() -> list[dict[str, str]]:
+    """Return [{first, last}], oldest first: any moment from the one to the other can be had."""
+    return continuous.spans(settings().backups)
+
+
+def stage_at(*, moment: datetime, target: Path) -> dict[str, Any]:
+    """Put together what the database was at a moment, fit to take its place. Raises StewardError when it is not."""
+    return continuous.recover(settings().backups, moment, target)
 
 
 def file_copy(*, copied: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import apsw
 
 from . import catalog
 from .archive import Data, pack, recipient
-from .catalog import Kind, Manifest
+from .catalog import CONTINUOUS, Kind, Manifest
 from .digest import ALGORITHM, Table
 from .errors import StewardError
 from .files import need_local, need_room, remove
@@ -176,7 +176,7 @@ def _directory(backups: Path) -> Iterator[Path]:
 
 def sweep(backups: Path) -> int:
     """Remove what was left by one that was killed while it made, fetched or removed a backup; return how many."""
-    directories = [path for path in backups.iterdir() if path.is_dir()]
+    directories = [path for path in backups.iterdir() if path.is_dir() and path.name != CONTINUOUS]
     left = [path for path in directories if path.name.startswith(".") or not (path / catalog.MANIFEST).exists()]
     for directory in left:
         shutil.rmtree(directory)

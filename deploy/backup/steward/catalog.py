@@ -24,6 +24,8 @@ from .digest import Table
 from .errors import StewardError
 from .files import published, sync
 
+CONTINUOUS = "continuous"
+"""What lies beside them: every change in between (``continuous.py``)."""
 MANIFEST, EVIDENCE = "manifest.json", "evidence.jsonl"
 VERSION = 1
 _POLL_SECONDS = 0.2

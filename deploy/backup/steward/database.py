@@ -20,9 +20,10 @@ def open_for_reading(database: Path, *, immutable: bool = False) -> apsw.Connect
 
 
 def tables(connection: apsw.Connection, schema: str = "main") -> list[str]:
-    """Return the names of the tables that hold rows of the application, in order."""
-    chosen = "SELECT name FROM pragma_table_list WHERE schema = ? AND type = 'table' AND name NOT LIKE 'sqlite\\_%' "
-    return [str(row[0]) for row in connection.execute(chosen + "ESCAPE '\\' ORDER BY name", (schema,))]
+    """Return the names of the tables that hold rows of the application, in order; Litestream has two of its own."""
+    chosen = "SELECT name FROM pragma_table_list WHERE schema = ? AND type = 'table' AND NOT ("
+    others = " OR ".join(f"name LIKE '{prefix}\\_%' ESCAPE '\\'" for prefix in ("sqlite", "\\_litestream"))
+    return [str(row[0]) for row in connection.execute(f"{chosen}{others}) ORDER BY name", (schema,))]
 
 
 def quoted(name: str) -> str:

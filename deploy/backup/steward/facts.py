@@ -40,6 +40,8 @@ class Facts(TypedDict):
     """The same of the last one that was read back whole (L3), or on which the application answered too (L4)."""
     next_backup: str
     next_drill: str
+    continuous: Sequence[Mapping[str, str]] | None
+    """[{first, last}], oldest first: any moment in between can be had. None: changes are not shipped."""
     failures: dict[str, dict[str, Any]]
     """{task: {times, said}} of what has failed since it last went well: backup, drill, heartbeat, `copy to NAME`."""
 
@@ -60,6 +62,7 @@ def facts(
     objective: timedelta,
     next_backup: datetime,
     next_drill: datetime,
+    continuous: Sequence[Mapping[str, str]] | None = None,
 ) -> Facts:
     """Return the document, given every backup, oldest first."""
     counting = regular(backups)
@@ -77,6 +80,7 @@ def facts(
         last_proven=_reading(*proven[-1]) if proven else None,
         next_backup=_text(next_backup),
         next_drill=_text(next_drill),
+        continuous=continuous,
         failures={name: dict(failure) for name, failure in failures.items()},
     )
 
@@ -127,6 +131,8 @@ def _metrics(found: Facts) -> CollectorRegistry:
     gauge("last_duration_seconds", "How long it took to make.", made.get("seconds"))
     gauge("objective_seconds", "How old the last one may get.", found["objective_seconds"])
     gauge("proven_timestamp_seconds", "When one was last restored to a copy and compared.", _seconds(proven.get("at")))
+    moments = found["continuous"] or [{}]
+    gauge("continuous_timestamp_seconds", "The newest moment that can be had.", _seconds(moments[-1].get("last")))
     gauge("drill_duration_seconds", "How long the last reading back took.", drilled.get("rto_seconds"))
     failing = Gauge("ppm_backup_failures", "Failures of a task in a row.", ["task"], registry=registry)
     for task in ("backup", "drill", *found["failures"]):

@@ -21,10 +21,12 @@ from typing import Any
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from . import catalog, schedule
+from . import catalog, continuous, schedule
+from .catalog import CONTINUOUS
 from .errors import StewardError
 from .facts import Failure, facts, write
 from .settings import Settings, settings
+from .shipping import Shipping
 
 _LOOK_SECONDS = 60
 _SETTINGS: dict[str, Any] = {"coalesce": True, "misfire_grace_time": None, "max_instances": 1}
@@ -43,6 +45,8 @@ class Service:
         self._failures: dict[str, Failure] = {}
         self._child: subprocess.Popen[str] | None = None
         self._guard, self._ended = threading.RLock(), False
+        wanted = told.continuous
+        self._shipping = Shipping(told, wanted, self._shipping_failed) if wanted else None
 
     def start(self) -> None:
         """Plan every task; what was missed is due at once, and so are copies that a target may lack."""
@@ -57,6 +61,8 @@ class Service:
         if first > now:  # else they follow it
             self._plan_copies()
         self._scheduler.start()
+        if self._shipping:
+            self._shipping.start()
         self.tell()
 
     def end(self) -> None:
@@ -67,13 +73,15 @@ class Service:
                 with suppress(ProcessLookupError):
                     os.killpg(self._child.pid, signal.SIGKILL)
         self._scheduler.shutdown(wait=False)
+        if self._shipping:
+            self._shipping.end()
 
     def tell(self) -> None:
         """Write down how it goes. A disk that is too full for that is told by what stays as it was."""
         with self._guard:
             if self._ended:
                 return
-            now = _now()
+            shipped, now = self._shipped(), _now()
             found = facts(
                 catalog.catalog(self._told.backups),
                 self._failures,
@@ -82,11 +90,39 @@ class Service:
                 objective=self._told.objective,
                 next_backup=self._next("backup", now),
                 next_drill=self._next("drill", now),
+                continuous=shipped,
             )
             try:
                 write(self._told.facts, found)
             except OSError as error:
                 _say(f"cannot tell how it goes: {error}")
+
+    def _shipped(self) -> list[dict[str, str]] | None:
+        """Return from when to when any moment can be had, and note how shipping goes."""
+        if self._shipping is None:
+            return None
+        try:
+            found = continuous.spans(self._told.backups)
+            wrong = self._shipping.ailment()
+        except (StewardError, OSError) as error:
+            found, wrong = [], str(error)
+        if wrong:
+            self._note(CONTINUOUS, wrong)
+        elif self._shipping.runs:  # why it does not was told when it ended
+            self._failures.pop(CONTINUOUS, None)
+        return found
+
+    def _shipping_failed(self, said: str) -> None:
+        self._note(CONTINUOUS, said)
+        self.tell()
+
+    def _note(self, task: str, said: str) -> int:
+        """Remember that a task has failed once more; return how often in a row that is."""
+        with self._guard:
+            times = self._failures.get(task, {"times": 0})["times"] + 1
+            self._failures[task] = {"times": times, "said": said}
+        _say(f"{task} has failed: {said}")
+        return times
 
     def _next(self, task: str, now: datetime) -> datetime:
         job = self._scheduler.get_job(task)
@@ -125,9 +161,7 @@ class Service:
         except (StewardError, OSError, ValueError) as error:
             if self._ended:
                 return False
-            times = self._failures.get(task, {"times": 0})["times"] + 1
-            self._failures[task] = {"times": times, "said": str(error)}
-            _say(f"{task} has failed: {error}")
+            times = self._note(task, str(error))
             if trigger is not None:
                 self._scheduler.modify_job(task, next_run_time=schedule.retry(trigger, times, _now()))
             return False

@@ -19,6 +19,16 @@ PATIENCE_SECONDS = 300
 
 
 @dataclass(frozen=True)
+class Shipped:
+    """That every change is shipped as it is made."""
+
+    keep: timedelta
+    """How far back a moment can be had, at the least."""
+    interval: timedelta
+    """How often what was written is shipped."""
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything about the backups of one environment."""
 
@@ -37,6 +47,7 @@ class Settings:
     """How old the newest backup may get."""
     heartbeat: Path | None = None
     """The file with the URL that is asked for after each backup."""
+    continuous: Shipped | None = None
 
 
 def settings() -> Settings:
@@ -59,4 +70,9 @@ def settings() -> Settings:
         drill=told.get("drill", ""),
         objective=timedelta(seconds=told.get("objective", 0)),
         heartbeat=Path(told["heartbeat"]) if told.get("heartbeat") else None,
+        continuous=_shipped(told.get("continuous")),
     )
+
+
+def _shipped(told: dict[str, float] | None) -> Shipped | None:
+    return None if told is None else Shipped(**{name: timedelta(seconds=value) for name, value in told.items()})

@@ -108,3 +108,11 @@ def test_a_damaged_backup_and_what_a_restore_replaced_are_not_the_last_one() -> 
     assert (described(good, damaged, replaced)["last_backup"] or {})["id"] == good.id
     assert (described(damaged)["last_backup"] or {})["verified"] is False
     assert described(replaced)["last_backup"] is None
+
+
+def test_moments_between_backups_are_told_to_people_and_programs() -> None:
+    span = {"first": "2026-03-09T12:00:00Z", "last": "2026-03-10T11:59:29Z"}
+    *_, line = words.of(known(continuous=[span]), NOW)
+
+    assert line.startswith("any moment from 2026-03-")
+    assert list(facts.problems(known(continuous=[]), NOW)) == []

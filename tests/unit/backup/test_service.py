@@ -233,3 +233,32 @@ def test_a_heart_beats_only_after_a_backup_that_was_verified_and_its_address_is_
         assert eventually(lambda: "heartbeat" in one.said["failures"])
 
     assert one.said["failures"]["heartbeat"]["said"] == "the heartbeat did not get through: URLError"
+
+
+def test_changes_are_shipped_beside_the_backups_and_one_that_ends_is_told_of(tmp_path: Path) -> None:
+    one = Running(tmp_path, continuous={"keep": 3600, "interval": 0.1})
+    make(one.database, rows=50)
+
+    with one.serving() as process:
+        try:
+            assert eventually(lambda: json.loads(steward("moments", settings=one.settings).stdout))
+            [litestream] = _children(process.pid, "litestream")
+            os.kill(litestream, signal.SIGKILL)
+            assert eventually(lambda: "continuous" in one.said["failures"])
+        finally:
+            process.terminate()  # it takes Litestream with it
+            process.wait()
+
+    assert "Litestream ended with status -9" in one.said["failures"]["continuous"]["said"]
+    [span] = one.said["continuous"]
+    refused = steward("stage-at", "2020-01-01T00:00:00+00:00", str(tmp_path / "copy.db"), settings=one.settings)
+    assert "was not shipped" in refused.stderr
+    done = steward("stage-at", span["last"], str(tmp_path / "copy.db"), settings=one.settings)
+    assert json.loads(done.stdout)["rows"] == 51
+
+
+def _children(pid: int, name: str) -> list[int]:
+    """Return the processes of a name that a process has started."""
+    tasks = [Path(f"/proc/{pid}/task/{task.name}/children") for task in Path(f"/proc/{pid}/task").iterdir()]
+    found = [int(child) for task in tasks for child in task.read_text().split()]
+    return [child for child in found if Path(f"/proc/{child}/comm").read_text().strip() == name]
