@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 import apsw
 
-UNREADABLE = (apsw.CorruptError, apsw.NotADBError, apsw.IOError)
-"""SQLite cannot read it. The last: the disk cannot, or the -wal is gone while others have the database open."""
+_CANNOT_READ = frozenset(
+    {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA}
+)
+"""Of all that SQLite calls a disk I/O error (https://sqlite.org/rescode.html): the others are of writing."""
 
 
 class StewardError(Exception):
     """The text says what is wrong; nothing was changed."""
+
+
+class Damaged(StewardError):
+    """The database cannot be read. ppmctl knows it by the words "is damaged"."""
 
 
 class KeyMissing(StewardError):
@@ -18,3 +28,24 @@ class KeyMissing(StewardError):
 
 class DiskFull(StewardError):
     """There is too little room here: that says nothing about the backup."""
+
+
+def unreadable(error: BaseException) -> bool:
+    """Return whether a database cannot be read: it is none any more, its disk fails, or others lost its -wal.
+
+    A disk that is full, or cannot be written to, says nothing of what lies on it.
+    """
+    if isinstance(error, apsw.IOError):
+        return getattr(error, "extendedresult", 0) in _CANNOT_READ  # its type does not tell of it
+    return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
+
+
+@contextmanager
+def reading(database: Path) -> Iterator[None]:
+    """Raise Damaged when the block finds that the database cannot be read."""
+    try:
+        yield
+    except apsw.Error as error:
+        if not unreadable(error):
+            raise
+        raise Damaged(f"{database.name} is damaged: {error}") from error

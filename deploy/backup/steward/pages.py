@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from .errors import UNREADABLE, StewardError
+from .errors import StewardError, unreadable
 from .files import need_room, published, sync
 
 _BLOCK = 1 << 20
@@ -31,7 +31,9 @@ def freshen(source: Path, copy: Path) -> dict[str, Any]:
     copy.parent.mkdir(parents=True, exist_ok=True)
     try:
         connection = quiet(source)
-    except UNREADABLE:
+    except apsw.Error as error:
+        if not unreadable(error):
+            raise
         _copy_as_it_is(source, copy)
         return {"bytes": copy.stat().st_size, "written": copy.stat().st_size, "seconds": 0.0}
     # Closed after SQLite's own connection: to close it earlier would drop the locks of this process (fcntl(2)).

@@ -11,7 +11,7 @@ from typing import Any
 
 import apsw
 
-from .errors import UNREADABLE, StewardError
+from .errors import StewardError, unreadable
 from .files import fingerprint, need_room, published, stamp_of, sync
 from .holders import alone, refuse_if_open
 from .pages import quiet
@@ -59,16 +59,16 @@ def _put(incoming: Path, target: Path, wanted: str) -> None:
     replaced.unlink(missing_ok=True)
     if target.exists():
         os.link(target, replaced)
-    incoming.replace(target)
-    sync(target.parent)
     try:
+        incoming.replace(target)
+        sync(target.parent)
         _look_at(target, wanted)
+        replaced.unlink(missing_ok=True)
     except BaseException:
         if replaced.exists():
             replaced.replace(target)
             sync(target.parent)
         raise
-    replaced.unlink(missing_ok=True)
 
 
 def _settle(target: Path) -> None:
@@ -80,7 +80,9 @@ def _settle(target: Path) -> None:
     try:
         with closing(quiet(target)) as connection:
             connection.execute("ROLLBACK")
-    except UNREADABLE:
+    except apsw.Error as error:
+        if not unreadable(error):
+            raise
         for suffix in ("", *_BESIDE):
             kept = target.with_name(f"{target.name}.damaged{suffix}")
             kept.unlink(missing_ok=True)

@@ -9,15 +9,16 @@ from typing import Any
 import apsw
 
 from .database import open_for_reading, quoted, tables
+from .errors import reading
 
 
 def since(copy: Path, database: Path) -> dict[str, Any]:
     """Return {table: rows that were written since}, tables without any left out.
 
     Of a table with the same columns in both: rows that are new or differ. Of one that a migration has changed,
-    every row may differ: then those whose key the copy has not.
+    every row may differ: then those whose key the copy has not. Raises Damaged when the database cannot be read.
     """
-    with closing(open_for_reading(database)) as connection:
+    with reading(database), closing(open_for_reading(database)) as connection:
         connection.execute("ATTACH ? AS old", (f"{copy.absolute().as_uri()}?mode=ro&immutable=1",))
         connection.execute("BEGIN")
         counts = {table: _written(connection, table) for table in tables(connection)}

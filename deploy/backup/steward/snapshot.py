@@ -11,7 +11,7 @@ import apsw
 
 from .database import open_for_reading
 from .digest import Table, digests
-from .errors import StewardError
+from .errors import Damaged, StewardError, reading
 from .files import need_room, published
 from .pace import WAL_CAP, Pace
 
@@ -41,7 +41,7 @@ def copy(
     One read transaction is held from the first page to the last. Without it SQLite would start the copy over at
     every commit of another process (https://sqlite.org/backup.html). Raises StewardError.
     """
-    with closing(open_for_reading(source)) as live:
+    with reading(source), closing(open_for_reading(source)) as live:
         need_room(target.parent, _number(live, "page_count") * _number(live, "page_size"))
         pace = Pace(source, deadline, wal_cap=wal_cap, rate=rate)
         live.execute("BEGIN")
@@ -83,9 +83,9 @@ def sound(copy: Path) -> None:
             said = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
             broken = connection.execute("PRAGMA foreign_key_check").fetchall() if said == ["ok"] else []
         except (apsw.CorruptError, apsw.NotADBError) as error:
-            raise StewardError(f"{copy.name} is damaged: {error}") from error
+            raise Damaged(f"{copy.name} is damaged: {error}") from error
     if said != ["ok"]:
-        raise StewardError(f"{copy.name} is damaged: {'; '.join(map(str, said))}")
+        raise Damaged(f"{copy.name} is damaged: {'; '.join(map(str, said))}")
     if broken:
         raise StewardError(f"{copy.name} has {len(broken)} broken references, first {broken[0]}")
 

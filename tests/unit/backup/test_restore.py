@@ -7,17 +7,19 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
+import apsw
 import pytest
 
 from deploy.backup.steward import restore, snapshot
-from deploy.backup.steward.errors import StewardError
+from deploy.backup.steward.errors import Damaged, StewardError
 from deploy.backup.steward.files import fingerprint
 from deploy.backup.steward.holders import alone
 from deploy.backup.steward.pages import freshen
 from deploy.backup.steward.restore import take
+from deploy.backup.steward.since import since
 from tests.unit.backup.database import execute, killed_at_each, make, steward, writer
 from tests.waiting import eventually
 
@@ -152,6 +154,32 @@ def test_what_is_too_damaged_to_be_read_is_kept_as_it_is(
     assert twins(database) == 0
     assert (tmp_path / "kept.db").read_bytes() == before
     assert (tmp_path / "ppm.db.damaged").read_bytes() == before
+
+
+def test_a_wal_that_others_have_lost_is_damage(database: Path, staged: Path) -> None:
+    with closing(apsw.Connection(str(database))) as other:
+        other.execute("INSERT INTO twins VALUES (2)")
+        database.with_name("ppm.db-wal").unlink()
+        for act in (lambda: since(staged, database), lambda: snapshot.snapshot(database, staged.with_name("b"), 30)):
+            with pytest.raises(Damaged, match=r"ppm\.db is damaged: disk I/O error"):
+                act()
+
+
+def test_a_database_that_cannot_be_written_to_is_not_replaced_as_a_damaged_one(database: Path, staged: Path) -> None:
+    leave_a_wal(database)
+    limited = (
+        "from pathlib import Path; from deploy.backup.steward.restore import take; import resource, signal, sys\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        "take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
+    )
+    argv = [sys.executable, "-c", limited, str(staged), str(database), fingerprint(staged)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "disk I/O error" in done.stderr
+    assert list(database.parent.glob("*.damaged*")) == []
+    assert staged.exists()
+    assert twins(database) != 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,172 @@
+"""A backup, and the swap of a restore, hit at each system call that they make: by a kill, a full disk, a failing one.
+
+A few of the calls each time; every one with `--full`.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import apsw
+import pytest
+
+from deploy.backup.staging import is_damage
+from deploy.backup.steward import backup, catalog, ladder, snapshot
+from deploy.backup.steward.digest import digests
+from deploy.backup.steward.files import fingerprint
+from deploy.configfile import ROOT
+from deploy.errors import UpgradeError
+from tests.unit.backup import faults
+from tests.unit.backup.database import make, writer
+from tests.unit.backup.faults import Fault, calls, errors, kills, struck
+from tests.waiting import eventually
+
+Kind = Callable[[Sequence[tuple[str, int]]], list[Fault]]
+KINDS = pytest.mark.parametrize("kind", [kills, errors])
+SAMPLE = 12
+KILLED = -signal.SIGKILL
+BACKUP = (
+    "import sys; from pathlib import Path; from deploy.backup.steward import backup\n"
+    "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"
+)
+TAKE = (
+    "import sys; from pathlib import Path; from deploy.backup.steward.restore import take\n"
+    "take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
+)
+pytestmark = pytest.mark.skipif(faults.unavailable() is not None, reason=str(faults.unavailable()))
+
+
+def held(database: Path) -> dict[str, Any]:
+    with closing(apsw.Connection(str(database))) as connection:
+        return dict(digests(connection))
+
+
+def some(found: list[Fault], most: int = SAMPLE) -> list[Fault]:
+    """Return so many of them, from the first to the last."""
+    step = max(1, len(found) // most)
+    return found[::step]
+
+
+def hit_backups(tmp_path: Path, choose: Callable[[list[Fault]], list[Fault]], kind: Kind) -> None:
+    """Hit backups with the chosen faults: each is a whole one or none, and the next one is made."""
+    here = tmp_path / "here"
+    here.mkdir()
+    database, backups = make(here / "ppm.db", rows=60), here / "backups"
+    before = held(database)
+    found = calls(BACKUP, str(database), str(backups), about=here, log=tmp_path / "log")
+    for fault in choose(kind(found)):
+        shutil.rmtree(backups)
+        done = struck(fault, BACKUP, str(database), str(backups))
+        made = catalog.catalog(backups) if backups.exists() else []
+        assert done.returncode != 0 or len(made) == 1, f"{fault}: it says that it has made one"
+        assert done.returncode in (0, KILLED) or made == [], f"{fault}: it has failed, and there is one"
+        assert [ladder.prove(each, [], backups)["outcome"] for each in made] == ["ok"] * len(made), str(fault)
+        assert held(database) == before, str(fault)
+        backup.create(database, backups, backup.Wishes())
+        whole = catalog.catalog(backups)
+        assert len(whole) == len(made) + 1, str(fault)
+        assert {each.name for each in backups.iterdir() if each.is_dir()} == {each.id for each in whole}, str(fault)
+
+
+@KINDS
+def test_a_backup_that_is_hit_at_some_calls_is_a_whole_one_or_none(tmp_path: Path, kind: Kind) -> None:
+    hit_backups(tmp_path, some, kind)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@KINDS
+def test_a_backup_that_is_hit_at_any_call_is_a_whole_one_or_none(tmp_path: Path, kind: Kind) -> None:
+    hit_backups(tmp_path, list, kind)
+
+
+def swap_of(here: Path) -> tuple[Path, Path]:
+    """Make a database with a -wal that a killed process left, and a verified copy from before; return both."""
+    here.mkdir()
+    database, staged = make(here / "ppm.db", rows=60), here / "restore" / "staged.db"
+    snapshot.snapshot(database, staged, 30)
+    with writer(database) as process:
+        assert eventually(lambda: database.with_name("ppm.db-wal").stat().st_size > 100_000)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    return database, staged
+
+
+def hit_swaps(tmp_path: Path, choose: Callable[[list[Fault]], list[Fault]], kind: Kind) -> None:
+    """Hit the swap of a restore with the chosen faults: what is there is the old database or the new one, whole."""
+    here, before = tmp_path / "here", tmp_path / "before"
+    database, staged = swap_of(here)
+    shutil.copytree(here, before)
+    argv = (str(staged), str(database), fingerprint(staged))
+    old, new = held(database), held(staged)
+
+    def again() -> None:
+        shutil.rmtree(here)
+        shutil.copytree(before, here)
+
+    again()
+    found = calls(TAKE, *argv, about=here, log=tmp_path / "log")
+    for fault in choose(kind(found)):
+        again()
+        done = struck(fault, TAKE, *argv)
+        there = held(database)  # what a killed one has begun to fold in, SQLite folds in here
+        snapshot.sound(database)
+        if done.returncode == KILLED:
+            assert there in (old, new), str(fault)
+        else:
+            assert there == (old if done.returncode else new), f"{fault}: it ended with {done.returncode}"
+
+
+@KINDS
+def test_a_swap_that_is_hit_at_some_calls_leaves_the_old_or_the_new_database(tmp_path: Path, kind: Kind) -> None:
+    hit_swaps(tmp_path, some, kind)
+
+
+@pytest.mark.full
+@pytest.mark.timeout(1800)
+@KINDS
+def test_a_swap_that_is_hit_at_any_call_leaves_the_old_or_the_new_database(tmp_path: Path, kind: Kind) -> None:
+    hit_swaps(tmp_path, list, kind)
+
+
+STEWARD = (
+    "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); del sys.argv[1]\n"
+    "from steward.__main__ import main; sys.exit(main())"
+)
+WRITES = [Fault(call, 1, f"error={error}", "+") for call in ("pwrite64", "fsync") for error in ("ENOSPC", "EIO")]
+
+
+def told(fault: Fault, *argv: str) -> UpgradeError:
+    """Return what ppmctl makes of a command of the steward that a fault has stopped."""
+    done = struck(fault, STEWARD, str(ROOT / "deploy" / "backup"), *argv)
+    assert done.returncode == 1, done.stderr
+    return UpgradeError("it ended with status 1", seen=done.stderr.strip())
+
+
+@pytest.mark.parametrize("fault", WRITES, ids=str)
+def test_a_copy_that_cannot_be_written_is_not_taken_for_a_damaged_database(tmp_path: Path, fault: Fault) -> None:
+    database = make(tmp_path / "ppm.db", rows=60)
+
+    failed = told(fault, "snapshot", str(database), str(tmp_path / "copy.db"), "--deadline", "30")
+
+    assert not is_damage(failed), failed.seen
+    assert held(database)["pairs"]["rows"] == 60
+    assert not (tmp_path / "copy.db").exists()
+
+
+@pytest.mark.parametrize("command", ["snapshot", "since"])
+def test_a_disk_that_does_not_give_back_the_database_is_damage(tmp_path: Path, command: str) -> None:
+    database, copy = make(tmp_path / "ppm.db", rows=600), tmp_path / "copy.db"
+    snapshot.snapshot(database, copy, 30)
+    argv = (str(database), str(tmp_path / "again.db"), "--deadline", "30")
+    wanted = (command, *(argv if command == "snapshot" else (str(copy), str(database))))
+
+    failed = told(Fault("pread64", 60, "error=EIO", "+"), *wanted)
+
+    assert is_damage(failed), failed.seen
+    assert "ppm.db is damaged" in (failed.seen or "")
