@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from deploy.config import Images
 from deploy.engine import local_docker
 from deploy.recipe import Recipe, build
 from tests.site import Site
+from tests.waiting import eventually
 
 DOCKERFILE = Path(__file__).parent / "Dockerfile"
 
@@ -36,10 +36,7 @@ def browser() -> Iterator[Browser]:
     chromium = docker.run(image, flags, detach=True, networks=["host"], cap_drop=["ALL"], init=True, memory="1g")
     try:
         address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + 30
-        while not answers(f"{address}/json/version"):
-            assert time.monotonic() < deadline, docker.logs(chromium)
-            time.sleep(0.1)
+        assert eventually(lambda: answers(f"{address}/json/version"), 30), docker.logs(chromium)
         with sync_playwright() as playwright:
             yield playwright.chromium.connect_over_cdp(address)
     finally:

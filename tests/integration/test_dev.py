@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx
 import pytest
 
 from deploy.configfile import ROOT
+from tests.waiting import eventually
 
 NAME = "devtest"
 
@@ -32,14 +32,17 @@ def ppmctl(checkout: Path, *argv: str, status: int = 0) -> str:
 
 
 def await_text(url: str, words: str) -> None:
-    deadline, found = time.monotonic() + 90, ""
-    while words not in found:
-        assert time.monotonic() < deadline, f"{url}: {found}"
+    found = ""
+
+    def shows() -> bool:
+        nonlocal found
         try:
             found = httpx.get(url, trust_env=False).text
         except httpx.HTTPError as error:
             found = repr(error)
-        time.sleep(0.2)
+        return words in found
+
+    assert eventually(shows, 90), f"{url}: {found}"
 
 
 @pytest.fixture

@@ -27,7 +27,6 @@ from tests.unit.backup.faults import Fault, calls, errors, kills, struck
 from tests.waiting import eventually
 
 Kind = Callable[[Sequence[tuple[str, int]]], list[Fault]]
-KINDS = pytest.mark.parametrize("kind", [kills, errors])
 SAMPLE = 12
 KILLED = -signal.SIGKILL
 BACKUP = (
@@ -52,8 +51,19 @@ def some(found: list[Fault], most: int = SAMPLE) -> list[Fault]:
     return found[::step]
 
 
-def hit_backups(tmp_path: Path, choose: Callable[[list[Fault]], list[Fault]], kind: Kind) -> None:
-    """Hit backups with the chosen faults: each is a whole one or none, and the next one is made."""
+Choose = Callable[[list[Fault]], list[Fault]]
+KINDS = pytest.mark.parametrize("kind", [kills, errors])
+CHOSEN = pytest.mark.parametrize(
+    "choose",
+    [pytest.param(some, id="some"), pytest.param(list, id="any", marks=[pytest.mark.full, pytest.mark.timeout(1800)])],
+)
+
+
+@KINDS
+@CHOSEN
+def test_a_backup_that_is_hit_is_a_whole_one_or_none_and_the_next_is_made(
+    tmp_path: Path, choose: Choose, kind: Kind
+) -> None:
     here = tmp_path / "here"
     here.mkdir()
     database, backups = make(here / "ppm.db", rows=60), here / "backups"
@@ -73,18 +83,6 @@ def hit_backups(tmp_path: Path, choose: Callable[[list[Fault]], list[Fault]], ki
         assert {each.name for each in backups.iterdir() if each.is_dir()} == {each.id for each in whole}, str(fault)
 
 
-@KINDS
-def test_a_backup_that_is_hit_at_some_calls_is_a_whole_one_or_none(tmp_path: Path, kind: Kind) -> None:
-    hit_backups(tmp_path, some, kind)
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-@KINDS
-def test_a_backup_that_is_hit_at_any_call_is_a_whole_one_or_none(tmp_path: Path, kind: Kind) -> None:
-    hit_backups(tmp_path, list, kind)
-
-
 def swap_of(here: Path) -> tuple[Path, Path]:
     """Make a database with a -wal that a killed process left, and a verified copy from before; return both."""
     here.mkdir()
@@ -97,8 +95,11 @@ def swap_of(here: Path) -> tuple[Path, Path]:
     return database, staged
 
 
-def hit_swaps(tmp_path: Path, choose: Callable[[list[Fault]], list[Fault]], kind: Kind) -> None:
-    """Hit the swap of a restore with the chosen faults: what is there is the old database or the new one, whole."""
+@KINDS
+@CHOSEN
+def test_a_swap_that_is_hit_leaves_the_old_or_the_new_database_whole(
+    tmp_path: Path, choose: Choose, kind: Kind
+) -> None:
     here, before = tmp_path / "here", tmp_path / "before"
     database, staged = swap_of(here)
     shutil.copytree(here, before)
@@ -120,18 +121,6 @@ def hit_swaps(tmp_path: Path, choose: Callable[[list[Fault]], list[Fault]], kind
             assert there in (old, new), str(fault)
         else:
             assert there == (old if done.returncode else new), f"{fault}: it ended with {done.returncode}"
-
-
-@KINDS
-def test_a_swap_that_is_hit_at_some_calls_leaves_the_old_or_the_new_database(tmp_path: Path, kind: Kind) -> None:
-    hit_swaps(tmp_path, some, kind)
-
-
-@pytest.mark.full
-@pytest.mark.timeout(1800)
-@KINDS
-def test_a_swap_that_is_hit_at_any_call_leaves_the_old_or_the_new_database(tmp_path: Path, kind: Kind) -> None:
-    hit_swaps(tmp_path, list, kind)
 
 
 STEWARD = (
