@@ -45,11 +45,11 @@ def edit(file: Path, mark: str, code: str) -> None:
     file.write_text(text.replace(f"\n{mark}", f"\n{code}{mark}", 1))
 
 
-def break_projects(checkout: Path, when: str) -> None:
-    """Let the api of a checkout answer 500 to requests for projects, if the condition holds."""
+def break_programs(checkout: Path, when: str) -> None:
+    """Let the api of a checkout answer 500 to programs with a token, if the condition holds."""
     tokens = checkout / "app" / "api" / "tokens.py"
     edit(tokens, "import time", "import random\n")
-    edit(tokens, "    if sent is None", f"    if {when}:\n        raise RuntimeError('no smoke check knows of this')\n")
+    edit(tokens, "    trusted: dict", f"    if {when}:\n        raise RuntimeError('no smoke check knows of this')\n")
 
 
 def says(done: Done, words: str) -> None:
@@ -87,7 +87,7 @@ def test_a_good_release_gets_its_users_in_steps_and_no_request_fails(
 def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the_users(
     live: Site, checkout: Path, before: str, token: str
 ) -> None:
-    break_projects(checkout, "random.random() < 0.2")
+    break_programs(checkout, "random.random() < 0.2")
     live.configure(upgrade={**QUICK, "canary_step": "20s"})
     live.ppmctl("images build", checkout=checkout)
 
@@ -108,7 +108,7 @@ def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the
 def test_a_release_that_fails_after_the_switch_is_rolled_back(
     live: Site, checkout: Path, before: str, token: str
 ) -> None:
-    break_projects(checkout, "True")
+    break_programs(checkout, "True")
     live.ppmctl("images build", checkout=checkout)
 
     with load(live.url, token, rate=60, connections=8) as running:
