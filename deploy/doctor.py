@@ -260,6 +260,7 @@ def _firewall(environment: Environment, facts: Facts) -> Finding:
         return "firewall", True, "not asked for", "provision.firewall: false", ""
     proxy, found = environment.proxy, facts.one("firewall")
     needed = [proxy.http_port, *([proxy.https_port] if environment.tls else [])]
-    closed = {str(port) for port in needed} - set(re.findall(r"\d+", found))
+    ports = re.findall(r"\d+", found)
+    closed = {str(port) for port in needed} - set(ports)
     wanted = f"lets in SSH and {', '.join(map(str, needed))}, and nothing else"
-    return "firewall", bool(found) and not closed, f"lets in {found}" if found else "off", wanted, ""
+    return "firewall", bool(found) and not closed, f"lets in {', '.join(ports)}" if found else "off", wanted, ""

@@ -72,7 +72,7 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
         ("time service", {"time": []}, "it does not", "ppmctl provision -e test"),
         ("swap", {"swap": ["0"]}, "0 MiB", "ppmctl provision -e test"),
         ("firewall", {"firewall": []}, "off", "ppmctl provision -e test"),
-        ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in { 22 }{ 8080 }", "ppmctl provision -e test"),
+        ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in 22, 8080", "ppmctl provision -e test"),
         ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
     ],
 )
