@@ -194,18 +194,6 @@ def token_revoke(name: Name) -> None:
     tokens.revoke(_database(), name)
 
 
-@app.command()
-def heartbeat() -> None:
-    """Look for the sign of life of the worker in this container; exit 1 when there is none or it is old."""
-    import socket
-
-    from app.worker.heartbeat import STALE_SECONDS, age
-
-    seconds = age(_database(), socket.gethostname())
-    print("no heartbeat yet" if seconds is None else f"last heartbeat {seconds:.0f} s ago")
-    raise typer.Exit(seconds is None or seconds >= STALE_SECONDS)
-
-
 def main() -> None:
     """Run the command; what a user can mend is said in a sentence, not in a traceback."""
     sys.modules |= dict.fromkeys(_PRETTY)  # type: ignore[arg-type] # None: importing it fails

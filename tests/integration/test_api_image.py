@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 import time
@@ -16,6 +17,7 @@ import httpx
 import pytest
 from python_on_whales import Container, DockerClient, DockerException
 
+from deploy.configfile import ROOT
 from tests.integration.conftest import (
     APP,
     DRAIN_SECONDS,
@@ -202,21 +204,15 @@ def test_without_its_secret_it_does_not_start_and_says_what_to_mount(
 
 
 def test_a_worker_is_healthy_until_its_heartbeat_is_old(run: Run) -> None:
-    worker = run("ppm", "worker", hostname="worker-1")
-    until(lambda: "asks for its jobs" in worker.logs(), worker)
-    until(lambda: ended(run("ppm", "heartbeat", hostname="worker-1"))[0] == 0, worker)
-    worker.kill()
+    [check] = re.findall(r'CMD-SHELL, "(find /tmp/heartbeat.+?)"', (ROOT / "docker-compose.yml.j2").read_text())
+    worker = run("ppm", "worker")
 
-    older = "UPDATE job_runs SET finished_at = strftime('%Y-%m-%d %H:%M:%f', 'now', '-40 seconds') || '000'"
-    change = f"from pysqlite3 import dbapi2 as d; c = d.connect('/data/ppm.db'); c.execute({older!r}); c.commit()"
-    assert ended(run("python", "-c", change)) == (0, "")
+    def healthy() -> bool:
+        return worker.execute(["sh", "-c", f"if {check}; then echo yes; else echo no; fi"]) == "yes"
 
-    code, said = ended(run("ppm", "heartbeat", hostname="worker-1"))
-    assert (code, said[:16]) == (1, "last heartbeat 4")
-
-
-def test_a_worker_that_never_worked_is_unhealthy(run: Run, api: Container) -> None:  # noqa: ARG001
-    assert ended(run("ppm", "heartbeat")) == (1, "no heartbeat yet\n")
+    until(healthy, worker)
+    old = f"touch -d '40 seconds ago' /tmp/heartbeat; {check}"
+    assert [ended(run("sh", "-c", script))[0] for script in (check, old)] == [1, 1]
 
 
 def scans(worker: Container) -> bool:
