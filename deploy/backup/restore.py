@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deploy import container, hold, journal, migrate, transaction
+from deploy.backup import filing
 from deploy.backup.holders import refuse_strangers
 from deploy.backup.moments import refuse_unless_shipped, shipped
 from deploy.backup.office import Office, give_place, identity
@@ -203,21 +204,9 @@ def forget(upgrade: Upgrade) -> None:
 
 
 def file_present(upgrade: Upgrade) -> str:
-    """Make a backup of what was replaced; where it is damaged, say where it lies."""
+    """Make a backup of what was replaced."""
     forget(upgrade)
-    try:
-        filed = container.ask(
-            upgrade.host, upgrade.compose, "steward", ("file-copy", upgrade.snapshot), timeout=_filing(upgrade)
-        )
-        said = f"what was there before is backup {filed['id']}"
-    except UpgradeError as failed:
-        said = f"what was there before lies as it was in {upgrade.snapshot} on the volume: {failed.seen}"
-    upgrade.note(safety=said)
-    return said
-
-
-def _filing(upgrade: Upgrade) -> float:
-    return upgrade.environment.backup.deadline.total_seconds()
+    return filing.file_replaced(upgrade)
 
 
 _REUSED = {step.name: step for step in STEPS}
@@ -232,7 +221,7 @@ RESTORE_STEPS: tuple[Step, ...] = (
     replace(_REUSED["switch"], final=True),
     replace(_REUSED["worker"], undo=None),
     _REUSED["drain"],
-    Step("keep", file_present, deadline=_filing),
+    Step("keep", file_present, deadline=filing.deadline),
     _REUSED["steward"],
     _REUSED["record"],  # the last: what it removes of the hold tells whoever goes on that there was one
 )
