@@ -18,9 +18,9 @@ from deploy.backup import filing
 from deploy.backup.holders import refuse_strangers
 from deploy.backup.moments import refuse_unless_shipped, shipped
 from deploy.backup.office import Office, give_place, identity
-from deploy.backup.staging import Staged, is_damage, place, stage
+from deploy.backup.staging import Staged, place, stage
 from deploy.config import Model
-from deploy.errors import UpgradeError, UsageError
+from deploy.errors import DatabaseDamaged, UsageError
 from deploy.journal import Intent
 from deploy.migrate import Change
 from deploy.operation import locked, opened
@@ -150,9 +150,7 @@ def _lost(steward: Office, staged: str) -> dict[str, int] | None:
     """Return {table: rows that the database has and the backup has not}, or None when it is too damaged to tell."""
     try:
         found: dict[str, int] = steward.ask("since", staged, str(steward.host.environment.database))
-    except UpgradeError as failed:
-        if not is_damage(failed):
-            raise
+    except DatabaseDamaged:
         return None
     return found
 
@@ -170,9 +168,7 @@ def keep_present(upgrade: Upgrade) -> str:
     """Copy the database as it is now; one that is too damaged for that is kept as it is, under the hold."""
     try:
         return migrate.snapshot(upgrade)
-    except UpgradeError as failed:
-        if not is_damage(failed):
-            raise
+    except DatabaseDamaged as failed:
         return f"what is there is damaged, and will be kept as it is: {failed.seen}"
 
 

@@ -107,7 +107,7 @@ def main() -> int:
             print(json.dumps(act(**options)), flush=True)
     except (StewardError, OSError, apsw.Error) as error:
         print(f"steward: {error}", file=sys.stderr)
-        return 1
+        return error.status if isinstance(error, StewardError) else 1
     return 0
 
 

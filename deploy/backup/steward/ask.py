@@ -15,7 +15,7 @@ from . import catalog, continuous, ladder, retention, targets
 from .archive import identities
 from .backup import create, file
 from .catalog import Backup, Evidence, Kind, Outcome, now
-from .errors import StewardError
+from .errors import Inconclusive, StewardError
 from .files import prune_copies, remove
 from .settings import Settings, settings
 
@@ -153,7 +153,8 @@ def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
         evidence = ladder.stage(found, keys, target)
     if evidence["outcome"] != "ok":
         target.unlink(missing_ok=True)
-        raise StewardError(f"backup {found.id} cannot be restored: {evidence['seen']}")
+        kind = Inconclusive if evidence["outcome"] == "inconclusive" else StewardError
+        raise kind(f"backup {found.id} cannot be restored: {evidence['seen']}")
     return {**found.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
 
 

@@ -11,9 +11,9 @@ from typing import Any
 
 from .backup import Wishes
 from .pace import WAL_CAP
+from .places import BACKUPS, FACTS
 from .retention import Policy
 
-BACKUPS, FACTS = Path("/backups"), Path("/facts")
 PATIENCE_SECONDS = 300
 """How long one that ppmctl asks for waits for one of the schedule, and the other way round."""
 
