@@ -56,6 +56,7 @@ def place(upgrade: Upgrade) -> str:
     facts.publish(host)  # the folders are mounted
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
+    service.place(upgrade)
     return f"{len(files)} files, {placed} new secret versions"
 
 
@@ -261,3 +262,5 @@ STEPS: tuple[Step, ...] = (
     Step("steward", service.start),
     Step("record", record),
 )
+STEWARD_STEPS = tuple(step for step in STEPS if step.name in ("place", "steward"))
+"""What a deploy does that changes nothing but the settings of backups."""

@@ -19,6 +19,7 @@ DIRECTORIES = {
     places.BACKUPS.name: "700",
     "history": "755",
     places.FACTS.name: "755",
+    "steward": "755",
 }
 """What lies below /srv/ppm/<environment>, with its mode; the user that deploys owns it."""
 

@@ -38,7 +38,7 @@ def ailments(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
 
 def main() -> int:
     """Return 0 when all is well; say what is not."""
-    folder = Path(json.loads(os.environ["STEWARD"]).get("facts", FACTS))
+    folder = Path(json.loads(Path(os.environ["STEWARD"]).read_text()).get("facts", FACTS))
     wrong = "; ".join(ailments(json.loads((folder / DOCUMENT).read_text()), datetime.now(UTC)))
     print(wrong or "ok")
     return 1 if wrong else 0
