@@ -46,7 +46,7 @@ class Keeper:
 
     def remote(self, name: str) -> str:
         """Return the section of an rclone.conf that reaches it."""
-        address = self.root("hostname -I").split()[0]
+        address = self.root("ip -4 -oneline address show dev eth0").split()[3].split("/")[0]
         pem = self.key.read_text().replace("\n", "\\n")
         known = " ".join(self.root("cat /etc/ssh/ssh_host_ed25519_key.pub").split()[:2])
         return f"[{name}]\ntype = sftp\nhost = {address}\nuser = keeper\nkey_pem = {pem}\nhost_keys = {known}\n"

@@ -58,7 +58,7 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
 
     live.configure(app={"scan_interval_minutes": 471}, backup={"at": ["03:10"]})
     release, others = live.serving(), containers(live)
-    assert '+ "03:10"' in live.ppmctl("plan", status=3).stdout
+    assert '"03:10"' in live.ppmctl("plan", status=3).stdout
     done = live.json("deploy")
     assert [step["name"] for step in done["steps"]] == ["place", "steward"]
     assert done["steps"][1]["outcome"].startswith("started anew with other settings; the next backup is due at ")
