@@ -134,8 +134,9 @@ def steward(database: Path, backups: Path, key: Any, *command: str) -> Cost:
     """Run a command of the steward, given the private key; return what that took."""
     keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly", "safety"), 1)
     told = {"database": str(database), "backups": str(backups), "recipients": [str(key.to_public())]}
-    settings = json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep})
-    variables = {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": settings}
+    settings = database.with_name("settings.json")
+    settings.write_text(json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep}))
+    variables = {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": str(settings)}
     return measured([sys.executable, "-m", "steward", *command], variables, str(key))
 
 

@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from deploy.errors import UpgradeError
+from deploy.backup.steward.status import DAMAGED, INCONCLUSIVE
+from deploy.errors import DatabaseDamaged, Inconclusive, UpgradeError
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from deploy.host import Host
 
 _KILLED = 137  # 128 + SIGKILL
+_TELLING = {DAMAGED: DatabaseDamaged, INCONCLUSIVE: Inconclusive}
 # Compose looks for the files of secrets on this machine; they are on the host.
 _COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
 _LINES = 20
@@ -57,16 +59,17 @@ def ask(
         ) from slow
     if done.returncode == 0:
         return json.loads(done.stdout)
-    raise failure(host, service, said, done.returncode, done.stderr or done.stdout)
+    raise failure(host.name, service, said, done.returncode, done.stderr or done.stdout)
 
 
-def failure(host: Host, service: str, said: str, status: int, output: str) -> UpgradeError:
-    """Given how a one-off container ended, return the error that says so."""
+def failure(host: str, service: str, said: str, status: int, output: str) -> UpgradeError:
+    """Given how a one-off container on a host ended, return the error that says so."""
     killed = status == _KILLED
     kind = service.partition("-")[0]
-    return UpgradeError(
-        f"{host.name}: {said} ended with status {status}",
-        host=host.name,
+    error = _TELLING.get(status, UpgradeError) if service == "steward" else UpgradeError
+    return error(
+        f"{host}: {said} ended with status {status}",
+        host=host,
         seen="it was killed, most likely for its memory limit" if killed else last_words(output),
         next=f"Raise services.{kind}.memory" if killed else None,
     )
@@ -85,7 +88,7 @@ def start_waiting(host: Host, compose: DockerClient, service: str, name: str, co
         _argv(compose, service, command, None, "--detach", "--name", name), capture_output=True, text=True, check=False
     )
     if done.returncode != 0:
-        raise failure(host, service, f"`{' '.join(command)}`", done.returncode, done.stderr)
+        raise failure(host.name, service, f"`{' '.join(command)}`", done.returncode, done.stderr)
 
 
 def await_waiting(host: Host, *names: str) -> None:
@@ -107,7 +110,7 @@ def waits(host: Host, name: str) -> bool:
         return False
     logs = str(host.docker.container.logs(name))
     if not state.running:
-        raise failure(host, name, name, state.exit_code or 0, logs)
+        raise failure(host.name, name, name, state.exit_code or 0, logs)
     return any(line == "waiting" for line in logs.splitlines())
 
 

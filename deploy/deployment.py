@@ -18,7 +18,7 @@ from deploy.plan import EnvironmentPlan, Plan
 from deploy.recipe import Announce
 from deploy.release import Release, Source, StepTime
 from deploy.stack import Stack
-from deploy.upgrade import STEPS
+from deploy.upgrade import STEPS, STEWARD_STEPS
 
 if TYPE_CHECKING:
     from deploy.transaction import Watcher
@@ -140,7 +140,7 @@ def _deploy_host(
             intent = _intent(release, stack, plan, asked)
             more = {"secrets": asked.secrets, "drift": plan.drift, "cancelled": asked.cancelled}
             with opened(host, intent, stack, watcher, **more) as upgrade:
-                transaction.run(upgrade, STEPS)
+                transaction.run(upgrade, STEWARD_STEPS if plan.steward_alone else STEPS)
             if bill:
                 host.write(environment.directory / "releases" / release.id / sbom.FILE, bill)
             sent, steps = upgrade.bytes_sent, tuple(upgrade.times)

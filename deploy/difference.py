@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from deploy import render
 from deploy.config import Model
 from deploy.redact import redact
-from deploy.release import Release, Source
+from deploy.release import Release, Source, identify
 
 _SECTIONS = {render.COMPOSE: "compose", f"traefik/dynamic/{render.ROUTES}": "proxy"}
 SETTINGS = "host settings"
@@ -49,6 +49,14 @@ def _general(text: str, release: Release) -> str:
     for name, reference in release.images.by_name().items():
         text = text.replace(reference, f"<{name} image>")
     return text.replace(release.id, _RELEASE)
+
+
+def settings(found: str | None, wanted: str) -> tuple[str, ...]:
+    """Return in words that the steward's settings change; nothing where they do not."""
+    if found == wanted:
+        return ()
+    was = "none" if found is None else identify({render.STEWARD: found})
+    return (f"backup settings {was} → {identify({render.STEWARD: wanted})}: the steward starts anew",)
 
 
 def secrets(base: Release | None, wanted: Release) -> tuple[str, ...]:

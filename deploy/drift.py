@@ -75,6 +75,8 @@ class Evidence(Model):
     routes: str | None
     certificates: str | None = None
     """Where the proxy is told to find its own certificate."""
+    settings: str | None = None
+    """Of the steward."""
     secrets: dict[str, SecretFile]
     """{name/version: what lies there}."""
     strangers: tuple[str, ...]

@@ -15,7 +15,9 @@ PpmctlError                     exit code 1: it failed; says what is left and wh
 ├── BackupError                 a backup is not everywhere that it should be
 ├── ProvisionError              pyinfra could not bring a host to the wanted state
 └── UpgradeError                a step of an upgrade failed; the old release serves
-    └── NotReady                the new containers never got ready
+    ├── NotReady                the new containers never got ready
+    ├── DatabaseDamaged         the steward cannot read a database
+    └── Inconclusive            the steward cannot tell: a key or room is missing
 
 Raise the most exact one; one handler in ``ppmctl.py`` prints it and picks the exit code.
 """
@@ -27,11 +29,13 @@ __all__ = [
     "BuildError",
     "CommandFailed",
     "ConfigError",
+    "DatabaseDamaged",
     "EngineError",
     "HostError",
     "HostKeyChanged",
     "HostLocked",
     "HostUnreachable",
+    "Inconclusive",
     "NotReady",
     "PlanStale",
     "PpmctlError",
@@ -140,3 +144,11 @@ class UpgradeError(PpmctlError):
 
 class NotReady(UpgradeError):
     """The new containers did not get ready in time."""
+
+
+class DatabaseDamaged(UpgradeError):
+    """The steward cannot read a database: it is none any more, or its disk fails."""
+
+
+class Inconclusive(UpgradeError):
+    """The steward lacks a key or room: that says nothing about the backup."""

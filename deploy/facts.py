@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deploy import journal
+from deploy.backup.steward import places
 
 if TYPE_CHECKING:
     from deploy.host import Host
     from deploy.journal import Past
 
-FOLDERS = HISTORY, STEWARD = "history", "facts"
+HISTORY = "history"
 DEPLOYS = "deploys.json"
 LAST = 10
 
@@ -23,7 +24,7 @@ LAST = 10
 def publish(host: Host) -> None:
     """Write what was done on the host, as far as it has ended."""
     there = host.environment.directory
-    host.run(["mkdir", "-p", "-m", "755", *(str(there / folder) for folder in FOLDERS)])
+    host.run(["mkdir", "-p", "-m", "755", *(str(there / folder) for folder in (HISTORY, places.FACTS.name))])
     host.write(there / HISTORY / DEPLOYS, deploys(journal.history(journal.lines(host))))
 
 

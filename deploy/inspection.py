@@ -12,7 +12,8 @@ from functools import cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploy import drift, placement, render, secrets
+from deploy import difference, drift, placement, render, secrets
+from deploy.backup import service
 from deploy.errors import ConfigError, HostError
 from deploy.plan import Plan, basis, decide
 from deploy.release import Release
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _READ = """
 cd "$1" 2>/dev/null || exit 0
 shift
-for path; do find "$path" -type f ! -name release.json ! -name sbom.json 2>/dev/null; done | while read -r file; do
+for path; do
+  find "$path" -type f ! -name release.json ! -name sbom.json ! -name steward.json 2>/dev/null
+done | while read -r file; do
   printf '%s\\t' "$file"; base64 -w 0 "$file"; echo
 done
 """
@@ -53,7 +56,8 @@ def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
     if base is not None:
         evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
         found = drift.find(base, wanted, rendered, stack, evidence)
-    return Study(stack, base, evidence, found, decide(host.environment, wanted, stack, found))
+    settings = difference.settings(evidence.settings, render.steward(host.environment)) if evidence else ()
+    return Study(stack, base, evidence, found, decide(host.environment, wanted, stack, found, settings))
 
 
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
@@ -70,6 +74,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
             files=files,
             routes=found.get(drift.ROUTES),
             certificates=found.get(drift.CERTIFICATES),
+            settings=found.get(service.SETTINGS),
             secrets={
                 file: drift.SecretFile(
                     version=secrets.version_of(file.partition("/")[0], there.value), fault=there.fault
@@ -82,7 +87,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
 
 
 def _files(host: Host, base: Release) -> dict[str, str]:
-    paths = [drift.ROUTES, drift.CERTIFICATES, f"releases/{base.id}"]
+    paths = [drift.ROUTES, drift.CERTIFICATES, service.SETTINGS, f"releases/{base.id}"]
     lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
     parts = (line.partition("\t") for line in lines)
     return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}

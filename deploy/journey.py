@@ -133,7 +133,7 @@ def render_to(environment: Environment, out: Path, announce: Announce) -> list[P
         files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce))}
     else:
         release, _ = deployment.wanted(environment, announce)
-        files = render.tree(environment, release)
+        files = {**render.tree(environment, release), render.STEWARD: render.steward(environment)}
     with scratch() as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

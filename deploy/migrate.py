@@ -169,6 +169,7 @@ def snapshot(upgrade: Upgrade) -> str:
     timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
     command = ("snapshot", str(database(upgrade)), upgrade.snapshot, "--deadline", f"{timeout:g}")
     done = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=timeout + _ASK_SECONDS)
+    upgrade.note(snapshot_seconds=f"{done['seconds']:g}")
     rows = sum(done["rows"].values())
     return f"{done['bytes'] / (1 << 20):,.1f} MiB, {rows:,} rows, checked"
 

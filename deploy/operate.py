@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deploy import journal, sbom
+from deploy.backup.steward import places
 from deploy.errors import UsageError
 from deploy.host import Host
 from deploy.release import Record
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from deploy.journal import Past
 
 # Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
-_PURGE = 'for in in "$1"/*/; do case $in in */backups/|*/facts/) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
+_KEPT = "|".join(f"*/{name}/" for name in places.OWN)
+_PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
 
 
 def pick_host(environment: Environment, name: str | None) -> HostAddress:

@@ -25,6 +25,8 @@ class Plan(Model):
     """For people, one line each; empty when there is nothing to do."""
     drift: tuple[Drift, ...] = ()
     """What is not as the release says that serves."""
+    steward_alone: bool = False
+    """Nothing changes but the settings of backups."""
 
     @property
     def needed(self) -> bool:
@@ -39,8 +41,16 @@ def basis(wanted: Release, stack: Stack) -> Release | None:
     return stack.record.release if stack.record else None
 
 
-def decide(environment: Environment, wanted: Release, stack: Stack, drift: Sequence[Drift] = ()) -> Plan:
+def decide(
+    environment: Environment,
+    wanted: Release,
+    stack: Stack,
+    drift: Sequence[Drift] = (),
+    settings: tuple[str, ...] = (),
+) -> Plan:
     """Return what it takes to get from what was found to the release.
+
+    ``settings`` says that those of the steward change, if they do.
 
     An upgrade that was cut short after its switch goes on with the colour that serves already. Where somebody
     made containers of that colour anew by hand, the other colour takes over, as in an upgrade.
@@ -49,10 +59,12 @@ def decide(environment: Environment, wanted: Release, stack: Stack, drift: Seque
     if live is None:
         return Plan(target=COLORS[0], changes=(f"first deployment: release {wanted.id}",))
     if stack.release(live) != wanted.id:
-        return Plan(target=other(live), changes=_content(stack.record, wanted), drift=tuple(drift))
+        return Plan(target=other(live), changes=_content(stack.record, wanted) + settings, drift=tuple(drift))
     mended = tuple(item.line for item in drift if item.means in MENDED)
     target = other(live) if any(item.means == "replace" for item in drift) else live
-    return Plan(target=target, changes=_unfinished(environment, wanted, stack, live) + mended, drift=tuple(drift))
+    changes = _unfinished(environment, wanted, stack, live) + mended
+    alone = bool(settings) and not changes
+    return Plan(target=target, changes=changes + settings, drift=tuple(drift), steward_alone=alone)
 
 
 def _content(record: Record | None, wanted: Release) -> tuple[str, ...]:

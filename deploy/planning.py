@@ -28,6 +28,8 @@ class _Wanted:
 
     release: Release
     rendered: dict[str, str]
+    steward: str
+    """Its settings."""
     source: Source
     revisions: tuple[migrate.Revision, ...] | None
     """Every one of the new image; None when it is not on this machine."""
@@ -46,6 +48,7 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
         wanted = _Wanted(
             release=release,
             rendered=render.tree(environment, release),
+            steward=render.steward(environment),
             source=deployment.source(),
             revisions=_revisions(release),
             settings=settings,
@@ -99,6 +102,7 @@ def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
     base, release, record = found.base, wanted.release, found.stack.record
     same = base is not None and base.id == release.id
     files = found.evidence.files if found.evidence else {}
+    told = found.evidence.settings if found.evidence else None
     images = difference.images(base, release)
     if images and record:
         images = (*images, difference.sources(record.source, wanted.source))
@@ -107,6 +111,7 @@ def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
     sections = (
         Section(name="deploy", lines=deploy if same else deploy[:1]),
         *(() if same else difference.files(base, files, release, wanted.rendered)),
+        Section(name="backup settings", diff=difference.unified(told or "", wanted.steward)),
         Section(name="secrets", lines=difference.secrets(base, release)),
         Section(name="images", lines=images),
     )

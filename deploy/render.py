@@ -20,6 +20,8 @@ from deploy.release import COLORS, Color, Images, Release, identify
 COMPOSE = "compose.yaml"
 ROUTES = "routes.yaml"
 CERTIFICATES = "certificates.yaml"
+STEWARD = "steward.json"
+"""Beside the Compose file and no part of the release: other settings of the steward start nothing else anew."""
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
 
@@ -31,22 +33,21 @@ def _seconds(duration: timedelta) -> int:
 def steward(environment: Environment) -> str:
     """Return what the steward is told about backups, as JSON."""
     wanted = environment.backup
-    return json.dumps(
-        {
-            "database": str(environment.database),
-            "recipients": list(wanted.recipients),
-            "deadline": wanted.deadline.total_seconds(),
-            "wal_cap": int(wanted.wal_cap),
-            "rate": None if wanted.rate is None else int(wanted.rate),
-            "keep": wanted.keep.model_dump(),
-            "targets": {target.name: target.to for target in wanted.targets},
-            "at": list(wanted.at),
-            "drill": wanted.drill,
-            "objective": wanted.objective.total_seconds(),
-            "heartbeat": "/run/secrets/heartbeat_url" if wanted.heartbeat else None,
-            "continuous": None if wanted.continuous is None else _in_seconds(wanted.continuous),
-        }
-    )
+    told = {
+        "database": str(environment.database),
+        "recipients": list(wanted.recipients),
+        "deadline": wanted.deadline.total_seconds(),
+        "wal_cap": int(wanted.wal_cap),
+        "rate": None if wanted.rate is None else int(wanted.rate),
+        "keep": wanted.keep.model_dump(),
+        "targets": {target.name: target.to for target in wanted.targets},
+        "at": list(wanted.at),
+        "drill": wanted.drill,
+        "objective": wanted.objective.total_seconds(),
+        "heartbeat": "/run/secrets/heartbeat_url" if wanted.heartbeat else None,
+        "continuous": None if wanted.continuous is None else _in_seconds(wanted.continuous),
+    }
+    return json.dumps(told, indent=1) + "\n"
 
 
 def _in_seconds(wanted: Continuous) -> dict[str, float]:
@@ -61,7 +62,7 @@ def _jinja() -> Jinja:
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 (YAML, and every value is of a closed form in deploy/config.py)
     )
-    jinja.filters |= {"seconds": _seconds, "steward": steward}
+    jinja.filters |= {"seconds": _seconds}
     return jinja
 
 

@@ -209,7 +209,7 @@ def _loss(upgrade: Upgrade, change: Change) -> str:
     counts: dict[str, int] = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=600)
     return (
         f"{upgrade.host.name}: {sum(counts.values()):,} rows were written since the snapshot and go with it"
-        f"{by_table(counts)}. A copy of the database as it is stays on the host. Go on?"
+        f"{by_table(counts)}. What is there now becomes a backup. Go on?"
     )
 
 
@@ -239,6 +239,7 @@ ROLLBACK_STEPS: tuple[Step, ...] = (
     replace(_REUSED["switch"], final=True),  # users first
     replace(_REUSED["worker"], undo=None),
     _REUSED["drain"],
+    _REUSED["keep"],
     _REUSED["steward"],
     _REUSED["record"],
 )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from pydantic import SecretStr
 
 from deploy import certificates, redact
+from deploy.backup import remotes
 from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
@@ -206,7 +207,7 @@ def _unfit(name: str, value: str) -> str | None:
         return "is no PEM: it begins with -----BEGIN"
     if len(set(value)) < min(_MIN_DIFFERENT, _KINDS[name].min_length):
         return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
-    return None
+    return remotes.unfit(value) if name == "rclone_conf" else None
 
 
 def _unfit_certificate(found: Mapping[str, str | None]) -> list[str]:

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 from deploy import (
     assets,
     certificates,
-    container,
     diagnosis,
     facts,
     hold,
@@ -27,7 +26,7 @@ from deploy import (
     prune,
     render,
 )
-from deploy.backup import service
+from deploy.backup import filing, service
 from deploy.backup.office import give_place
 from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
@@ -57,6 +56,7 @@ def place(upgrade: Upgrade) -> str:
     facts.publish(host)  # the folders are mounted
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
+    service.place(upgrade)
     return f"{len(files)} files, {placed} new secret versions"
 
 
@@ -149,9 +149,6 @@ def record(upgrade: Upgrade) -> str:
     host.link(directory / "current", f"releases/{release.id}")
     if held:
         hold.clean(upgrade)
-    if upgrade.fact("way"):
-        kept = upgrade.snapshot if held else "none"
-        container.ask(host, upgrade.compose, "steward", ("prune", "/data/snapshots", kept), timeout=60)
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)
     said = [f"release {release.id}"]
     if removed:
@@ -261,6 +258,9 @@ STEPS: tuple[Step, ...] = (
     Step("switch", switch, undo=switch_back),
     Step("bake", bake, final=True),
     Step("drain", drain),
+    Step("keep", filing.file_snapshot, when=filing.is_due, deadline=filing.deadline),
     Step("steward", service.start),
     Step("record", record),
 )
+STEWARD_STEPS = tuple(step for step in STEPS if step.name in ("place", "steward"))
+"""What a deploy does that changes nothing but the settings of backups."""

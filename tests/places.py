@@ -39,6 +39,13 @@ def serving(kind: str, folder: Path, *options: str, address: str = "127.0.0.1") 
             process.kill()
 
 
+def host_key(folder: Path) -> tuple[Path, str]:
+    """Make a key for a server of SFTP; return its file, and what `host_keys` of an rclone.conf says of it."""
+    file = folder / f"host-key-{free_port()}"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(file)], check=True)
+    return file, " ".join(file.with_suffix(".pub").read_text().split()[:2])
+
+
 def obscured(password: str) -> str:
     """Return a password as an rclone.conf has it."""
     done = subprocess.run([RCLONE, "obscure", password], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ from deploy.host import Host
 from deploy.lab import Lab, LabHost, inventory, ssh_command
 from deploy.upgrade import STEPS
 
-ALWAYS = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold")]
+ALWAYS = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold", "keep")]
 """The steps that every deploy takes, whatever becomes of the database."""
 Done = subprocess.CompletedProcess[str]
 

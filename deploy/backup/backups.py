@@ -27,8 +27,8 @@ class Summary(Model):
 
     host: str
     id: str
-    kind: Literal["manual", "nightly", "safety"]
-    """`safety`: what a restore replaced."""
+    kind: Literal["manual", "nightly", "safety", "migration"]
+    """`safety`: what a restore replaced. `migration`: what there was before the schema changed."""
     pinned: bool
     created: datetime
     bytes: int

@@ -30,6 +30,8 @@ class Keep(Model):
     """Years."""
     safety: NonNegativeInt = 3
     """Of those that a restore made of what it replaced; they count for nothing else."""
+    migration: NonNegativeInt = 3
+    """Of those that an upgrade or a rollback made before it changed the schema; they count for nothing else."""
 
 
 class Target(Model):

@@ -10,7 +10,7 @@ from deploy import journal
 from deploy.backup.office import Office, identity, office
 from deploy.backup.staging import on_copy, place, stage
 from deploy.config import Model
-from deploy.errors import UpgradeError, UsageError
+from deploy.errors import Inconclusive, UpgradeError, UsageError
 from deploy.operation import locked
 from deploy.stack import look
 
@@ -61,14 +61,9 @@ def _drill(steward: Office, service: str, id: str, key: str | None) -> Drill:
         seen = f"{found.said}; the api answered {len(answered['checks'])} requests on it"
     except UpgradeError as failed:
         seen = f"{failed.message}: {failed.seen or ''}".strip(": ")
-        outcome = "inconclusive" if _says_nothing(seen) else "failed"
+        outcome = "inconclusive" if isinstance(failed, Inconclusive) else "failed"
     finally:
         steward.ask("remove", copy)
     seconds = round(time.monotonic() - began, 3)
     steward.ask("attest", id, outcome, seen, f"{seconds:g}")
     return Drill(host=steward.host.name, id=id, outcome=outcome, seconds=seconds, evidence=seen)
-
-
-def _says_nothing(seen: str) -> bool:
-    """Return whether what went wrong is no fault of the backup."""
-    return any(words in seen for words in ("no key to read it", "the key does not fit", "disk is too full"))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import AwareDatetime, ConfigDict, ValidationError
 
+from deploy.backup.steward import places
+from deploy.backup.steward.health import ailments
 from deploy.config import Model
 
 if TYPE_CHECKING:
     from deploy.host import Host
-
-SILENT = timedelta(minutes=5)
 
 
 class _Part(Model):
@@ -83,7 +83,7 @@ class Facts(_Part):
 
 def read(host: Host) -> Facts | None:
     """Return what the steward of a host has written down; None when that is nothing, or not of this version."""
-    text = host.read(host.environment.directory / "facts" / "backups.json")
+    text = host.read(host.environment.directory / places.FACTS.name / places.DOCUMENT)
     try:
         return None if text is None else Facts.model_validate_json(text)
     except ValidationError:
@@ -95,14 +95,7 @@ def problems(found: Facts | None, now: datetime) -> Iterator[str]:
     if found is None:
         yield "the steward has said nothing; see: ppmctl logs steward"
         return
-    if now - found.written > SILENT:
-        yield f"the steward has said nothing since {found.written:%F %T} UTC; see: ppmctl logs steward"
-    last, objective = found.last_backup, timedelta(seconds=found.objective_seconds)
-    if last is not None and not last.verified:
-        yield f"backup {last.id} is damaged, and there is no other; run: ppmctl backup create"
-    if now - (last.at if last else found.since) > objective:
-        since = f"since {last.at:%F %T} UTC" if last else "yet"
-        yield f"there was no backup {since}; run: ppmctl backup create"
+    yield from ailments(found.model_dump(mode="json"), now)
     if found.last_drill is not None and found.last_drill.outcome == "failed":
         yield f"backup {found.last_drill.id} could not be read back; see docs/runbooks/failed-drill.md"
     for task, failure in found.failures.items():

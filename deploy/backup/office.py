@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy import container
+from deploy.backup.steward import places
 from deploy.configfile import ROOT
 from deploy.errors import UsageError
 from deploy.operation import compose_text
@@ -67,7 +68,7 @@ def office(host: Host) -> Iterator[Office]:
 
 def give_place(host: Host, image: str) -> None:
     """Let the steward, a user that the host does not know, write to its directories."""
-    directories = (str(host.environment.directory / name) for name in ("backups", "facts"))
+    directories = (str(host.environment.directory / name) for name in places.OWN)
     host.run(["sh", "-c", _OWN, "sh", image, *directories])
 
 

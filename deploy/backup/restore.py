@@ -14,12 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from deploy import container, hold, journal, migrate, transaction
+from deploy.backup import filing
 from deploy.backup.holders import refuse_strangers
 from deploy.backup.moments import refuse_unless_shipped, shipped
 from deploy.backup.office import Office, give_place, identity
-from deploy.backup.staging import Staged, is_damage, place, stage
+from deploy.backup.staging import Staged, place, stage
 from deploy.config import Model
-from deploy.errors import UpgradeError, UsageError
+from deploy.errors import DatabaseDamaged, UsageError
 from deploy.journal import Intent
 from deploy.migrate import Change
 from deploy.operation import locked, opened
@@ -149,9 +150,7 @@ def _lost(steward: Office, staged: str) -> dict[str, int] | None:
     """Return {table: rows that the database has and the backup has not}, or None when it is too damaged to tell."""
     try:
         found: dict[str, int] = steward.ask("since", staged, str(steward.host.environment.database))
-    except UpgradeError as failed:
-        if not is_damage(failed):
-            raise
+    except DatabaseDamaged:
         return None
     return found
 
@@ -169,9 +168,7 @@ def keep_present(upgrade: Upgrade) -> str:
     """Copy the database as it is now; one that is too damaged for that is kept as it is, under the hold."""
     try:
         return migrate.snapshot(upgrade)
-    except UpgradeError as failed:
-        if not is_damage(failed):
-            raise
+    except DatabaseDamaged as failed:
         return f"what is there is damaged, and will be kept as it is: {failed.seen}"
 
 
@@ -203,21 +200,9 @@ def forget(upgrade: Upgrade) -> None:
 
 
 def file_present(upgrade: Upgrade) -> str:
-    """Make a backup of what was replaced; where it is damaged, say where it lies."""
+    """Make a backup of what was replaced."""
     forget(upgrade)
-    try:
-        filed = container.ask(
-            upgrade.host, upgrade.compose, "steward", ("file-copy", upgrade.snapshot), timeout=_filing(upgrade)
-        )
-        said = f"what was there before is backup {filed['id']}"
-    except UpgradeError as failed:
-        said = f"what was there before lies as it was in {upgrade.snapshot} on the volume: {failed.seen}"
-    upgrade.note(safety=said)
-    return said
-
-
-def _filing(upgrade: Upgrade) -> float:
-    return upgrade.environment.backup.deadline.total_seconds()
+    return filing.file_replaced(upgrade)
 
 
 _REUSED = {step.name: step for step in STEPS}
@@ -232,7 +217,7 @@ RESTORE_STEPS: tuple[Step, ...] = (
     replace(_REUSED["switch"], final=True),
     replace(_REUSED["worker"], undo=None),
     _REUSED["drain"],
-    Step("keep", file_present, deadline=_filing),
+    Step("keep", file_present, deadline=filing.deadline),
     _REUSED["steward"],
     _REUSED["record"],  # the last: what it removes of the hold tells whoever goes on that there was one
 )

@@ -5,13 +5,24 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from deploy import render
 from deploy.backup import facts
 
 if TYPE_CHECKING:
     from deploy.transaction import Upgrade
 
+SETTINGS = "steward/settings.json"
+"""What it reads when it starts, below the environment's directory."""
 _PATIENCE_SECONDS = 30.0
 _POLL = 0.2
+
+
+def place(upgrade: Upgrade) -> None:
+    """Lay its settings beside the release that they are deployed with, so that a rollback finds them again."""
+    host, directory, text = upgrade.host, upgrade.environment.directory, render.steward(upgrade.environment)
+    host.write(directory / "releases" / upgrade.release.id / render.STEWARD, text)
+    if host.read(directory / SETTINGS) is None:  # the folder is mounted, and commands of the steward read it at once
+        host.write(directory / SETTINGS, text)
 
 
 def start(upgrade: Upgrade) -> str:
@@ -19,16 +30,30 @@ def start(upgrade: Upgrade) -> str:
 
     Under a hold it stood still, for nobody else may have the database open then.
     """
+    told = _tell(upgrade)
     before = {c.id for c in upgrade.look_again().running("steward")}
     upgrade.compose.compose.up(["steward"], detach=True, dependencies=False, no_build=True, quiet=True)
-    found = upgrade.look_again().running("steward")
-    if before and before == {c.id for c in found}:
+    same = {c.id for c in upgrade.look_again().running("steward")} == before != set()
+    if same and not told and not upgrade.resumed:  # who was cut short may have told it, and no more
         return "unchanged"
-    since = max((c.started for c in found if c.started), default=None)
+    if same:
+        upgrade.host.docker.container.restart(sorted(before))
+    since = max((c.started for c in upgrade.look_again().running("steward") if c.started), default=None)
+    how = "started anew with other settings" if same and told else "started"
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:
         said = facts.read(upgrade.host)
         if said is not None and since is not None and said.written >= since:
-            return f"started; the next backup is due at {said.next_backup:%F %T} UTC"
+            return f"{how}; the next backup is due at {said.next_backup:%F %T} UTC"
         upgrade.host.rest(_POLL)
-    return "started, but it has said nothing yet: see ppmctl status"
+    return f"{how}, but it has said nothing yet: see ppmctl status"
+
+
+def _tell(upgrade: Upgrade) -> bool:
+    """Give it the settings of the release that serves; return whether they are others than before."""
+    host, directory = upgrade.host, upgrade.environment.directory
+    text = host.read(directory / "releases" / upgrade.release.id / render.STEWARD)
+    if text is None or text == host.read(directory / SETTINGS):  # a release of before has them in its Compose file
+        return False
+    host.write(directory / SETTINGS, text)
+    return True

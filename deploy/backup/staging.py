@@ -90,11 +90,3 @@ def on_copy(steward: Office, service: str, copy: str, *command: str) -> Any:
     return container.ask(
         steward.host, steward.compose, service, ("ppm", *command), timeout=timeout, variables=variables
     )
-
-
-def is_damage(failed: UpgradeError) -> bool:
-    """Return whether it says that a database cannot be read, and not that something else went wrong.
-
-    The steward tells one from the other: a disk that cannot be written to is no damage.
-    """
-    return "is damaged" in (failed.seen or "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 from pyinfra.operations import files
 
+from deploy.backup.steward import places
 from deploy.tasks.connection import wanted
 
 # The proxy, another user, reads its routes from the mounted `dynamic`. Into `secrets` nobody else gets, and need not:
@@ -15,13 +16,12 @@ DIRECTORIES = {
     "traefik": "755",
     "traefik/dynamic": "755",
     "secrets": "700",
-    "backups": "700",
+    places.BACKUPS.name: "700",
     "history": "755",
-    "facts": "755",
+    places.FACTS.name: "755",
+    "steward": "755",
 }
 """What lies below /srv/ppm/<environment>, with its mode; the user that deploys owns it."""
-OF_THE_STEWARD = ("backups", "facts")
-"""These are the steward's, once that has run."""
 
 
 @deploy("ppm")
@@ -32,5 +32,5 @@ def ppm() -> None:
     files.directory(name=f"Directory {root.parent}", path=str(root.parent), mode="755")
     for below, mode in DIRECTORIES.items():
         path = str(root / below)
-        owner = None if below in OF_THE_STEWARD else environment.ssh.user
+        owner = None if below in places.OWN else environment.ssh.user  # the steward's, once that has run
         files.directory(name=f"Directory {path}", path=path, user=owner, mode=mode)

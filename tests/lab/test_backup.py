@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import datetime
@@ -15,6 +16,7 @@ import pytest
 from bench.ledger import load
 from deploy.configfile import ROOT
 from deploy.lab import Lab
+from tests.keeper import Keeper, keeper
 from tests.lab.test_runbooks import commands, run
 from tests.load import losing_nothing
 from tests.site import Site
@@ -22,7 +24,13 @@ from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def offsite(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Keeper:
+    """The other host of the lab: its sshd takes every backup, too."""
+    return keeper(lab.hosts[0], tmp_path_factory.mktemp("offsite"))
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, offsite: Keeper, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("keeping")
     key = pyrage.x25519.Identity.generate()
     (folder / "key").write_text(f"# a private key\n{key}\n")
@@ -30,7 +38,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     configure(site, str(key.to_public()))
     site.provision()
     secret = folder / "secrets" / "rclone_conf"
-    secret.write_text("[place]\ntype = local\n")
+    secret.write_text(f"[place]\ntype = local\n{offsite.remote('offsite')}")
     secret.chmod(0o600)
     site.ppmctl("deploy")
     yield site
@@ -39,7 +47,8 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def configure(site: Site, *recipients: str) -> None:
     keep = {"last": 2, "daily": 0, "weekly": 0, "monthly": 0}
-    key, places = str(site.folder / "key"), [{"name": "elsewhere", "to": "place:/data/elsewhere"}]
+    key = str(site.folder / "key")
+    places = [{"name": "offsite", "to": "offsite:ppm"}, {"name": "elsewhere", "to": "place:/data/elsewhere"}]
     wanted = {"recipients": [*recipients], "identity_file": key, "keep": keep, "targets": places}
     site.configure(backup={**wanted, "continuous": {}})
 
@@ -198,18 +207,32 @@ def test_a_database_that_is_damaged_is_restored_too(site: Site) -> None:
     assert names(site, token, "survivor") == [1]
 
 
-def test_a_backup_comes_back_from_elsewhere_when_none_is_left_on_the_host(site: Site) -> None:
+def test_a_backup_comes_back_from_the_other_host_when_none_is_left_on_its_own(site: Site, offsite: Keeper) -> None:
     token = site.token("mover")
     add(site, token, "moved")
     made = site.json("backup create")
-    assert made["hosts"][0]["targets"] == {"elsewhere": "ok"}
+    assert made["hosts"][0]["targets"] == {"offsite": "ok", "elsewhere": "ok"}
+    assert offsite.held()[-1] == made["id"]
     site.root("rm -rf /srv/ppm/keeping/backups/2*")
     assert "there is no verified backup" in site.ppmctl("restore --latest", "--yes", status=1).stderr
 
-    done = site.json("restore", "--latest", "--from", "elsewhere", "--yes")
+    done = site.json("restore", "--latest", "--from", "offsite", "--yes")
 
     assert done["id"] == made["id"]
     assert names(site, token, "moved") == [1]
+
+
+def test_a_host_with_another_key_gets_no_backup_and_the_other_target_does(site: Site, offsite: Keeper) -> None:
+    before = offsite.held()
+
+    with offsite.with_other_host_keys():
+        refused = site.ppmctl("backup create", status=1).stderr
+
+    assert re.search(r": offsite: \S+:22 shows another host key than the secret rclone_conf", refused), refused
+    assert offsite.held() == before
+    [made] = site.json("backup list")[:1]
+    assert made["verified"]
+    assert made["id"] in site.root(f"ls {volume(site)}/elsewhere")
 
 
 def test_a_restore_that_is_killed_is_finished_or_undone_by_the_next_command(site: Site) -> None:

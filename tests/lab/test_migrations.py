@@ -74,6 +74,12 @@ def revision(site: Site) -> str:
     return found
 
 
+def newest_backup(site: Site) -> tuple[str, str | None, bool]:
+    """Return its kind, its revision, and whether it is verified."""
+    found = site.json("backup list")[0]
+    return found["kind"], found["revision"], found["verified"]
+
+
 def steps(done: str) -> dict[str, str]:
     return {step["name"]: step["outcome"] for step in json.loads(done)["steps"]}
 
@@ -87,6 +93,7 @@ def test_an_expanding_migration_runs_beside_the_old_release_which_a_rollback_bri
     with losing_nothing(site):
         done = steps(site.ppmctl("deploy", "--json", checkout=checkout).stdout)
         assert revision(site) == "9998"
+        assert newest_backup(site) == ("migration", head, True)
         back = site.json("rollback")
 
     assert done["migrate"] == f"{head} → 9998"
@@ -110,6 +117,7 @@ def test_a_breaking_migration_runs_while_requests_wait_and_a_rollback_takes_it_b
         back = site.json("rollback")
 
     assert done["hold"].startswith("9998 → 9999 in ")
+    assert newest_backup(site) == ("migration", "9999", True), "the rollback changed the schema, too"
     assert [(host["release"], host["data"]) for host in back] == [(before, "downgraded")]
     assert site.serving() == before
     assert revision(site) == head
@@ -145,6 +153,9 @@ def test_a_migration_without_a_way_back_needs_the_snapshot_and_a_yes_for_the_row
         assert revision(site) == "9999"
         done = site.json("rollback", "--restore", "--yes")
 
+        [replaced, before_migration] = site.json("backup list")[:2]
+        assert (replaced["kind"], replaced["revision"]) == ("safety", "9999")
+        assert (before_migration["kind"], before_migration["revision"]) == ("migration", head)
         assert [(host["release"], host["data"]) for host in done] == [(before, "restored")]
         assert site.serving() == before
         assert revision(site) == head

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.configfile import ROOT
 from deploy.lab import Lab
-from tests.places import obscured, serving
+from tests.places import host_key, obscured, serving
 from tests.site import Site
 
 CHANGES = {"upgrade": 0, "failed-upgrade": 1, "rollback": 2}
@@ -86,8 +86,11 @@ def test_a_host_that_is_gone_comes_back_on_another_with_the_commands_of_the_runb
     outside = live.root("ip route show default | cut -d ' ' -f 3")  # this machine, as the servers see it
     (tmp_path / "phoenix").mkdir()
     phoenix = Site("phoenix", lab, 2, tmp_path / "phoenix")
-    with serving("sftp", tmp_path / "there", "--dir-cache-time=0s", "--user=me", "--pass=pw", address=outside) as port:
-        conf = f"[offsite]\ntype = sftp\nhost = {outside}\nport = {port}\nuser = me\npass = {obscured('pw')}\n"
+    file, known = host_key(tmp_path)
+    options = ("--dir-cache-time=0s", "--user=me", "--pass=pw", f"--key={file}")
+    with serving("sftp", tmp_path / "there", *options, address=outside) as port:
+        access = f"host = {outside}\nport = {port}\nuser = me\npass = {obscured('pw')}\n"
+        conf = f"[offsite]\ntype = sftp\n{access}host_keys = {known}\n"
         for site in (live, phoenix):
             site.configure(backup=wanted)
             folder = site.folder / "secrets"

@@ -17,6 +17,13 @@ def steward(live: Site) -> str:
     return live.root(f"docker inspect -f '{{{{.Id}}}} {{{{.State.StartedAt}}}}' {found}")
 
 
+def containers(live: Site) -> str:
+    """Return what else runs there, and since when."""
+    return live.root(
+        "docker inspect -f '{{.Name}} {{.State.StartedAt}}' $(docker ps -aq --filter label=ppm.role) | grep -v steward"
+    )
+
+
 def told(live: Site) -> dict[str, Any]:
     status = live.json("status")
     assert status["healthy"], status["problems"]
@@ -50,8 +57,14 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
     assert told(live)["last_drill"]["rto_seconds"] > 0
 
     live.configure(app={"scan_interval_minutes": 471}, backup={"at": ["03:10"]})
-    live.ppmctl("deploy")
-    assert steward(live).split()[0] != before.split()[0], "its settings have changed"
+    release, others = live.serving(), containers(live)
+    assert '"03:10"' in live.ppmctl("plan", status=3).stdout
+    done = live.json("deploy")
+    assert [step["name"] for step in done["steps"]] == ["place", "steward"]
+    assert done["steps"][1]["outcome"].startswith("started anew with other settings; the next backup is due at ")
+    assert (live.serving(), containers(live)) == (release, others), "nothing else was touched"
+    assert steward(live).split()[0] == before.split()[0]
+    assert steward(live) != after
     assert "T03:10:00" in told(live)["next_backup"]
     words = live.ppmctl("status").stdout
     assert f"backup  {made}" in words

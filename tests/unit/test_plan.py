@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from deploy import prune, render
+from deploy import difference, prune, render
 from deploy.config import Environment
 from deploy.plan import decide
 from deploy.release import Color, Images, Record, Release, Source
@@ -73,6 +73,19 @@ def test_an_empty_host_gets_blue(environment: Environment, release: Release) -> 
 
 def test_a_release_that_serves_needs_nothing(environment: Environment, release: Release) -> None:
     assert not decide(environment, release, serving(release)).needed
+
+
+def test_other_settings_of_backups_are_for_the_steward_alone(environment: Environment, release: Release) -> None:
+    lines = difference.settings('{"at": []}', render.steward(environment))
+    alone, stopped = (
+        decide(environment, release, stack, settings=lines)
+        for stack in (serving(release), serving(release, containers=serving(release).containers[1:]))
+    )
+
+    assert difference.settings(render.steward(environment), render.steward(environment)) == ()
+    assert (alone.target, alone.changes, alone.steward_alone) == ("blue", lines, True)
+    assert (stopped.changes, stopped.steward_alone) == (("reverse-proxy does not run", *lines), False)
+    assert not decide(environment, release, serving(release)).steward_alone
 
 
 def test_another_release_goes_to_the_idle_colour_and_says_what_changed(

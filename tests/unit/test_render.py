@@ -114,21 +114,26 @@ def test_the_proxy_is_not_restarted_by_another_release_of_the_application(
     )
 
 
-def test_the_steward_is_replaced_only_when_its_own_settings_change_and_has_a_network_only_when_it_needs_one(
-    images: Images,
-) -> None:
+def test_the_steward_has_a_network_only_when_it_needs_one(images: Images) -> None:
     kept = {"recipients": ["age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq"]}
     leaving = {"backup": {**kept, "targets": [{"name": "offsite", "to": "offsite:ppm"}], "heartbeat": True}}
-    plain, other, later, copied = (
+    plain, other, copied = (
         compose_of(environment_of(**changes), images)["services"]["steward"]
-        for changes in ({}, {"app": {"log_level": "debug"}}, {"backup": {"at": ["03:00"]}}, leaving)
+        for changes in ({}, {"app": {"log_level": "debug"}}, leaving)
     )
 
     assert plain == other
-    assert plain != later
     assert (plain["network_mode"], plain.get("networks"), plain.get("secrets")) == ("none", None, None)
     assert (copied.get("network_mode"), copied["networks"]) == (None, ["outbound"])
     assert copied["secrets"] == ["rclone_conf", "heartbeat_url"]
+
+
+def test_other_settings_of_backups_are_no_other_release(environment: Environment, images: Images) -> None:
+    later = environment_of(backup={"at": ["03:00"], "keep": {"daily": 14}})
+
+    assert render.release(environment, images, {}) == render.release(later, images, {})
+    told, other = (json.loads(render.steward(each)) for each in (environment, later))
+    assert {name for name, value in told.items() if value != other[name]} == {"at", "keep"}
 
 
 def test_every_service_is_closed(environment: Environment, images: Images) -> None:

@@ -12,6 +12,7 @@ from pydantic import SecretStr
 
 from app.settings import Settings
 from deploy import secrets
+from deploy.backup import remotes
 from deploy.backup.config import Backup, Target
 from deploy.config import Environment
 from deploy.configfile import ROOT
@@ -124,6 +125,21 @@ def test_a_weak_secret_is_refused_and_changes_nothing(site: Environment, value: 
 def test_what_is_no_certificate_is_refused(site: Environment) -> None:
     with pytest.raises(UsageError, match="tls_key is no PEM"):
         secrets.set_secret(site, "tls_key", LONG * 4)
+
+
+def test_an_rclone_conf_that_trusts_any_server_is_refused() -> None:
+    sftp = "[{name}]\ntype = sftp\nhost = h\nkey_pem = -----BEGIN x-----\\n=\n"
+    pinned = "[good]\ntype = sftp\nhost_keys = ssh-ed25519 AAAA\n[cloud]\ntype = s3\nsecret_access_key = a%b\n"
+
+    assert remotes.unfit(pinned) is None
+    assert remotes.unfit("no section = 1") == "is no rclone.conf"
+    seen = remotes.unfit(pinned + sftp.format(name="one") + sftp.format(name="two") + "host_keys =\n")
+    assert seen == "lets any server take what is meant for one, two: `host_keys` is missing there"
+
+
+def test_an_rclone_conf_is_looked_at_before_it_is_kept(site: Environment) -> None:
+    with pytest.raises(UsageError, match="rclone_conf lets any server take"):
+        secrets.set_secret(site, "rclone_conf", "[offsite]\ntype = sftp\nhost = backup.example.org\n")
 
 
 def test_a_key_that_is_not_the_certificates_stops_a_deploy(folder: Path) -> None:

@@ -16,7 +16,7 @@ import apsw
 
 from . import ask
 from .errors import StewardError
-from .files import fingerprint, remove, stamp_of
+from .files import fingerprint, prune_copies, remove, stamp_of
 from .holders import alone
 from .pages import freshen, quiet
 from .restore import restore, take
@@ -89,10 +89,7 @@ def _stamp(database: Path) -> dict[str, Any]:
 
 
 def _prune(directory: Path, kept: Path) -> dict[str, Any]:
-    old = [path for path in directory.glob("*.db*") if not path.name.startswith(kept.name)]
-    for path in old:
-        path.unlink()
-    return {"removed": len(old)}
+    return {"removed": prune_copies(directory, kept)}
 
 
 def main() -> int:
@@ -110,7 +107,7 @@ def main() -> int:
             print(json.dumps(act(**options)), flush=True)
     except (StewardError, OSError, apsw.Error) as error:
         print(f"steward: {error}", file=sys.stderr)
-        return 1
+        return error.status if isinstance(error, StewardError) else 1
     return 0
 
 

@@ -15,7 +15,8 @@ from . import catalog, continuous, ladder, retention, targets
 from .archive import identities
 from .backup import create, file
 from .catalog import Backup, Evidence, Kind, Outcome, now
-from .errors import StewardError
+from .errors import Inconclusive, StewardError
+from .files import prune_copies, remove
 from .settings import Settings, settings
 
 
@@ -46,7 +47,11 @@ def add(commands: Any) -> None:
     had = command(stage_at, "put together what the database was at a moment, and verify it")
     had.add_argument("moment", type=datetime.fromisoformat)
     had.add_argument("target", type=Path)
-    command(file_copy, "make a backup of a copy: what a restore replaced").add_argument("copied", type=Path)
+    filed = command(file_copy, "make a backup of a copy that was made before the database changed, and remove it")
+    filed.add_argument("copied", type=Path)
+    filed.add_argument("--kind", choices=["safety", "migration"], default="safety")
+    filed.add_argument("--seconds", type=float, default=0, help="how long it took to make while others wrote")
+    filed.add_argument("--leave", action="store_true", help="leave the copy, and remove only older ones beside it")
     attested = command(attest, "keep beside a backup how a drill with the application went")
     attested.add_argument("id")
     attested.add_argument("outcome", choices=["ok", "failed", "inconclusive"])
@@ -148,7 +153,8 @@ def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
         evidence = ladder.stage(found, keys, target)
     if evidence["outcome"] != "ok":
         target.unlink(missing_ok=True)
-        raise StewardError(f"backup {found.id} cannot be restored: {evidence['seen']}")
+        kind = Inconclusive if evidence["outcome"] == "inconclusive" else StewardError
+        raise kind(f"backup {found.id} cannot be restored: {evidence['seen']}")
     return {**found.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
 
 
@@ -162,10 +168,17 @@ def stage_at(*, moment: datetime, target: Path) -> dict[str, Any]:
     return continuous.recover(settings().backups, moment, target)
 
 
-def file_copy(*, copied: Path) -> dict[str, Any]:
-    """Make a backup of kind `safety` of a copy that nobody has open."""
+def file_copy(*, copied: Path, kind: Kind, seconds: float, leave: bool) -> dict[str, Any]:
+    """Make a backup of a copy that nobody has open; of the others beside it none stays.
+
+    It holds the database of when it was last written to, or ``seconds`` before.
+    """
     told = settings()
-    return file(copied, told.backups, told.wishes, name=told.database.name)
+    prune_copies(copied.parent, copied)
+    done = file(copied, told.backups, told.wishes, name=told.database.name, kind=kind, seconds=seconds)
+    if not leave:
+        remove(copied)
+    return done
 
 
 def attest(*, id: str, outcome: Outcome, seen: str, seconds: float) -> dict[str, Any]:
@@ -221,7 +234,7 @@ def _item(found: Backup) -> retention.Item:
         created=found.created,
         verified=found.verified,
         pinned=found.manifest["pinned"],
-        safety=found.manifest["kind"] == "safety",
+        kind=found.manifest["kind"],
     )
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from .archive import Data, pack, recipient
 from .catalog import CONTINUOUS, Kind, Manifest
 from .digest import ALGORITHM, Table
 from .errors import StewardError
-from .files import need_local, need_room, remove
+from .files import need_local, need_room
 from .pace import WAL_CAP
 from .schema import schema
 from .snapshot import compare, copy, verify
@@ -58,7 +58,7 @@ def create(
     _refuse_what_is_none(source)
     with catalog.alone(backups, wishes.patience):
         sweep(backups)
-        with _directory(backups) as directory:
+        with _directory(backups / _name(datetime.now(UTC))) as directory:
             return _create(source, _New(directory, source.name, kind, pinned), wishes)
 
 
@@ -74,21 +74,34 @@ def _create(source: Path, new: _New, wishes: Wishes) -> dict[str, Any]:
     return _publish(new, held, data, found, {"copy": copied - began, "prove_and_pack": time.monotonic() - copied})
 
 
-def file(copied: Path, backups: Path, wishes: Wishes, *, name: str) -> dict[str, Any]:
-    """Make a backup of a copy that nobody has open: what a restore replaced. The copy is no more.
+def file(
+    copied: Path, backups: Path, wishes: Wishes, *, name: str, kind: Kind = "safety", seconds: float = 0
+) -> dict[str, Any]:
+    """Make a backup of a copy that nobody has open, of what was there before the database changed.
 
-    Raises StewardError when it is not sound; then it stays where it is.
+    It holds the database of ``seconds`` before it was last written to, and is called after that moment: a second time
+    there is nothing to do. Raises StewardError when it is not sound.
     """
-    with catalog.alone(backups, wishes.patience), _directory(backups) as directory:
-        began = time.monotonic()
-        need_room(directory, copied.stat().st_size // 2)
-        held = verify(copied)
-        data = pack(copied, directory / packed_name(name, wishes.recipients), wishes.recipients)
-        found = schema(copied, immutable=True)
-        new = _New(directory, name, "safety", pinned=False)
-        done = _publish(new, held, data, found, {"prove_and_pack": time.monotonic() - began})
-    remove(copied)
-    return done
+    if not copied.is_file():
+        raise StewardError(f"there is no {copied}")
+    written = datetime.fromtimestamp(copied.stat().st_mtime - seconds, UTC)
+    there = backups / _name(written)
+    with catalog.alone(backups, wishes.patience):
+        sweep(backups)
+        if there.exists():
+            return catalog.read(there).summary()
+        with _directory(there) as directory:
+            new = _New(directory, name, kind, pinned=False, created=written.isoformat(timespec="milliseconds"))
+            return _file(copied, new, wishes)
+
+
+def _file(copied: Path, new: _New, wishes: Wishes) -> dict[str, Any]:
+    began = time.monotonic()
+    need_room(new.directory, copied.stat().st_size // 2)
+    held = verify(copied)
+    data = pack(copied, new.directory / packed_name(new.database, wishes.recipients), wishes.recipients)
+    found = schema(copied, immutable=True)
+    return _publish(new, held, data, found, {"prove_and_pack": time.monotonic() - began})
 
 
 @dataclass(frozen=True)
@@ -162,10 +175,14 @@ def _refuse_what_is_none(source: Path) -> None:
     need_local(source)
 
 
+def _name(moment: datetime) -> str:
+    """Return the id of a backup of that moment."""
+    return f"{moment:%Y%m%dT%H%M%S%f}"[:-3]
+
+
 @contextmanager
-def _directory(backups: Path) -> Iterator[Path]:
-    """Yield the directory of a new backup; it is gone when the block fails."""
-    directory = backups / datetime.fromisoformat(catalog.now()).strftime("%Y%m%dT%H%M%S%f")[:-3]
+def _directory(directory: Path) -> Iterator[Path]:
+    """Make the directory of a new backup, and yield it; it is gone when the block fails."""
     directory.mkdir(mode=0o750)
     try:
         yield directory

@@ -29,8 +29,8 @@ CONTINUOUS = "continuous"
 MANIFEST, EVIDENCE = "manifest.json", "evidence.jsonl"
 VERSION = 1
 _POLL_SECONDS = 0.2
-Kind = Literal["manual", "nightly", "safety"]
-"""`safety`: what a restore replaced."""
+Kind = Literal["manual", "nightly", "safety", "migration"]
+"""`safety`: what a restore replaced. `migration`: what there was before the schema changed."""
 Outcome = Literal["ok", "failed", "inconclusive"]
 
 

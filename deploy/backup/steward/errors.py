@@ -8,6 +8,8 @@ from pathlib import Path
 
 import apsw
 
+from .status import DAMAGED, INCONCLUSIVE
+
 _CANNOT_READ = frozenset(
     {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA}
 )
@@ -17,17 +19,28 @@ _CANNOT_READ = frozenset(
 class StewardError(Exception):
     """The text says what is wrong; nothing was changed."""
 
+    status = 1
+    """What a command ends with: ppmctl tells them apart by it."""
+
 
 class Damaged(StewardError):
-    """The database cannot be read. ppmctl knows it by the words "is damaged"."""
+    """The database cannot be read."""
+
+    status = DAMAGED
 
 
-class KeyMissing(StewardError):
-    """It is encrypted, and nothing here can read it: that says nothing about whether it is sound."""
+class Inconclusive(StewardError):
+    """Something is missing here: that says nothing about whether the backup is sound."""
+
+    status = INCONCLUSIVE
 
 
-class DiskFull(StewardError):
-    """There is too little room here: that says nothing about the backup."""
+class KeyMissing(Inconclusive):
+    """It is encrypted, and nothing here can read it."""
+
+
+class DiskFull(Inconclusive):
+    """There is too little room here."""
 
 
 def unreadable(error: BaseException) -> bool:

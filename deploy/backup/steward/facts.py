@@ -15,8 +15,8 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from .catalog import Backup, Evidence, regular
 from .files import published
+from .places import DOCUMENT, METRICS
 
-DOCUMENT, METRICS = "backups.json", "backups.prom"
 VERSION = 1
 _RESTORED = ("L3", "L4")
 

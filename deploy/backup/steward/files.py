@@ -51,6 +51,14 @@ def remove(database: Path) -> None:
             database.with_name(f"{database.name}{suffix}").unlink()
 
 
+def prune_copies(directory: Path, kept: Path) -> int:
+    """Remove the copies in a directory, but one; return how many files that were."""
+    old = [path for path in directory.glob("*.db*") if not path.name.startswith(kept.name)]
+    for path in old:
+        path.unlink()
+    return len(old)
+
+
 def fingerprint(file: Path) -> str:
     """Return a digest of a file's bytes, at the speed of reading them."""
     hashed = xxh3_128()

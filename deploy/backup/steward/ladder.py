@@ -19,7 +19,7 @@ import apsw
 from .archive import hashed, unpack
 from .catalog import Backup, Evidence, Outcome, add_evidence, now
 from .digest import ALGORITHM
-from .errors import DiskFull, KeyMissing, StewardError
+from .errors import Inconclusive, KeyMissing, StewardError
 from .files import need_room
 from .snapshot import compare, verify
 
@@ -43,7 +43,7 @@ def stage(backup: Backup, identities: Sequence[Any], target: Path) -> Evidence:
     seen = "it holds what the database did"
     try:
         _climb(backup, identities, target, climb)
-    except (KeyMissing, DiskFull) as error:
+    except Inconclusive as error:
         outcome, seen = "inconclusive", str(error)
     except (StewardError, apsw.Error) as error:
         outcome, seen = "failed", str(error)

@@ -24,6 +24,8 @@ class Policy:
     yearly: int = 0
     safety: int = 0
     """Of those that a restore made of what it replaced; they count for nothing else."""
+    migration: int = 0
+    """Of those that a change of the schema made before; the same."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Item:
     """With a time zone."""
     verified: bool = True
     pinned: bool = False
-    safety: bool = False
+    kind: str = "manual"
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,9 @@ _PERIODS: dict[str, Callable[[datetime], str]] = {
     "monthly": lambda time: f"{time:%Y-%m}",
     "yearly": lambda time: f"{time:%Y}",
 }
-assert {"last", *_PERIODS, "safety"} == {field.name for field in fields(Policy)}
+APART = ("safety", "migration")
+"""Kinds that are counted by themselves."""
+assert {"last", *_PERIODS, *APART} == {field.name for field in fields(Policy)}
 
 
 def judge(items: Sequence[Item], policy: Policy) -> list[Verdict]:
@@ -72,9 +76,11 @@ def judge(items: Sequence[Item], policy: Policy) -> list[Verdict]:
     for item in newest_first:
         if item.pinned:
             reasons[item.id].append("pinned")
-    for number, item in enumerate([item for item in newest_first if item.safety][: policy.safety], 1):
-        reasons[item.id].append(f"safety {number} of {policy.safety}")
-    regular = [item for item in newest_first if not item.safety and not item.pinned]
+    for kind in APART:
+        wanted: int = getattr(policy, kind)
+        for number, item in enumerate([item for item in newest_first if item.kind == kind][:wanted], 1):
+            reasons[item.id].append(f"{kind} {number} of {wanted}")
+    regular = [item for item in newest_first if item.kind not in APART and not item.pinned]
     for number, item in enumerate(regular[: policy.last], 1):
         reasons[item.id].append(f"last {number} of {policy.last}")
     for name, period in _PERIODS.items():

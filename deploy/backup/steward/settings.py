@@ -1,19 +1,19 @@
-"""What the steward is told by its Compose file: one JSON document in the variable STEWARD."""
+"""What the steward is told: one JSON document, in the file that the variable STEWARD names."""
 
 from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from .backup import Wishes
 from .pace import WAL_CAP
+from .places import BACKUPS, FACTS
 from .retention import Policy
 
-BACKUPS, FACTS = Path("/backups"), Path("/facts")
 PATIENCE_SECONDS = 300
 """How long one that ppmctl asks for waits for one of the schedule, and the other way round."""
 
@@ -51,8 +51,8 @@ class Settings:
 
 
 def settings() -> Settings:
-    """Return the settings. Raises KeyError or ValueError when the Compose file is of another version."""
-    told: dict[str, Any] = json.loads(os.environ["STEWARD"])
+    """Return the settings. Raises OSError, KeyError or ValueError when the file is not there, or of another version."""
+    told: dict[str, Any] = json.loads(Path(os.environ["STEWARD"]).read_text())
     return Settings(
         database=Path(told["database"]),
         backups=Path(told.get("backups", BACKUPS)),
@@ -63,7 +63,7 @@ def settings() -> Settings:
             rate=told["rate"],
             patience=PATIENCE_SECONDS,
         ),
-        policy=Policy(**told["keep"]),
+        policy=Policy(**{rule.name: told["keep"].get(rule.name, 0) for rule in fields(Policy)}),
         targets=dict(told.get("targets", {})),
         facts=Path(told.get("facts", FACTS)),
         at=tuple(told.get("at", ())),

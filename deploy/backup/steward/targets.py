@@ -7,6 +7,7 @@ is there: so that is sent last, and only after the data was read back.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -32,7 +33,11 @@ _FLAGS = (
     "60s",
     "--log-level",
     "ERROR",
+    # What came there is read back: no server is asked for its own hashes, by a shell that it need not give us.
+    "--sftp-shell-type",
+    "none",
 )
+_OTHER_KEY = re.compile(r"host key mismatch for (\S+): (.+?)(?: -- |$)")
 OK = "ok"
 
 
@@ -115,6 +120,19 @@ def _rclone(*argv: str, or_status: int = 0) -> str:
     """Run rclone; return what it prints. Raises StewardError with its last words for another status than these."""
     done = subprocess.run(["rclone", *_FLAGS, *argv], capture_output=True, text=True, timeout=_SECONDS, check=False)
     if done.returncode not in (0, or_status):
-        words = done.stderr.strip().splitlines()
-        raise StewardError(f"rclone {argv[0]}: {words[-1] if words else f'status {done.returncode}'}")
+        raise StewardError(_other_key(done.stderr) or f"rclone {argv[0]}: {_last_words(done)}")
     return "" if done.returncode else done.stdout.strip()
+
+
+def _other_key(said: str) -> str | None:
+    """Given what rclone has said, return why it did not trust a server, if that is why it failed."""
+    found = _OTHER_KEY.search(said)
+    if found is None:
+        return None
+    where, keys = found.groups()
+    return f"{where} shows another host key than the secret rclone_conf has in `host_keys`; nothing was sent: {keys}"
+
+
+def _last_words(done: subprocess.CompletedProcess[str]) -> str:
+    words = done.stderr.strip().splitlines()
+    return words[-1] if words else f"status {done.returncode}"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -97,16 +98,19 @@ def execute(database: Path, sql: str) -> list[tuple[object, ...]]:
 
 def steward(*argv: str, settings: str = "", stdin: str = "") -> subprocess.CompletedProcess[str]:
     """Run the steward as its image does."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": settings}
-    return subprocess.run(
-        [sys.executable, "-m", "steward", *argv],
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        file.write(settings)
+        file.flush()
+        environment = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": file.name}
+        return subprocess.run(
+            [sys.executable, "-m", "steward", *argv],
+            env=environment,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
 
 
 def told(database: Path, backups: Path, *recipients: str) -> str:

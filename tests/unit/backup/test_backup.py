@@ -201,7 +201,7 @@ def test_what_is_no_database_is_not_backed_up(tmp_path: Path, backups: Path, con
 
     done = steward("backup", settings=told(source, backups))
 
-    assert done.returncode == 1
+    assert done.returncode != 0
     assert words in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert [path for path in backups.glob("*") if path.is_dir()] == []

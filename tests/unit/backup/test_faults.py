@@ -15,12 +15,12 @@ from typing import Any
 import apsw
 import pytest
 
-from deploy.backup.staging import is_damage
 from deploy.backup.steward import backup, catalog, ladder, snapshot
 from deploy.backup.steward.digest import digests
 from deploy.backup.steward.files import fingerprint
 from deploy.configfile import ROOT
-from deploy.errors import UpgradeError
+from deploy.container import failure
+from deploy.errors import DatabaseDamaged, UpgradeError
 from tests.unit.backup import faults
 from tests.unit.backup.database import make, writer
 from tests.unit.backup.faults import Fault, calls, errors, kills, struck
@@ -133,8 +133,8 @@ WRITES = [Fault(call, 1, f"error={error}", "+") for call in ("pwrite64", "fsync"
 def told(fault: Fault, *argv: str) -> UpgradeError:
     """Return what ppmctl makes of a command of the steward that a fault has stopped."""
     done = struck(fault, STEWARD, str(ROOT / "deploy" / "backup"), *argv)
-    assert done.returncode == 1, done.stderr
-    return UpgradeError("it ended with status 1", seen=done.stderr.strip())
+    assert done.returncode != 0, done.stderr
+    return failure("host", "steward", "it", done.returncode, done.stderr)
 
 
 @pytest.mark.parametrize("fault", WRITES, ids=str)
@@ -143,7 +143,7 @@ def test_a_copy_that_cannot_be_written_is_not_taken_for_a_damaged_database(tmp_p
 
     failed = told(fault, "snapshot", str(database), str(tmp_path / "copy.db"), "--deadline", "30")
 
-    assert not is_damage(failed), failed.seen
+    assert not isinstance(failed, DatabaseDamaged), failed.seen
     assert held(database)["pairs"]["rows"] == 60
     assert not (tmp_path / "copy.db").exists()
 
@@ -157,5 +157,5 @@ def test_a_disk_that_does_not_give_back_the_database_is_damage(tmp_path: Path, c
 
     failed = told(Fault("pread64", 60, "error=EIO", "+"), *wanted)
 
-    assert is_damage(failed), failed.seen
+    assert isinstance(failed, DatabaseDamaged), failed.seen
     assert "ppm.db is damaged" in (failed.seen or "")

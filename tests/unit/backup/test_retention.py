@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 
 from hypothesis import given
@@ -9,14 +10,23 @@ from hypothesis import strategies as st
 
 from deploy.backup.steward.retention import Item, Policy, judge
 
-NONE = Policy(last=0, daily=0, weekly=0, monthly=0, safety=0)
+NONE = Policy(last=0, daily=0, weekly=0, monthly=0, safety=0, migration=0)
 COUNTS = st.integers(0, 6)
 POLICIES = st.builds(
-    Policy, last=COUNTS, hourly=COUNTS, daily=COUNTS, weekly=COUNTS, monthly=COUNTS, yearly=COUNTS, safety=COUNTS
+    Policy,
+    last=COUNTS,
+    hourly=COUNTS,
+    daily=COUNTS,
+    weekly=COUNTS,
+    monthly=COUNTS,
+    yearly=COUNTS,
+    safety=COUNTS,
+    migration=COUNTS,
 )
+KINDS = st.sampled_from(["manual", "nightly", "safety", "migration"])
 TIMES = st.datetimes(datetime(2024, 1, 1), datetime(2028, 12, 31), timezones=st.just(UTC))
 ITEMS = st.lists(
-    st.tuples(TIMES, st.booleans(), st.booleans(), st.booleans()).map(
+    st.tuples(TIMES, st.booleans(), st.booleans(), KINDS).map(
         lambda parts: Item(f"{parts[0]:%Y%m%dT%H%M%S%f}", parts[0], parts[1], parts[2], parts[3])
     ),
     unique_by=lambda item: item.id,
@@ -67,15 +77,23 @@ def test_an_hour_that_a_clock_change_repeats_is_two_hours() -> None:
     assert kept(items, Policy(last=0, hourly=2, daily=0, weekly=0, monthly=0)) == {"summer", "winter"}
 
 
-def test_those_of_a_restore_and_pinned_ones_take_no_place_of_others() -> None:
-    one, two, three = at("2026-03-01", "2026-03-02", "2026-03-03")
+def test_pinned_ones_and_those_of_before_a_restore_or_a_migration_take_no_place_of_others() -> None:
+    one, two, *apart = at("2026-03-01", "2026-03-02", "2026-03-03", "2026-03-04", "2026-03-05", "2026-03-06")
+    kinds = ("safety", "migration", "safety", "migration")
     items = [
         one,
         Item(two.id, two.created, pinned=True),
-        Item(three.id, three.created, safety=True),
+        *(Item(item.id, item.created, kind=kind) for item, kind in zip(apart, kinds, strict=True)),
     ]
 
-    assert kept(items, Policy(last=1, daily=0, weekly=0, monthly=0, safety=1)) == {one.id, two.id, three.id}
+    found = judge(items, Policy(last=1, safety=1, migration=1))
+
+    assert {verdict.id: verdict.why for verdict in found if verdict.keep} == {
+        one.id: "last 1 of 1",
+        two.id: "pinned",
+        apart[2].id: "safety 1 of 1",
+        apart[3].id: "migration 1 of 1",
+    }
 
 
 @given(ITEMS, POLICIES)
@@ -96,7 +114,7 @@ def test_every_backup_is_judged_once_and_the_order_of_the_list_is_no_matter(item
     assert all(verdict.why for verdict in found)
 
 
-@given(ITEMS, POLICIES, st.sampled_from(["last", "hourly", "daily", "weekly", "monthly", "yearly", "safety"]))
+@given(ITEMS, POLICIES, st.sampled_from([field.name for field in fields(Policy)]))
 def test_a_policy_that_keeps_more_removes_nothing_else(items: list[Item], policy: Policy, name: str) -> None:
     more = Policy(**{**vars(policy), name: getattr(policy, name) + 1})
 

@@ -36,11 +36,13 @@ class Running:
         base = json.loads(told(self.database, self.backups))
         schedule = {"at": ["02:30"], "drill": "sun 04:30", "objective": 3600, "facts": str(self.facts)}
         self.settings = json.dumps({**base, **schedule, **changes})
+        self.file = folder / "settings.json"
+        self.file.write_text(self.settings)
 
     @property
     def variables(self) -> dict[str, str]:
         there = str(ROOT / "deploy" / "backup")
-        return {**os.environ, "PYTHONPATH": there, "STEWARD": self.settings, "PATH": PATH}
+        return {**os.environ, "PYTHONPATH": there, "STEWARD": str(self.file), "PATH": PATH}
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import apsw
 import pytest
 
-from deploy.backup.steward import files, restore, since, snapshot
+from deploy.backup.steward import catalog, files, ladder, restore, since, snapshot
 from deploy.backup.steward.errors import StewardError
 from deploy.backup.steward.pages import freshen
-from tests.unit.backup.database import execute, make, steward, writer
+from tests.unit.backup.database import execute, make, steward, told, writer
 from tests.waiting import eventually
 
 
@@ -158,3 +160,26 @@ def test_the_command_prints_one_document(database: Path, tmp_path: Path) -> None
     assert json.loads(done.stdout)["rows"] == {"names": 1, "pairs": 8000, "twins": 0}
     assert steward("remove", str(tmp_path / "one.db")).returncode == 0
     assert not (tmp_path / "one.db").exists()
+
+
+def test_a_snapshot_of_before_a_migration_becomes_a_backup_of_the_moment_that_it_holds(
+    database: Path, tmp_path: Path
+) -> None:
+    folder, backups = tmp_path / "snapshots", tmp_path / "backups"
+    (folder / "old.db").parent.mkdir()
+    (folder / "old.db").write_bytes(b"of the migration before")
+    snapshot.snapshot(database, folder / "new.db", 30)
+    at = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
+    os.utime(folder / "new.db", (at, at))
+    command = ("file-copy", str(folder / "new.db"), "--kind", "migration", "--seconds", "2.5")
+
+    kept, again = (json.loads(steward(*command, "--leave", settings=told(database, backups)).stdout) for _ in range(2))
+    assert [path.name for path in folder.iterdir()] == ["new.db"], "the one that a rollback may need"
+    steward(*command, settings=told(database, backups))
+
+    assert (kept["id"], kept["kind"], kept["level"]) == ("20260301T115957500", "migration", "L3")
+    assert again["id"] == kept["id"], "who was killed before it could say so says it once more"
+    assert list(folder.iterdir()) == []
+    [found] = catalog.catalog(backups)
+    assert found.created == datetime(2026, 3, 1, 11, 59, 57, 500000, UTC)
+    assert ladder.prove(found, [], backups)["outcome"] == "ok"

@@ -12,7 +12,7 @@ import pytest
 
 from deploy.backup.steward import backup, catalog, ladder, targets
 from deploy.backup.steward.errors import StewardError
-from tests.places import RCLONE, obscured, serving
+from tests.places import RCLONE, host_key, obscured, serving
 from tests.unit.backup.database import make, steward
 
 KEY = pyrage.x25519.Identity.generate()
@@ -23,15 +23,17 @@ WISHES = backup.Wishes(recipients=(str(KEY.to_public()),))
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
     """Two targets, and the rclone.conf that knows them."""
     password = obscured("secret")
+    (key, known), (_, other) = host_key(tmp_path), host_key(tmp_path)
     with ExitStack() as stack:
         s3 = stack.enter_context(serving("s3", tmp_path / "s3", "--auth-key", "accesskeyid1,secretaccess1"))
         sftp = stack.enter_context(
-            serving("sftp", tmp_path / "sftp", "--dir-cache-time=0s", "--user=me", "--pass=secret")
+            serving("sftp", tmp_path / "sftp", "--dir-cache-time=0s", "--user=me", "--pass=secret", f"--key={key}")
         )
+        there = f"type = sftp\nhost = 127.0.0.1\nport = {sftp}\nuser = me\npass = {password}\n"
         (tmp_path / "rclone.conf").write_text(
             f"[cloud]\ntype = s3\nprovider = Rclone\nendpoint = http://127.0.0.1:{s3}\n"
             "access_key_id = accesskeyid1\nsecret_access_key = secretaccess1\n"
-            f"[other]\ntype = sftp\nhost = 127.0.0.1\nport = {sftp}\nuser = me\npass = {password}\n"
+            f"[other]\n{there}host_keys = {known}\n[changed]\n{there}host_keys = {other}\n"
             "[nobody]\ntype = sftp\nhost = 127.0.0.1\nport = 9\nuser = me\n"
         )
         monkeypatch.setenv("RCLONE_CONFIG", str(tmp_path / "rclone.conf"))
@@ -68,6 +70,21 @@ def test_a_target_that_is_down_is_named_and_stops_no_other(backups: Path, places
 
     assert found == {"down": found["down"], "cloud": "ok", "other": "ok"}
     assert "rclone copyto" in found["down"]
+
+
+def test_a_server_with_another_host_key_than_the_known_one_gets_nothing(
+    backups: Path, places: dict[str, str], tmp_path: Path
+) -> None:
+    [made] = catalog.catalog(backups)
+
+    found = targets.push(made, {"changed": "changed:backups", "cloud": places["cloud"]})
+
+    assert found == {"changed": found["changed"], "cloud": "ok"}
+    assert "shows another host key than the secret rclone_conf has in `host_keys`; nothing was sent" in found["changed"]
+    assert "SHA256:" in found["changed"]
+    assert list((tmp_path / "sftp").iterdir()) == []
+    with pytest.raises(StewardError, match="another host key"):
+        targets.fetch("changed:backups", "latest", tmp_path / "here")
 
 
 def test_what_was_damaged_there_does_not_come_here(backups: Path, places: dict[str, str], tmp_path: Path) -> None:
