@@ -58,8 +58,8 @@ class App(Model):
     database_url: str = "sqlite:////data/ppm.db"
     """DATABASE_URL. SQLite lies on the volume that is mounted at /data."""
     rate_limit_per_minute: PositiveInt = 600
-    """RATE_LIMIT_PER_MINUTE: requests per minute and client address, to page and api, and of each token or person in
-    each api container; so many may come at once."""
+    """RATE_LIMIT_PER_MINUTE: requests per minute and client address, to page and api, and of each token or person to the
+    api; so many may come at once. Each api container allows its part of a token's."""
     scan_interval_minutes: PositiveInt = 60
     """SCAN_INTERVAL_MINUTES: how often the worker looks at every repository."""
     scan_private_addresses: bool = False
