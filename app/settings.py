@@ -44,6 +44,8 @@ class Settings(BaseSettings):
     cors_origin: str = ""
     rate_limit_per_minute: int | None = Field(default=None, gt=0)
     """Of each caller; the proxy limits addresses. None: callers are not limited."""
+    api_replicas: int = Field(default=1, gt=0)
+    """How many containers share a caller's requests: each allows its part of them."""
     oauth_client_id: str = ""
     oauth_client_secret: SecretStr | None = None
     oauth_base_url: str = "https://github.com"

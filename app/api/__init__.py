@@ -84,7 +84,8 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
         generate_unique_id_function=_operation,
     )
     certificate = Certificate(settings.certificate_address, settings.public_url)
-    limit = Limit(settings.rate_limit_per_minute) if settings.rate_limit_per_minute else None
+    per_minute = settings.rate_limit_per_minute
+    limit = Limit(per_minute, settings.api_replicas) if per_minute else None
     app.state.ppm = State(settings, database, Sessions(settings), Facts(settings.facts_directory), certificate, limit)
     app.state.trusted_tokens = {}
     problems.install(app)

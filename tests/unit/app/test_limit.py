@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 from anyio.from_thread import BlockingPortal
@@ -33,7 +34,7 @@ def clock() -> tuple[Callable[[], float], Advance]:
 
 def test_a_bucket_empties_with_each_request_and_fills_evenly(clock: tuple[Callable[[], float], Advance]) -> None:
     now, advance = clock
-    limit = Limit(60, now)
+    limit = Limit(60, clock=now)
     assert [limit.take("a").remaining for _ in range(60)] == list(range(59, -1, -1))
     with pytest.raises(HTTPException) as refused:
         limit.take("a")
@@ -54,9 +55,33 @@ def test_a_bucket_empties_with_each_request_and_fills_evenly(clock: tuple[Callab
     assert limit.take("a").remaining == 59
 
 
+@pytest.mark.parametrize(("per_minute", "replicas"), [(60, 2), (60, 7), (1, 1)])
+def test_replicas_that_share_the_requests_let_as_many_through_as_one(per_minute: int, replicas: int) -> None:
+    limits = [Limit(per_minute, replicas, lambda: 0.0) for _ in range(replicas)]
+
+    left = []
+    for number in range(2 * per_minute):
+        with suppress(HTTPException):
+            left.append(limits[number % replicas].take("a").remaining)
+
+    assert per_minute - replicas < len(left) <= per_minute
+    assert left[0] == per_minute - replicas
+    assert left[-1] < replicas
+
+
+def test_fewer_requests_than_replicas_are_one_for_each() -> None:
+    limit = Limit(2, 3, lambda: 0.0)
+
+    assert limit.take("a").remaining == 0
+    with pytest.raises(HTTPException) as refused:
+        limit.take("a")
+    assert refused.value.headers is not None
+    assert refused.value.headers["Retry-After"] == "60"
+
+
 def test_only_so_many_callers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limit, "MOST_CALLERS", 2)
-    some = Limit(60, lambda: 0.0)
+    some = Limit(60, clock=lambda: 0.0)
 
     for name in ("a", "b", "a", "c"):
         some.take(name)

@@ -1,0 +1,33 @@
+"""Environments of each kind, and what a host of theirs would get."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from deploy import render
+from deploy.config import Environment
+from deploy.release import Images, Release
+
+SECRETS = {"session_secret": "0a1b2c3d4e5f"}
+PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "ops@example.org"}}
+DNS = {"provider": "route53", "token_variable": "AWS_SECRET_ACCESS_KEY", "variables": {"AWS_REGION": "eu-west-1"}}
+CLOSED = {"url": "https://ppm.example.org", "proxy": {**PRODUCTION["proxy"], "private_ca": True, "dns_challenge": DNS}}  # type: ignore[dict-item]
+OWN = {"url": "https://ppm.example.org", "proxy": {"certificates": "files"}}
+SHIPPED = {"backup": {"continuous": {"keep": "2d"}}}
+EVERY_WAY = pytest.mark.parametrize(
+    "changes",
+    [{}, PRODUCTION, CLOSED, OWN, SHIPPED],
+    ids=["http", "https", "private CA, DNS", "own certificate", "changes shipped"],
+)
+
+
+def release_of(environment: Environment, images: Images) -> Release:
+    return render.release(environment, images, SECRETS | dict.fromkeys(environment.proxy_secrets, "0a1b2c3d"))
+
+
+def compose_of(environment: Environment, images: Images) -> dict[str, Any]:
+    text = render.compose(environment, release_of(environment, images))
+    return YAML(typ="safe").load(text)  # type: ignore[no-any-return]
