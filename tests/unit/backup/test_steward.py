@@ -16,6 +16,7 @@ import pytest
 from deploy.backup.steward import catalog, files, ladder, restore, since, snapshot
 from deploy.backup.steward.errors import StewardError
 from deploy.backup.steward.pages import freshen
+from deploy.backup.steward.status import DAMAGED
 from tests.unit.backup.database import execute, make, steward, told, writer
 from tests.waiting import eventually
 
@@ -63,7 +64,7 @@ def test_a_copy_that_is_damaged_is_no_copy(database: Path, tmp_path: Path) -> No
 
     done = steward("verify", str(copy))
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (DAMAGED, "")
     assert done.stderr.startswith("steward: ")
     assert len(done.stderr.splitlines()) == 1
 
