@@ -30,12 +30,12 @@ _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 @dataclass
 class Report:
-    """What the client saw. Latencies are milliseconds; each sample is (second since the start, latency)."""
+    """What the client saw. Latencies are milliseconds; each sample is (second since the start, latency, method)."""
 
     requests: int = 0
     failed: int = 0
     failures: list[str] = field(default_factory=list)
-    samples: list[tuple[float, float]] = field(default_factory=list)
+    samples: list[tuple[float, float, str]] = field(default_factory=list)
     slow: int = 0
     events: int = 0
     reconnects: int = 0
@@ -44,15 +44,17 @@ class Report:
     started: float = 0.0
     """Seconds of the system's monotonic clock, to lay other marks beside the samples."""
 
-    def percentile(self, share: float, begin: float = 0, end: float = float("inf")) -> float:
+    def percentile(
+        self, share: float, begin: float = 0, end: float = float("inf"), methods: tuple[str, ...] = ("GET", "POST")
+    ) -> float:
         """Return a percentile of the latency, in ms, of the requests due between two seconds."""
-        inside = sorted(latency for due, latency in self.samples if begin <= due < end)
+        inside = sorted(latency for due, latency, method in self.samples if begin <= due < end and method in methods)
         return inside[min(len(inside) - 1, int(len(inside) * share))] if inside else float("nan")
 
     @property
     def longest(self) -> float:
         """The longest latency in ms, the slow uploads excepted."""
-        return max((latency for _, latency in self.samples), default=float("nan"))
+        return max((latency for _, latency, _ in self.samples), default=float("nan"))
 
 
 class Client:
@@ -134,7 +136,8 @@ class Client:
             self._fail(f"{type(error).__name__}: {error}")
             return False
         if due is not None:
-            self.report.samples.append((due - self.report.started, (time.monotonic() - due) * 1000))
+            latency = (time.monotonic() - due) * 1000
+            self.report.samples.append((due - self.report.started, latency, answer.method))
         release = answer.headers.get("X-PPM-Release", "none")
         self.report.releases[release] = self.report.releases.get(release, 0) + 1
         if answer.status >= 300:

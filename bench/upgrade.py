@@ -61,6 +61,7 @@ def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[Figures, 
         "p99": report.percentile(0.99, begin, end),
         "longest": report.longest,
         "seconds": end - begin,
+        "end": end,
     }
     return figures, report, said
 
@@ -114,6 +115,18 @@ def medians(runs: list[Figures]) -> Figures:
     return {key: (max if key in worst else statistics.median)(run[key] for run in runs) for key in FIGURES}
 
 
+def by_step(figures: Figures, report: Report, deploy: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Return {step of a deploy: (seconds, p99 of reads, p99 of writes)}; the last step ends with the deploy."""
+    found = {}
+    begin = figures["end"] - sum(step["seconds"] for step in deploy["steps"])
+    for step in deploy["steps"]:
+        end = begin + step["seconds"]
+        p99s = (report.percentile(0.99, begin, end, (method,)) for method in ("GET", "POST"))
+        found[step["name"]] = (step["seconds"], *p99s)
+        begin = end
+    return found
+
+
 def row(name: str, runs: list[Figures]) -> str:
     """Return a row of the table."""
     found = medians(runs)
@@ -147,12 +160,14 @@ def main() -> None:
     print(row("`docker compose up -d`", composed))
     print(row("Docker Swarm, `start-first`", swarmed))
     print(row(f"control: {CREATED} idle containers", control))
-    print(f"\nBytes sent: {max(deploy['bytes_sent'] for deploy in deploys):,}. Steps, median seconds:")
-    times: dict[str, list[float]] = {step["name"]: [] for step in deploys[0]["steps"]}
-    for deploy in deploys:
-        for step in deploy["steps"]:
-            times[step["name"]].append(step["seconds"])
-    print(", ".join(f"{name} {statistics.median(seconds):.1f}" for name, seconds in times.items()))
+    print(f"\nBytes sent: {max(deploy['bytes_sent'] for deploy in deploys):,}.\n")
+    print("| step of `ppmctl deploy` | seconds | p99 of reads, ms | p99 of writes, ms |")
+    print("| --- | --- | --- | --- |")
+    steps = [by_step(*run) for run in zip(ours, reports, deploys, strict=True)]
+    for name in steps[0]:
+        seconds, reads, writes = (statistics.median(found) for found in zip(*(run[name] for run in steps), strict=True))
+        print(f"| {name} | {seconds:.1f} | {reads:.0f} | {writes:.0f} |")
+    print()
     print(
         f"Slow uploads: {sum(report.slow for report in reports)}; streams that the server ended and the client", end=" "
     )
