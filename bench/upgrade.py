@@ -42,9 +42,9 @@ CREATED = 5
 """Containers that an upgrade creates: two of the api, frontend, worker, and the one that looks for migrations."""
 
 
-def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[Figures, Report, Any]:
+def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tuple[Figures, Report, Any]:
     """Load the application, upgrade it, and return (figures, report, what the upgrade returned)."""
-    with load(url, token) as running:
+    with load(url, token, rate=rate) as running:
         time.sleep(STEADY_SECONDS)
         begin = time.monotonic()
         said = upgrade()
@@ -66,7 +66,7 @@ def measure(url: str, token: str, upgrade: Callable[[], Any]) -> tuple[Figures, 
     return figures, report, said
 
 
-def run_ppmctl(environment: Environment) -> tuple[Figures, Report, dict[str, Any]]:
+def run_ppmctl(environment: Environment, rate: float) -> tuple[Figures, Report, dict[str, Any]]:
     """Upgrade the environment with ppmctl, under load."""
     create = ("ppm", "token", "create", f"bench-{time.time_ns()}")
     token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
@@ -75,20 +75,23 @@ def run_ppmctl(environment: Environment) -> tuple[Figures, Report, dict[str, Any
         return measure(
             f"http://{address()}",
             token.splitlines()[-1],
+            rate,
             lambda: json.loads(ppmctl(checkout, "deploy", "-e", environment.name, "--json")),
         )
 
 
-def run_peer(environment: Environment, peer: Callable[[Host, Release, str], AbstractContextManager[Peer]]) -> Figures:
+def run_peer(
+    environment: Environment, rate: float, peer: Callable[[Host, Release, str], AbstractContextManager[Peer]]
+) -> Figures:
     """Upgrade the same stack with a peer, under load."""
     with Host.connect(environment, environment.hosts[0]) as host:
         record = look(host).record
         assert record is not None, "deploy first"
         with peer(host, record.release, f"http://{address()}:443") as stack:
-            return measure(stack.url, stack.token(), stack.upgrade)[0]
+            return measure(stack.url, stack.token(), rate, stack.upgrade)[0]
 
 
-def run_control(environment: Environment) -> Figures:
+def run_control(environment: Environment, rate: float) -> Figures:
     """Start idle containers on the host, under load."""
     create = ("ppm", "token", "create", f"control-{time.time_ns()}")
     token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
@@ -104,7 +107,7 @@ def run_control(environment: Environment) -> Figures:
                 subprocess.run([*docker, *run, record.release.images.frontend, "600"], check=True, capture_output=True)
 
         try:
-            return measure(f"http://{address()}", token.splitlines()[-1], start)[0]
+            return measure(f"http://{address()}", token.splitlines()[-1], rate, start)[0]
         finally:
             subprocess.run([*docker, "rm", "--force", *names], check=False, capture_output=True)
 
@@ -141,19 +144,20 @@ def main() -> None:
     """Print the table and what a deploy took, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=3, help="how many of each; figures are medians (default 3)")
+    parser.add_argument("--rate", type=float, default=500, help="requests a second (default 500)")
     options = parser.parse_args()
     ours, composed, swarmed, control, deploys, reports = [], [], [], [], [], []
     with site() as environment:
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
-            figures, report, deploy = run_ppmctl(environment)
+            figures, report, deploy = run_ppmctl(environment, options.rate)
             ours.append(figures)
             deploys.append(deploy)
             reports.append(report)
-            composed.append(run_peer(environment, compose_stack))
-            control.append(run_control(environment))
+            composed.append(run_peer(environment, options.rate, compose_stack))
+            control.append(run_control(environment, options.rate))
         for _ in range(options.runs):  # last: it asks for an engine without live-restore, which ends what runs there
-            swarmed.append(run_peer(environment, swarm_stack))
+            swarmed.append(run_peer(environment, options.rate, swarm_stack))
     print("| | requests | failed | lost writes | p99 before, ms | p99 during, ms | ratio | longest, ms | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     print(row("`ppmctl deploy`", ours))
