@@ -153,11 +153,14 @@ def swarm_stack(host: Host, release: Release, url: str) -> Iterator[SwarmStack]:
 
 
 def _live_restore(host: Host, *, on: bool) -> None:
-    """Let containers go on without their engine, as provisioned hosts do, or not: Swarm refuses to run with it."""
+    """Let containers go on without their engine, as provisioned hosts do, or not: Swarm refuses to run with it.
+
+    The engine starts anew: one that has left a swarm still lists its networks, which the next stack takes for its.
+    """
     was, wanted = str(not on).lower(), str(on).lower()
     change = f's/"live-restore": {was}/"live-restore": {wanted}/'
-    reload = f"sed -i '{change}' /etc/docker/daemon.json && systemctl reload docker"
-    local_docker().container.execute(f"ppm-{host.name}", ["sh", "-c", reload])
+    restart = f"sed -i '{change}' /etc/docker/daemon.json && systemctl restart docker"
+    local_docker().container.execute(f"ppm-{host.name}", ["sh", "-c", restart])
     host.await_docker()
 
 

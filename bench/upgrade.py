@@ -147,17 +147,23 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=500, help="requests a second (default 500)")
     options = parser.parse_args()
     ours, composed, swarmed, control, deploys, reports = [], [], [], [], [], []
+
+    def ran(runs: list[Figures], figures: Figures) -> None:
+        """Keep what a run has found, and show it: the rest takes a while, and may fail."""
+        runs.append(figures)
+        print(row("", [figures]), file=sys.stderr)
+
     with site() as environment:
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
             figures, report, deploy = run_ppmctl(environment, options.rate)
-            ours.append(figures)
+            ran(ours, figures)
             deploys.append(deploy)
             reports.append(report)
-            composed.append(run_peer(environment, options.rate, compose_stack))
-            control.append(run_control(environment, options.rate))
+            ran(composed, run_peer(environment, options.rate, compose_stack))
+            ran(control, run_control(environment, options.rate))
         for _ in range(options.runs):  # last: it asks for an engine without live-restore, which ends what runs there
-            swarmed.append(run_peer(environment, options.rate, swarm_stack))
+            ran(swarmed, run_peer(environment, options.rate, swarm_stack))
     print("| | requests | failed | lost writes | p99 before, ms | p99 during, ms | ratio | longest, ms | seconds |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
     print(row("`ppmctl deploy`", ours))
