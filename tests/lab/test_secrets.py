@@ -6,6 +6,7 @@ The values of this site are sentinels. They lie encrypted in a git repository of
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 import threading
 import uuid
@@ -45,10 +46,11 @@ def forms(value: str) -> list[str]:
 
 
 PATTERNS = "\n".join(form for value in SENTINELS.values() for form in forms(value))
+SEEN = re.compile("|".join(map(re.escape, PATTERNS.splitlines())))
 
 
 def seen_in(text: str) -> list[str]:
-    return [line for line in text.splitlines() if any(pattern in line for pattern in PATTERNS.splitlines())]
+    return [line for line in text.splitlines() if SEEN.search(line)] if SEEN.search(text) else []
 
 
 @contextmanager
