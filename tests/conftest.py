@@ -24,6 +24,7 @@ from deploy.lab.hosts import down, observed, prepare
 from deploy.lab.login import settle
 from deploy.lab.model import wanted
 from tests.site import Site
+from tests.turns import turn
 
 if TYPE_CHECKING:
     from pytest_docker.plugin import Services
@@ -46,6 +47,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if not item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
     items[:] = kept
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # a test's timeout begins after that
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Let a test with the mark `alone` have the machine to itself, its fixtures too."""
+    with turn(str(BASE), alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 _FAILED = pytest.StashKey[bool]()
@@ -73,8 +81,10 @@ def _repaired(request: pytest.FixtureRequest) -> None:
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """Which of the processes that test at once this is; each has a lab and sites of its own."""
-OFFSET = int(os.environ.get("PPM_TEST_OFFSET", "100")) + 20 * WORKER
-"""Added to every port of the lab: with another one, two checkouts can be tested on one machine at once."""
+BASE = int(os.environ.get("PPM_TEST_OFFSET", "100"))
+"""Another one for a second checkout: both can be tested on one machine at once."""
+OFFSET = BASE + 20 * WORKER
+"""Added to every port of the lab."""
 NAME, HOSTS = "test" if OFFSET == 100 else f"test-{OFFSET}", 2
 
 

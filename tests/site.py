@@ -169,7 +169,7 @@ class Site:
         """Run a script as root on the host, without ppmctl; return what it prints."""
         argv = [*ssh_command(self.lab, self.host), script]
         done = subprocess.run(argv, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
-        assert done.returncode == 0, done.stderr
+        assert done.returncode == 0, f"{script}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done.stdout.strip()
 
     def connect(self) -> Any:

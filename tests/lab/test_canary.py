@@ -14,6 +14,7 @@ from bench.ledger import Report, load, lost
 from tests.site import Done, Site
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.alone
 QUICK = {"canary_step": "4s", "bake": "3s"}
 
 

@@ -151,7 +151,7 @@ def test_a_second_deploy_at_the_same_time_is_told_who_holds_the_host(live: Site)
         says(live.ppmctl("deploy", status=1), "locked", f"ann@desk runs `{owner['command']}` since 2026-01-01")
 
 
-def test_of_two_operators_one_deploys_and_the_other_is_told(live: Site) -> None:
+def test_of_two_operators_one_deploys_and_the_other_is_told_and_the_lock_goes_with_who_was_killed(live: Site) -> None:
     live.configure(app={"scan_interval_minutes": 13})
     with live.start("deploy") as first:
         first.await_words("✓ ship")
@@ -159,6 +159,9 @@ def test_of_two_operators_one_deploys_and_the_other_is_told(live: Site) -> None:
     assert first.process.returncode == 0, first.said
 
     live.configure()
+    with live.start("deploy") as killed:
+        killed.await_words("✓ place")
+        killed.process.kill()
     live.ppmctl("deploy")
 
 
@@ -174,16 +177,6 @@ def test_a_clock_that_jumps_harms_no_upgrade_and_refuses_the_next(live: Site) ->
         says(live.ppmctl("deploy", status=1), "its clock is +3", "ppmctl provision", "Nothing was changed")
     finally:
         live.root("rm -f /usr/local/bin/date")
-
-    live.configure()
-    live.ppmctl("deploy")
-
-
-def test_the_lock_goes_with_the_one_who_was_killed(live: Site) -> None:
-    live.configure(app={"scan_interval_minutes": 11})
-    with live.start("deploy") as deploy:
-        deploy.await_words("✓ place")
-        deploy.process.kill()
 
     live.configure()
     live.ppmctl("deploy")

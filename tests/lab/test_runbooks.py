@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyrage
@@ -17,6 +18,14 @@ from tests.places import host_key, obscured, serving
 from tests.site import Site
 
 CHANGES = {"upgrade": 0, "failed-upgrade": 1, "rollback": 2}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_it_was(live: Site) -> Iterator[None]:
+    """After these tests the site serves this checkout again."""
+    yield
+    live.configure()
+    live.ppmctl("deploy")
 
 
 def commands(page: Path) -> list[str]:
@@ -71,8 +80,6 @@ def test_the_commands_of_a_runbook_do_what_it_says(live: Site, name: str, tmp_pa
         assert done.returncode == (3 if differs else 0), f"{command}: {done.stdout}\n{done.stderr}"
 
     assert (live.serving() == before) is (name == "rollback")
-    live.configure()
-    live.ppmctl("deploy")
 
 
 @pytest.mark.timeout(500)
@@ -108,5 +115,3 @@ def test_a_host_that_is_gone_comes_back_on_another_with_the_commands_of_the_runb
         assert lost in [each["id"] for each in phoenix.json("backup list")]
         assert "kept" in phoenix.ppmctl("exec api", "--", "ppm", "token", "list").stdout
         phoenix.ppmctl("down", "--purge", "--yes")
-    live.configure()
-    live.ppmctl("deploy")

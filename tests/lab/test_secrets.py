@@ -6,6 +6,7 @@ The values of this site are sentinels. They lie encrypted in a git repository of
 from __future__ import annotations
 
 import base64
+import re
 import subprocess
 import threading
 import uuid
@@ -45,10 +46,11 @@ def forms(value: str) -> list[str]:
 
 
 PATTERNS = "\n".join(form for value in SENTINELS.values() for form in forms(value))
+SEEN = re.compile("|".join(map(re.escape, PATTERNS.splitlines())))
 
 
 def seen_in(text: str) -> list[str]:
-    return [line for line in text.splitlines() if any(pattern in line for pattern in PATTERNS.splitlines())]
+    return [line for line in text.splitlines() if SEEN.search(line)] if SEEN.search(text) else []
 
 
 @contextmanager
@@ -58,13 +60,18 @@ def watching_processes() -> Iterator[list[str]]:
     ended = threading.Event()
 
     def watch() -> None:
+        known: set[tuple[Path, bytes]] = set()
         while not ended.wait(0.1):
-            for file in [*Path("/proc").glob("[0-9]*/cmdline"), *Path("/proc").glob("[0-9]*/environ")]:
+            for process in Path("/proc").glob("[0-9]*"):
                 try:
-                    text = file.read_bytes().decode(errors="replace")
+                    arguments = (process / "cmdline").read_bytes()
+                    if (process, arguments) in known:
+                        continue
+                    variables = (process / "environ").read_bytes()
                 except OSError:
                     continue
-                found.extend(seen_in(text.replace("\0", "\n")))
+                known.add((process, arguments))
+                found.extend(seen_in((arguments + variables).decode(errors="replace").replace("\0", "\n")))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -100,10 +107,12 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     monkeypatch.undo()
 
 
-def sealed(site: Site, **app: str) -> None:
+def sealed(site: Site, ready_timeout: str = "60s", **app: str) -> None:
     """Configure the site: secrets by age, and these settings of the application."""
     site.configure(
-        secrets={"provider": "age", "recipients": [str(KEY.to_public())]}, app={"oauth_client_id": "Iv1.x"} | app
+        secrets={"provider": "age", "recipients": [str(KEY.to_public())]},
+        app={"oauth_client_id": "Iv1.x"} | app,
+        upgrade={"ready_timeout": ready_timeout},
     )
 
 
@@ -126,7 +135,7 @@ def test_the_values_are_nowhere_but_in_their_files(site: Site, tmp_path: Path) -
         for command in ("plan", "status", "releases", "history", "secrets check", "config show"):
             ppmctl(command, "--json")
         ppmctl("render", "--out", str(tmp_path / "rendered"))
-        sealed(site, database_url="sqlite:////nowhere/x.db")
+        sealed(site, "6s", database_url="sqlite:////nowhere/x.db")
         ppmctl("deploy", status=1)
         sealed(site)
         ppmctl("logs api")

@@ -13,6 +13,7 @@ import pytest
 from deploy.lab import Lab
 from tests.site import Site
 
+pytestmark = pytest.mark.alone
 EVERY = timedelta(seconds=1)
 LIST = "    return (\n"
 TICK = '        Job("tick", timedelta(seconds=1), lambda run: run.slot.isoformat()),\n'
