@@ -42,7 +42,7 @@ class _Wal(NamedTuple):
     """The -wal, as far as the transaction sees it."""
 
     file: FileIO
-    index: FileIO
+    shm: FileIO
     frames: int
     salts: bytes
 
@@ -68,14 +68,14 @@ class Pinned:
     def _bring_over(self, wal: _Wal, target: Path, pace: Pace) -> None:
         beside = target.with_name(f"{target.name}-wal")
         _copy(wal.file, beside, _WAL_HEADER + wal.frames * (_FRAME_HEADER + self._page), pace)
-        if any(_INDEX.unpack(header)[2] != wal.salts for header in _headers(wal.index)):
+        if any(_INDEX.unpack(header)[2] != wal.salts for header in _headers(wal.shm)):
             beside.unlink()  # begun anew: all was in the file
             return
         with closing(apsw.Connection(str(target))) as copy:
             copy.execute("PRAGMA synchronous=OFF")
             [(_, found, brought)] = copy.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
         if (found, brought) != (wal.frames, wal.frames):
-            raise Damaged(f"its -wal holds {found} whole frames of {wal.frames}")
+            raise _damaged(self._file, f"its -wal holds {found} whole frames of {wal.frames}")
 
 
 @contextmanager
@@ -92,8 +92,8 @@ def pinned(database: Path) -> Iterator[Pinned]:
         file, wal = opened(), None
         if live.pragma("journal_mode") == "wal":
             wal = _begin_at(live, opened("-wal"), opened("-shm"))
-        page = number(live, "page_size")
-        yield Pinned(live, number(live, "page_count") * page, page, file, wal)
+        page = _number(live, "page_size")
+        yield Pinned(live, _number(live, "page_count") * page, page, file, wal)
 
 
 def _begin(live: apsw.Connection) -> None:
@@ -101,23 +101,23 @@ def _begin(live: apsw.Connection) -> None:
     live.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # only now it sees one state
 
 
-def _begin_at(live: apsw.Connection, file: FileIO, index: FileIO) -> _Wal:
+def _begin_at(live: apsw.Connection, file: FileIO, shm: FileIO) -> _Wal:
     """Begin the transaction until nobody has committed while it began; return the -wal as it sees it."""
     while True:
         live.execute("ROLLBACK")
-        before = _headers(index)
+        before = _headers(shm)
         _begin(live)
-        if before[0] == before[1] and before == _headers(index):
+        if before[0] == before[1] and before == _headers(shm):
             break
     version, frames, salts = _INDEX.unpack(before[0])
     if version != _INDEX_VERSION:
         raise StewardError(f"the -wal's index is of another version: {version}")
-    return _Wal(file, index, frames, salts)
+    return _Wal(file, shm, frames, salts)
 
 
-def _headers(index: FileIO) -> tuple[bytes, bytes]:
+def _headers(shm: FileIO) -> tuple[bytes, bytes]:
     """Return both headers of the -wal's index: they differ while somebody changes them."""
-    both = os.pread(index.fileno(), 2 * _INDEX.size, 0)
+    both = os.pread(shm.fileno(), 2 * _INDEX.size, 0)
     return both[: _INDEX.size], both[_INDEX.size :]
 
 
@@ -125,26 +125,34 @@ def _copy(source: FileIO, target: Path, size: int, pace: Pace) -> None:
     """Copy the beginning of a file; what it lacks is zeros. Raises Damaged when it cannot be read."""
     block = memoryview(bytearray(_BLOCK))
     done = 0
-    with target.open("xb") as out:
+    with FileIO(target, "xb") as out:
         while done < size:
             try:
                 count = os.preadv(source.fileno(), [block[: size - done]], done)
             except OSError as error:
-                raise Damaged(f"{source.name} cannot be read: {error.strerror}") from error
+                raise _damaged(source, str(error.strerror)) from error
             if not count:
                 break
-            out.write(block[:count])
+            _write(out, block[:count], done)
             done += count
             if done % _STEP == 0:
-                out.flush()
                 # Begin to write it to the disk: all at once at the end, the commits of others would wait for it.
                 os.posix_fadvise(out.fileno(), done - _STEP, _STEP, os.POSIX_FADV_DONTNEED)
                 need_room(target.parent, 0)
                 pace.keep(done)
-        out.flush()
         out.truncate(size)
 
 
-def number(connection: apsw.Connection, pragma: str) -> int:
+def _write(out: FileIO, block: memoryview, offset: int) -> None:
+    while block:
+        count = os.pwrite(out.fileno(), block, offset)
+        block, offset = block[count:], offset + count
+
+
+def _damaged(file: FileIO, said: str) -> Damaged:
+    return Damaged(f"{Path(str(file.name)).name} is damaged: {said}")
+
+
+def _number(connection: apsw.Connection, pragma: str) -> int:
     """Return a pragma's number."""
     return int(connection.pragma(pragma))
