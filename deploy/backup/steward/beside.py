@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
@@ -40,8 +41,6 @@ def beside(*argv: str) -> Iterator[Callable[[], Any]]:
 
 def end_with(parent: int) -> None:
     """End this process as soon as its parent does, killed or not: nobody else knows of it."""
-    import ctypes  # nobody else needs it
-
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

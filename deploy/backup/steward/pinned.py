@@ -27,11 +27,11 @@ import apsw
 
 from .database import open_for_reading
 from .errors import Damaged, StewardError
-from .files import need_room
+from .files import need_room, write_out
 from .pace import Pace
 
-_BLOCK, _STEP = 1 << 18, 1 << 22
-"""Bytes: what stays in the processor's cache, and what is copied between two looks at the clock and the disk."""
+_BLOCK, _STEP = 1 << 18, 1 << 20
+"""Bytes: what stays in the processor's cache, and what is on its way to the disk while the next is copied."""
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 _INDEX = struct.Struct("=I12xI12x8s8x")
 """What the -wal's index begins with, twice: version, number of the last frame, salts."""
@@ -136,8 +136,9 @@ def _copy(source: FileIO, target: Path, size: int, pace: Pace) -> None:
             _write(out, block[:count], done)
             done += count
             if done % _STEP == 0:
-                # Begin to write it to the disk: all at once at the end, the commits of others would wait for it.
-                os.posix_fadvise(out.fileno(), done - _STEP, _STEP, os.POSIX_FADV_DONTNEED)
+                # Little is on its way to the disk at a time: others would wait behind it with their commits.
+                write_out(out, done - _STEP, _STEP)
+                write_out(out, max(0, done - 2 * _STEP), _STEP, wait=True)
                 need_room(target.parent, 0)
                 pace.keep(done)
         out.truncate(size)
