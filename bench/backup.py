@@ -26,10 +26,9 @@ import pyrage
 from bench import litestream
 from bench.measuring import Cost, damaged, measured
 from deploy.backup.steward import catalog, ladder
-from deploy.backup.steward.database import open_for_reading
 from deploy.backup.steward.files import remove, sync
 from deploy.backup.steward.pace import Pace
-from deploy.backup.steward.snapshot import copy_pages
+from deploy.backup.steward.pinned import pinned
 from deploy.configfile import ROOT
 
 RUNS = 3
@@ -88,10 +87,8 @@ def timed(act: Callable[[], object]) -> float:
 def pages(database: Path, target: Path) -> None:
     """Copy as the steward does, pinned, and bring the copy to the disk."""
     target.unlink(missing_ok=True)
-    with closing(open_for_reading(database)) as live:
-        live.execute("BEGIN")
-        live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        copy_pages(live, target, Pace(database, 600))
+    with pinned(database) as live:
+        live.copy(target, Pace(database, 600))
     sync(target)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import TypeAdapter
 
 from deploy import container
+from deploy.backup.steward import places
 from deploy.config import Model
 from deploy.errors import UpgradeError
 
@@ -186,7 +187,7 @@ def rehearse(upgrade: Upgrade) -> str:
         return "was done"
     change, host = upgrade.change, upgrade.host
     assert change is not None, "the step is left out without a change"
-    copy = str(database(upgrade).parent / "rehearsal" / "ppm.db")
+    copy = str(database(upgrade).parent / places.REHEARSAL / "ppm.db")
     variables = {"DATABASE_URL": f"sqlite:///{copy}"}
     timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
 

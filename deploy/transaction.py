@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from deploy import journal, secrets
+from deploy.backup.steward import places
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.metrics import Tally
 from deploy.redact import redacted_json
@@ -119,7 +120,7 @@ class Upgrade:
     @property
     def snapshot(self) -> str:
         """Where the copy of the database from before this operation lies on the volume."""
-        return f"/data/snapshots/{self.intent.operation}.db"
+        return str(self.environment.database.parent / places.SNAPSHOTS / f"{self.intent.operation}.db")
 
     def look_again(self) -> Stack:
         """Return what is on the host now."""

@@ -147,6 +147,7 @@ def record(upgrade: Upgrade) -> str:
     )
     host.write(directory / "releases" / release.id / "release.json", entry.model_dump_json())
     host.link(directory / "current", f"releases/{release.id}")
+    filing.clear(upgrade)
     if held:
         hold.clean(upgrade)
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from deploy import container
@@ -9,6 +10,8 @@ from deploy.errors import UpgradeError
 
 if TYPE_CHECKING:
     from deploy.transaction import Upgrade
+
+_REMOVE_SECONDS = 60
 
 
 def is_due(upgrade: Upgrade) -> bool:
@@ -28,31 +31,41 @@ def _seconds(upgrade: Upgrade) -> float:
 def file_snapshot(upgrade: Upgrade) -> str:
     """Make a backup of the snapshot from before the schema changed, and remove older snapshots.
 
-    The one that `rollback --restore` needs stays. The release serves: what goes wrong is said, and fails nothing.
+    The release serves: what goes wrong is said, and fails nothing.
     """
     change = upgrade.change or upgrade.intent.change
     options = ["--kind", "safety" if change is not None and change.service == "steward" else "migration"]
-    if upgrade.fact("way") == "hold":
-        options.append("--leave")
-    else:
+    if upgrade.fact("way") != "hold":
         options += ["--seconds", upgrade.fact("snapshot_seconds") or "0"]
-    try:
-        return f"what was there before is backup {_file(upgrade, *options)['id']}"
-    except UpgradeError as failed:
-        return f"no backup of what was there before, which lies in {upgrade.snapshot} on the volume: {failed.seen}"
+    return _file(upgrade, *options)
 
 
 def file_replaced(upgrade: Upgrade) -> str:
     """Make a backup of what a restore replaced; where that is damaged, say where it lies."""
-    try:
-        said = f"what was there before is backup {_file(upgrade)['id']}"
-    except UpgradeError as failed:
-        said = f"what was there before lies as it was in {upgrade.snapshot} on the volume: {failed.seen}"
+    said = _file(upgrade)
     upgrade.note(safety=said)
     return said
 
 
-def _file(upgrade: Upgrade, *options: str) -> dict[str, str]:
-    command = ("file-copy", upgrade.snapshot, *options)
-    done: dict[str, str] = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=_seconds(upgrade))
-    return done
+def clear(upgrade: Upgrade) -> None:
+    """Remove the snapshot, once the journal knows of the backup: who is cut short before that finds both again.
+
+    The one that `rollback --restore` needs stays.
+    """
+    needed = upgrade.fact("way") == "hold" and upgrade.intent.kind != "restore"
+    if upgrade.fact("filed") and not needed:
+        with suppress(UpgradeError):  # the next one that is filed removes it, too
+            command = ("remove", upgrade.snapshot)
+            container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=_REMOVE_SECONDS)
+
+
+def _file(upgrade: Upgrade, *options: str) -> str:
+    """Make a backup of the snapshot, which stays; return in words what became of it."""
+    command = ("file-copy", upgrade.snapshot, "--leave", *options)
+    if not upgrade.fact("filed"):
+        try:
+            done = container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=_seconds(upgrade))
+        except UpgradeError as failed:
+            return f"what was there before is no backup, but lies in {upgrade.snapshot} on the volume: {failed.seen}"
+        upgrade.note(filed=done["id"])
+    return f"what was there before is backup {upgrade.fact('filed')}"

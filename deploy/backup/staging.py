@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from deploy import container
 from deploy.backup.office import with_key
+from deploy.backup.steward import places
 from deploy.config import Model
 from deploy.errors import UpgradeError
 from deploy.migrate import Migrations
@@ -37,7 +38,7 @@ class Staged(Model):
 
 def place(environment: Environment, name: str) -> str:
     """Return where a backup lies while it is made ready: on the database's own file system, for it may be moved."""
-    return str(environment.database.parent / "restore" / f"{name}.db")
+    return str(environment.database.parent / places.RESTORE / f"{name}.db")
 
 
 def stage(steward: Office, service: str, wanted: str | datetime, key: str | None, staged: str) -> Staged:

@@ -15,6 +15,8 @@ from typing import Any
 import apsw
 
 from . import ask
+from .archive import pack
+from .beside import end_with
 from .errors import StewardError
 from .files import fingerprint, prune_copies, remove, stamp_of
 from .holders import alone
@@ -28,6 +30,7 @@ from .snapshot import rows, snapshot, verify
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="steward", description=__doc__)
     parser.add_argument("--alone", type=Path, metavar="DATABASE", help="keep others from opening it, from now on")
+    parser.add_argument("--beside", type=int, metavar="PID", help="end as soon as this parent does")
     parser.add_argument("--on-signal", action="store_true", help="load everything, then wait for SIGUSR1")
     commands = parser.add_subparsers(dest="command", required=True)
 
@@ -40,6 +43,8 @@ def _parser() -> argparse.ArgumentParser:
 
     command(snapshot, "copy a live database", "source", "target").add_argument("--deadline", type=float, required=True)
     command(_verify, "check a copy that nobody has open", "copy")
+    packed = command(_pack, "compress and encrypt a copy, decode it again and compare", "copy", "target")
+    packed.add_argument("recipients", nargs="*")
     command(freshen, "bring a copy up to date with a database that nobody writes to", "source", "copy")
     command(restore, "put a copy in the place of the database", "copy", "target")
     moved = command(take, "move a copy that was verified to the place of the database", "copy", "target")
@@ -59,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
 def _verify(copy: Path) -> dict[str, Any]:
     held = verify(copy)
     return {"rows": rows(held), "tables": held}
+
+
+def _pack(copy: Path, target: Path, recipients: list[str]) -> dict[str, Any]:
+    return {**pack(copy, target, recipients)}
 
 
 def _fingerprint(file: Path) -> dict[str, Any]:
@@ -97,7 +106,9 @@ def main() -> int:
     options = vars(_parser().parse_args())
     act = options.pop("act")
     options.pop("command")
-    closed, waits = options.pop("alone"), options.pop("on_signal")
+    closed, waits, parent = options.pop("alone"), options.pop("on_signal"), options.pop("beside")
+    if parent:
+        end_with(parent)
     try:
         with alone(closed) if closed else nullcontext():
             if waits:

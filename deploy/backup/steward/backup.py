@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,13 +15,14 @@ import apsw
 
 from . import catalog
 from .archive import Data, pack, recipient
+from .beside import beside
 from .catalog import CONTINUOUS, Kind, Manifest
 from .digest import ALGORITHM, Table
 from .errors import StewardError
 from .files import need_local, need_room
 from .pace import WAL_CAP
 from .schema import schema
-from .snapshot import compare, copy, verify
+from .snapshot import copied, verify
 
 COPY = "copy.db"
 """The plain copy while a backup is made; it never stays."""
@@ -65,13 +62,15 @@ def create(
 def _create(source: Path, new: _New, wishes: Wishes) -> dict[str, Any]:
     began = time.monotonic()
     need_room(new.directory, source.stat().st_size * 3 // 2)
-    taken = new.directory / COPY
-    held = copy(source, taken, wishes.deadline, wal_cap=wishes.wal_cap, rate=wishes.rate)
-    copied = time.monotonic()
-    data = _prove_and_pack(taken, held, new.directory / packed_name(source.name, wishes.recipients), wishes.recipients)
+    taken, packed = new.directory / COPY, new.directory / packed_name(source.name, wishes.recipients)
+    with copied(source, taken, wishes.deadline, wal_cap=wishes.wal_cap, rate=wishes.rate) as proven:
+        there = time.monotonic()
+        with beside("pack", str(taken), str(packed), *wishes.recipients) as data:
+            held = proven()
+            packed_data = data()
     found = schema(taken, immutable=True)
     taken.unlink()
-    return _publish(new, held, data, found, {"copy": copied - began, "prove_and_pack": time.monotonic() - copied})
+    return _publish(new, held, packed_data, found, {"copy": there - began, "prove_and_pack": time.monotonic() - there})
 
 
 def file(
@@ -147,23 +146,6 @@ def _publish(
 def packed_name(database: str, recipients: Sequence[str]) -> str:
     """Return what the data of a backup is called."""
     return f"{database}.zst.age" if recipients else f"{database}.zst"
-
-
-def _prove_and_pack(taken: Path, held: dict[str, Table], target: Path, recipients: Sequence[str]) -> Data:
-    """Check the copy, and pack it meanwhile: in a process of its own, for both want all of a processor."""
-    argv = [sys.executable, "-m", str(__package__), "verify", str(taken)]
-    variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    with subprocess.Popen(argv, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as check:
-        try:
-            data = pack(taken, target, recipients)
-        except BaseException:
-            check.kill()
-            raise
-        said, trouble = check.communicate()
-    if check.returncode != 0:
-        raise StewardError(trouble.strip().removeprefix("steward: "))
-    compare(held, json.loads(said)["tables"])
-    return data
 
 
 def _refuse_what_is_none(source: Path) -> None:

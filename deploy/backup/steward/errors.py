@@ -62,3 +62,9 @@ def reading(database: Path) -> Iterator[None]:
         if not unreadable(error):
             raise
         raise Damaged(f"{database.name} is damaged: {error}") from error
+
+
+def failed(status: int, said: str) -> StewardError:
+    """Given what a command of the steward ended with, and its sentence, return what it has raised."""
+    kinds: dict[int, type[StewardError]] = {DAMAGED: Damaged, INCONCLUSIVE: Inconclusive}
+    return kinds.get(status, StewardError)(said or f"it ended with status {status}")

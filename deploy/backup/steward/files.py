@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from io import FileIO
 from pathlib import Path
+from typing import cast
 
 from xxhash import xxh3_128
 
@@ -16,6 +20,8 @@ RESERVE = 64 << 20
 """Bytes that stay free on the disk: the application's own commits need some while a copy grows."""
 
 _BLOCK = 1 << 20
+_WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
+"""Of sync_file_range(2)."""
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "fuse.sshfs", "fuse.glusterfs", "afs"})
 
 
@@ -26,6 +32,21 @@ def sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_out(file: FileIO, offset: int, size: int, *, wait: bool = False) -> None:
+    """Begin to bring a part of a file to the disk, or wait until it is there; how long the file is, is not."""
+    act = _sync_file_range()
+    if act(file.fileno(), offset, size, _WAIT_BEFORE | _WRITE | _WAIT_AFTER if wait else _WRITE) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), file.name)
+
+
+@cache
+def _sync_file_range() -> Callable[[int, int, int, int], int]:
+    found = ctypes.CDLL(None, use_errno=True).sync_file_range
+    found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return cast("Callable[[int, int, int, int], int]", found)
 
 
 @contextmanager

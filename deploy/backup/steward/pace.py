@@ -25,6 +25,11 @@ class Pace:
 
     def keep(self, done: int = 0) -> None:
         """Look at the clock and at the WAL; wait when ``done`` bytes are more than the rate allows by now."""
+        while (ahead := self._look(done)) > 0:
+            time.sleep(min(ahead, 1.0))
+
+    def _look(self, done: int) -> float:
+        """Return for how many seconds the rate is exceeded."""
         now = time.monotonic()
         if now - self._began > self._deadline:
             raise StewardError(f"the copy was not done within {self._deadline:g} s")
@@ -32,8 +37,7 @@ class Pace:
             self._looked = now
             if (grown := self._wal_size() - self._cap_from) > self._wal_cap:
                 raise StewardError(f"the WAL grew by {grown >> 20} MiB while the copy was made; it was given up")
-        if self._rate and (ahead := done / self._rate - (now - self._began)) > 0:
-            time.sleep(min(ahead, 1.0))
+        return done / self._rate - (now - self._began) if self._rate else 0
 
     def _wal_size(self) -> int:
         try:

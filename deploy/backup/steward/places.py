@@ -11,6 +11,8 @@ BACKUPS = Path("/backups")
 """The backups, unless the settings name another place."""
 FACTS = Path("/facts")
 """What it knows, for others to read."""
+SNAPSHOTS, RESTORE, REHEARSAL = "snapshots", "restore", "rehearsal"
+"""Folders beside the database: copies of before it was changed, backups that are made ready, what is tried out."""
 OWN = (BACKUPS.name, FACTS.name)
 """What belongs to the steward's user on a host, and outlives the application."""
 DOCUMENT, METRICS = "backups.json", "backups.prom"

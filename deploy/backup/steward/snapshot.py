@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import apsw
 
+from .beside import beside
 from .database import open_for_reading
 from .digest import Table, digests
 from .errors import Damaged, StewardError, reading
 from .files import need_room, published
 from .pace import WAL_CAP, Pace
-
-_STEP = 4 << 20
-"""Bytes: between two steps others may write, and the disk is looked at."""
+from .pinned import pinned
 
 
 def snapshot(source: Path, target: Path, deadline: float) -> dict[str, Any]:
@@ -26,47 +26,33 @@ def snapshot(source: Path, target: Path, deadline: float) -> dict[str, Any]:
     is no copy.
     """
     began = time.monotonic()
-    with published(target) as partial:
-        held = copy(source, partial, deadline)
-        compare(held, verify(partial))
+    with published(target) as partial, copied(source, partial, deadline) as proven:
+        held = proven()
     seconds = round(time.monotonic() - began, 3)
     return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows(held)}
 
 
-def copy(
+@contextmanager
+def copied(
     source: Path, target: Path, deadline: float, *, wal_cap: int = WAL_CAP, rate: int | None = None
-) -> dict[str, Table]:
-    """Copy the database while others write; return what it held, as the very transaction has it that was copied.
+) -> Iterator[Callable[[], dict[str, Table]]]:
+    """Copy the database while others write; yield, once the copy is there, what proves it and returns what both hold.
 
-    One read transaction is held from the first page to the last. Without it SQLite would start the copy over at
-    every commit of another process (https://sqlite.org/backup.html). Raises StewardError.
+    The copy is checked in a process of its own, while the very transaction that was copied is read here.
     """
-    with reading(source), closing(open_for_reading(source)) as live:
-        need_room(target.parent, _number(live, "page_count") * _number(live, "page_size"))
+    with reading(source), pinned(source) as live:
+        need_room(target.parent, live.bytes)
         pace = Pace(source, deadline, wal_cap=wal_cap, rate=rate)
-        live.execute("BEGIN")
-        held = digests(live, pace.keep)
-        copy_pages(live, target, pace)
-        live.execute("COMMIT")
-    return held
+        live.copy(target, pace)
+        with beside("verify", str(target)) as verified:
 
+            def proven() -> dict[str, Table]:
+                held = digests(live.connection, pace.keep)
+                live.connection.execute("COMMIT")
+                compare(held, verified()["tables"])
+                return held
 
-def copy_pages(live: apsw.Connection, target: Path, pace: Pace) -> None:
-    """Copy what the connection's transaction sees, a few MiB a step."""
-    size = _number(live, "page_size")
-    step = max(1, _STEP // size)
-    with closing(apsw.Connection(str(target))) as copied:
-        copied.execute("PRAGMA synchronous=OFF")  # it is brought to the disk as a whole, once
-        with copied.backup("main", live, "main") as backup:
-            while not backup.done:
-                backup.step(step)
-                need_room(target.parent, 0)
-                pace.keep((backup.page_count - backup.remaining) * size)
-
-
-def _number(connection: apsw.Connection, pragma: str) -> int:
-    [(value,)] = connection.execute(f"PRAGMA {pragma}").fetchall()
-    return int(str(value))
+            yield proven
 
 
 def verify(copy: Path) -> dict[str, Table]:

@@ -21,8 +21,8 @@ from deploy.configfile import ROOT
 
 CREATING = frozenset({"openat", "mkdir", "link", "linkat", "write", "pwrite64", "ftruncate", "fallocate", "fsync"})
 """What a disk without room refuses; it goes on refusing."""
-CHANGING = CREATING | {"fdatasync", "rename", "renameat", "unlink", "unlinkat", "rmdir"}
-READING = frozenset({"read", "pread64"})
+CHANGING = CREATING | {"fdatasync", "sync_file_range", "rename", "renameat", "unlink", "unlinkat", "rmdir"}
+READING = frozenset({"read", "pread64", "preadv"})
 _CALL = re.compile(r"^(\d+) +(\w+)\(")
 
 

@@ -259,8 +259,13 @@ def test_a_backup_for_which_the_disk_gets_full_at_any_moment_is_none(database: P
 
 
 def test_a_copy_during_which_the_wal_grows_too_much_is_given_up(database: Path, tmp_path: Path) -> None:
-    with writer(database), pytest.raises(StewardError, match="the WAL grew by"):
-        snapshot.copy(database, tmp_path / "copy.db", 60, wal_cap=1 << 20, rate=2_000_000)
+    limits = {"wal_cap": 1 << 20, "rate": 2_000_000}
+    with (
+        writer(database),
+        pytest.raises(StewardError, match="the WAL grew by"),
+        snapshot.copied(database, tmp_path / "copy.db", 60, **limits),
+    ):
+        pytest.fail("it was copied")
 
 
 def test_one_is_at_work_at_a_time(database: Path, backups: Path) -> None:

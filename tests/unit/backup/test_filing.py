@@ -1,0 +1,98 @@
+"""What there was before becomes a backup: once, and the outcome is told, wherever an operation is cut short."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from deploy import container
+from deploy.backup import filing
+from deploy.backup.steward import catalog, snapshot
+from deploy.errors import UpgradeError
+from deploy.journal import Kind
+from deploy.stack import Stack
+from deploy.transaction import Upgrade, Watcher
+from tests.unit.backup.database import make, steward, told
+from tests.unit.conftest import environment_of
+from tests.unit.test_journal import intent
+
+
+@pytest.fixture
+def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A database with the steward beside it, who answers as on a host."""
+    database, settings = make(tmp_path / "ppm.db", rows=60), told(tmp_path / "ppm.db", tmp_path / "backups")
+
+    def ask(*where: object, timeout: float) -> Any:
+        *_, service, command = where
+        assert service == "steward"
+        assert timeout > 0
+        done = steward(*cast("tuple[str, ...]", command), settings=settings)
+        if done.returncode != 0:
+            raise UpgradeError("it has failed", seen=done.stderr)
+        return json.loads(done.stdout)
+
+    monkeypatch.setattr(container, "ask", ask)
+    monkeypatch.setattr(Upgrade, "compose", None)
+    return database
+
+
+def operation(database: Path, way: str, kind: Kind = "deploy", facts: Mapping[str, str] = {}) -> Upgrade:
+    """Return one operation that has changed the database, and found out these facts before it was cut short."""
+    host = SimpleNamespace(environment=environment_of(app={"database_url": f"sqlite:///{database}"}))
+    return Upgrade(
+        host=cast("Any", host),
+        intent=intent(kind=kind, operation="20260101T120000000"),
+        stack=cast("Stack", None),
+        files=database.parent,
+        who="ann@desk",
+        watcher=cast("Watcher", None),
+        facts={"way": way, "snapshot_seconds": "1.5", **facts},
+    )
+
+
+@pytest.mark.parametrize(("way", "kind"), [("beside", "deploy"), ("hold", "restore")])
+def test_who_is_cut_short_at_any_moment_finds_the_one_backup(database: Path, way: str, kind: Kind) -> None:
+    keep = filing.file_replaced if kind == "restore" else filing.file_snapshot
+    first = operation(database, way, kind)
+    copy = Path(first.snapshot)
+    snapshot.snapshot(database, copy, 30)
+
+    said = keep(first)  # killed before the journal knew of it:
+    again = operation(database, way, kind)
+    assert keep(again) == said
+    filing.clear(again)  # killed before the journal knew of that:
+    last = operation(database, way, kind, again.facts)
+    assert keep(last) == said
+    filing.clear(last)
+
+    [made] = catalog.catalog(database.parent / "backups")
+    assert said == f"what was there before is backup {made.id}"
+    assert not copy.exists()
+
+
+def test_the_snapshot_that_a_rollback_needs_stays(database: Path) -> None:
+    upgrade = operation(database, "hold")
+    snapshot.snapshot(database, Path(upgrade.snapshot), 30)
+
+    filing.file_snapshot(upgrade)
+    filing.clear(upgrade)
+
+    assert Path(upgrade.snapshot).exists()
+
+
+def test_what_could_not_be_made_a_backup_of_is_named_and_stays(database: Path) -> None:
+    upgrade = operation(database, "beside")
+    copy = Path(upgrade.snapshot)
+    copy.parent.mkdir()
+    copy.write_bytes(b"not a database" * 500)
+
+    said = filing.file_snapshot(upgrade)
+    filing.clear(upgrade)
+
+    assert said.startswith(f"what was there before is no backup, but lies in {copy} on the volume: steward: ")
+    assert copy.exists()
