@@ -70,7 +70,7 @@ def challenged(site: Site, address: str, name: str = NAME, **more: bool) -> None
     """Configure the site: the CA at this address, and the name server there that the proxy writes to."""
     told = {"NAMESERVER": f"{address}:53", "TSIG_KEY": "acme", "TSIG_ALGORITHM": "hmac-sha256."}
     variables = {f"RFC2136_{key}": value for key, value in told.items()}
-    challenge = {"provider": "rfc2136", "token_variable": "RFC2136_TSIG_SECRET", "variables": variables, **more}
+    challenge = {"provider": "rfc2136", "secrets": {"RFC2136_TSIG_SECRET": "dns_token"}, "variables": variables, **more}
     ca = {"ca_server": f"https://{address}:14000/dir", "private_ca": True, "check_domain": False}
     proxy = {"letsencrypt_email": "ops@ppm.test", "dns_challenge": challenge, **ca}
     site.configure(url=f"https://{name}", proxy=proxy)
