@@ -161,7 +161,8 @@ def test_what_awss_client_reads_from_no_file_is_refused_with_the_way_that_works(
     said = challenge(inventory, f"secrets: {{{name}: dns_aws}}")
     assert f"does not read {name.removesuffix('_FILE')} from a file: write `AWS_SHARED_CREDENTIALS: dns_aws`" in said
 
-    way = {"provider": "route53", "secrets": {"AWS_SHARED_CREDENTIALS": "dns_aws"}}
-    found = environment_of(proxy={"dns_challenge": way}).proxy.dns_challenge
-    assert found is not None
-    assert found.files == {"AWS_SHARED_CREDENTIALS_FILE": "dns_aws"}
+    for file in ("AWS_SHARED_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE"):
+        way = {"provider": "route53", "secrets": {file: "dns_aws"}}
+        found = environment_of(proxy={"dns_challenge": way}).proxy.dns_challenge
+        assert found is not None
+        assert found.files == {"AWS_SHARED_CREDENTIALS_FILE": "dns_aws"}
