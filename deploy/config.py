@@ -270,8 +270,9 @@ class Environment(Model):
             return ()
         if not self.acme:
             return "tls_certificate", "tls_key"
-        wanted = {"dns_token": self.proxy.dns_challenge is not None, "acme_ca": self.proxy.private_ca}
-        return tuple(name for name, needed in wanted.items() if needed)
+        challenge = self.proxy.dns_challenge
+        dns = sorted(set(challenge.secrets.values())) if challenge else []
+        return (*dns, *(["acme_ca"] if self.proxy.private_ca else []))
 
     @property
     def worker_secrets(self) -> tuple[str, ...]:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from deploy import journal
-from deploy.backup.steward import places
 
 if TYPE_CHECKING:
     from deploy.host import Host
@@ -23,9 +22,9 @@ LAST = 10
 
 def publish(host: Host) -> None:
     """Write what was done on the host, as far as it has ended."""
-    there = host.environment.directory
-    host.run(["mkdir", "-p", "-m", "755", *(str(there / folder) for folder in (HISTORY, places.FACTS.name))])
-    host.write(there / HISTORY / DEPLOYS, deploys(journal.history(journal.lines(host))))
+    there = host.environment.directory / HISTORY
+    host.run(["mkdir", "-p", "-m", "755", str(there)])
+    host.write(there / DEPLOYS, deploys(journal.history(journal.lines(host))))
 
 
 def deploys(past: Sequence[Past]) -> str:

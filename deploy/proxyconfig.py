@@ -12,6 +12,11 @@ from deploy.configtypes import Bytes, Duration, Model, Port
 _LETSENCRYPT = "https://acme-v02.api.letsencrypt.org/directory"
 _STAGING = "https://acme-staging-v02.api.letsencrypt.org/directory"
 Variable = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")]
+NAME_FOR_DNS = r"^dns_[a-z0-9_]{1,40}$"
+"""Names of the secrets that prove the domain by DNS; the environment chooses which there are."""
+DnsSecret = Annotated[str, Field(pattern=NAME_FOR_DNS, examples=["dns_token"])]
+_AWS_CREDENTIALS = {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"}
+"""What AWS's own client reads, which knows no ``…_FILE``: https://go-acme.github.io/lego/dns/route53/."""
 
 
 class Dns(Model):
@@ -19,13 +24,31 @@ class Dns(Model):
 
     provider: Annotated[str, Field(pattern=r"^[a-z0-9]+$", examples=["cloudflare"])]
     """The provider's code at https://go-acme.github.io/lego/dns/."""
-    token_variable: Variable
-    """The provider's variable that holds its token, CF_DNS_API_TOKEN for one; the value is the secret `dns_token`."""
+    secrets: Annotated[dict[Variable, DnsSecret], Field(min_length=1, examples=[{"CF_DNS_API_TOKEN": "dns_token"}])]
+    """The provider's variables whose values are secret, each with the secret that has the value; its name begins with
+    `dns_`. The provider gets the file's path, as VARIABLE_FILE."""
     variables: dict[Variable, str] = {}  # noqa: RUF012 (frozen)
     """What else the provider wants to know, and is no secret."""
     wildcard: bool = False
     """Ask for `*.example.org` where the domain is ppm.example.org: its name then stands in no public log of
     certificates. From the first certificate on: one that names the domain stays and is renewed."""
+
+    @model_validator(mode="after")
+    def _variables_can_be_files(self) -> Dns:
+        if unread := _AWS_CREDENTIALS & {name.removesuffix("_FILE") for name in self.secrets}:
+            raise ValueError(
+                f"AWS's client does not read {', '.join(sorted(unread))} from a file: write `AWS_SHARED_CREDENTIALS:"
+                " dns_aws`, and let that secret be the text of a credentials file (`[default]`, aws_access_key_id = …,"
+                " aws_secret_access_key = …)"
+            )
+        if twice := self.variables.keys() & {*self.secrets, *self.files}:
+            raise ValueError(f"{', '.join(sorted(twice))}: in `secrets` or in `variables`, not in both")
+        return self
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The provider's variables that name a file, each with the secret that is in it."""
+        return {f"{name.removesuffix('_FILE')}_FILE": secret for name, secret in self.secrets.items()}
 
 
 class Proxy(Model):

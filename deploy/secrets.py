@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
+import re
 import secrets as random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from deploy.backup import remotes
 from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import ConfigError, UsageError
+from deploy.proxyconfig import NAME_FOR_DNS
 from deploy.secretstore import open_store
 
 if TYPE_CHECKING:
@@ -58,13 +60,13 @@ _KINDS = {
     "session_secret": _Kind(generated=True, min_length=32, keeps_previous=True),
     "oauth_client_secret": _Kind(generated=False, min_length=8),
     "git_deploy_key": _Kind(generated=False, min_length=100, pem=True),
-    "dns_token": _Kind(generated=False, min_length=8),
     "acme_ca": _Kind(generated=False, min_length=100, pem=True),
     "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
     "tls_key": _Kind(generated=False, min_length=100, pem=True),
     "rclone_conf": _Kind(generated=False, min_length=8),
     "heartbeat_url": _Kind(generated=False, min_length=12),
 }
+_DNS = _Kind(generated=False, min_length=8)
 
 
 def needed(environment: Environment) -> list[str]:
@@ -103,7 +105,7 @@ def init(environment: Environment, ask: Callable[[str], str] | None = None) -> l
             continue
         if not store.writable:
             lines.append(f"{name} is missing and is made where it is kept: {store.shown(name)}")
-        elif _KINDS[name].generated:
+        elif _kind(name).generated:
             store.write(name, _generate(), datetime.now(UTC))
             lines.append(f"created {store.shown(name)}")
         elif ask:
@@ -115,7 +117,7 @@ def init(environment: Environment, ask: Callable[[str], str] | None = None) -> l
 
 def set_secret(environment: Environment, name: str, value: str) -> str:
     """Write a secret here and return where it is; the next deploy brings it to the hosts. Raises UsageError."""
-    _known(name)
+    _kind(name)
     if fault := _unfit(name, value):
         again = f"ppmctl secrets set {name} -e {environment.name}"
         raise UsageError(f"{name} {fault}; nothing was changed", next=again)
@@ -126,8 +128,7 @@ def set_secret(environment: Environment, name: str, value: str) -> str:
 
 def is_generated(name: str) -> bool:
     """Return whether ppmctl can make the secret up. Raises UsageError for a name that is not known."""
-    _known(name)
-    return _KINDS[name].generated
+    return _kind(name).generated
 
 
 def rotate(environment: Environment, name: str, value: str | None = None, *, revoke: bool = False) -> list[str]:
@@ -136,7 +137,7 @@ def rotate(environment: Environment, name: str, value: str | None = None, *, rev
     The value before is kept beside it where something may still be signed with it, unless ``revoke`` says that it
     leaked. Raises UsageError when nothing can be or was changed.
     """
-    _known(name)
+    kind = _kind(name)
     store, now = open_store(environment), datetime.now(UTC)
     was = store.read(name)
     if name not in needed(environment) or was is None:
@@ -147,7 +148,7 @@ def rotate(environment: Environment, name: str, value: str | None = None, *, rev
         again = f"ppmctl secrets rotate {name} -e {environment.name}"
         raise UsageError(f"{name} {fault}; nothing was changed", next=again)
     lines = []
-    if _KINDS[name].keeps_previous:
+    if kind.keeps_previous:
         if revoke:
             store.remove(name + _PREVIOUS)
         else:
@@ -177,11 +178,16 @@ def _generate() -> str:
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
-def _known(name: str) -> None:
-    if name not in _KINDS:
+def _known(name: str) -> bool:
+    return name in _KINDS or re.fullmatch(NAME_FOR_DNS, name) is not None
+
+
+def _kind(name: str) -> _Kind:
+    if not _known(name):
         near = difflib.get_close_matches(name, _KINDS, 1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"there is no secret {name}{hint}", next=f"Secrets: {', '.join(_KINDS)}")
+        raise UsageError(f"there is no secret {name}{hint}", next=f"Secrets: {', '.join(_KINDS)}, dns_…")
+    return _KINDS.get(name, _DNS)
 
 
 def _secret(name: str, value: str) -> Secret:
@@ -198,14 +204,14 @@ def _fault(store: Store, name: str, value: str | None) -> str | None:
 
 
 def _unfit(name: str, value: str) -> str | None:
-    example = ROOT / "secrets.example" / name
+    kind, example = _kind(name), ROOT / "secrets.example" / name
     if example.is_file() and value == example.read_text().strip():
         return "is still the example"
-    if len(value) < _KINDS[name].min_length:
-        return f"is shorter than {_KINDS[name].min_length} characters"
-    if _KINDS[name].pem and not value.startswith("-----BEGIN "):
+    if len(value) < kind.min_length:
+        return f"is shorter than {kind.min_length} characters"
+    if kind.pem and not value.startswith("-----BEGIN "):
         return "is no PEM: it begins with -----BEGIN"
-    if len(set(value)) < min(_MIN_DIFFERENT, _KINDS[name].min_length):
+    if len(set(value)) < min(_MIN_DIFFERENT, kind.min_length):
         return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
     return remotes.unfit(value) if name == "rclone_conf" else None
 
@@ -225,7 +231,7 @@ def _ended_certificate(environment: Environment, found: Mapping[str, str | None]
 
 
 def _previous(environment: Environment) -> list[str]:
-    return [name + _PREVIOUS for name in needed(environment) if _KINDS[name].keeps_previous]
+    return [name + _PREVIOUS for name in needed(environment) if _kind(name).keeps_previous]
 
 
 def _still_accepted(environment: Environment, store: Store) -> list[str]:
@@ -261,7 +267,7 @@ def _unused(environment: Environment, store: Store) -> Iterator[str]:
     for name in store.names():
         if name in previous and name not in accepted:
             yield f"{name} is not accepted any longer: remove {store.shown(name)}, then deploy"
-        elif name in _KINDS and name not in needed(environment):
+        elif _known(name) and name not in needed(environment):
             yield f"{name} is not used by {environment.name}: remove {store.shown(name)}"
-        elif name not in _KINDS and name not in previous:
+        elif not _known(name) and name not in previous:
             yield f"{store.shown(name)} is no secret that ppm knows"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -200,14 +199,18 @@ def releases(found: Sequence[Record], stack: Stack) -> None:
 
 
 def release(record: Record, bill: str | None) -> str:
-    """Return a release in words: its record, its images, and how much each holds."""
+    """Return a release in words: its record, its images and how much each holds, and whether there is an SBOM."""
     commit = (record.source.commit or "unknown") + (" and changes" if record.source.dirty else "")
     lines = [f"release {record.id} ({record.color}), by {record.who}, {record.when:%Y-%m-%d %H:%M:%S} UTC, {commit}"]
     lines += [f"secret {name}: version {version}" for name, version in record.release.secrets.items()]
-    held = Counter(part["bom-ref"].partition("/")[0] for part in json.loads(bill)["components"]) if bill else Counter()
+    parts = [part["bom-ref"].partition("/")[0] for part in json.loads(bill)["components"]] if bill else []
     for image, reference in record.release.images.by_name().items():
-        made = f": {held[image] - 1} packages (--sbom lists them)" if held else " (--sbom asks it what it is made of)"
+        made = f": {parts.count(image) - 1} packages" if parts else ""
         lines.append(f"image {image} {reference}{made}")
+    if parts:
+        lines.append(f"SBOM: {len(parts):,} components, CycloneDX (--sbom prints it)")
+    else:
+        lines.append("no SBOM: it was not deployed from where it was built (--sbom asks its images on the host)")
     return "\n".join(lines) + "\n"
 
 
@@ -235,7 +238,9 @@ def doctor(found: Sequence[Check]) -> None:
         table.add_row(
             check.where, check.name, _mark(check.ok), check.found, check.wanted, "" if check.ok else check.fix
         )
-    _console().print(table)
+    console = _console()
+    console.print(table)
+    console.print(f"{len(found)} checks, {sum(not check.ok for check in found)} off")
 
 
 def lab(hosts: Sequence[LabHost]) -> None:

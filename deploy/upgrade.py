@@ -53,7 +53,7 @@ def place(upgrade: Upgrade) -> str:
     placed = placement.place(host, upgrade.secrets, upgrade.release.images.steward)
     if upgrade.resumed:
         return "is there"
-    facts.publish(host)  # the folders are mounted
+    facts.publish(host)  # its folder is mounted
     files = render.tree(environment, upgrade.release)
     host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
     service.place(upgrade)

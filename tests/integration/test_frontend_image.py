@@ -17,6 +17,8 @@ from tests.integration.conftest import HARDENED_FRONTEND, RELEASE, UI, address, 
 from tests.page import assets
 
 BIG = 64 << 20
+FIRST_PAINT = 200_000
+"""Bytes of scripts, as they travel, that a browser needs before it shows anything."""
 Run = Callable[..., Container]
 
 
@@ -122,6 +124,18 @@ def test_assets_have_their_content_in_their_name_and_are_kept_for_ever(http: htt
         assert answer.headers["Content-Encoding"] == "gzip"
         assert answer.headers["X-PPM-Release"] == RELEASE
         assert "html" not in answer.headers["Content-Type"]
+
+
+def test_the_scripts_of_the_first_paint_are_small(http: httpx.Client) -> None:
+    page = http.get("/").text
+    scripts = re.findall(r'<script type="module"[^>]* src="([^"]+)"', page)
+    preloaded = re.findall(r'<link rel="modulepreload"[^>]* href="([^"]+)"', page)
+    assert len(scripts) == 1
+
+    answers = [http.get(path) for path in scripts + preloaded]
+
+    assert [answer.headers["Content-Encoding"] for answer in answers] == ["gzip"] * len(answers)
+    assert sum(answer.num_bytes_downloaded for answer in answers) <= FIRST_PAINT
 
 
 def test_a_missing_asset_is_missing_and_not_the_page(http: httpx.Client) -> None:

@@ -85,7 +85,9 @@ def test_status_releases_logs_and_doctor_say_what_is_there(live: Site) -> None:
     assert release in live.ppmctl("releases").stdout
     assert "reverse-proxy" in live.ppmctl("logs", "--tail", "5").stdout
     assert "worker" in live.ppmctl("logs worker").stdout
-    assert all(check["ok"] for check in live.json("doctor"))
+    checks = live.json("doctor")
+    assert all(check["ok"] for check in checks)
+    assert live.ppmctl("doctor").stdout.endswith(f"\n{len(checks)} checks, 0 off\n")
 
 
 def test_exec_gives_the_exit_code_of_the_command(live: Site) -> None:

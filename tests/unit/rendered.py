@@ -13,7 +13,11 @@ from deploy.release import Images, Release
 
 SECRETS = {"session_secret": "0a1b2c3d4e5f"}
 PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "ops@example.org"}}
-DNS = {"provider": "route53", "token_variable": "AWS_SECRET_ACCESS_KEY", "variables": {"AWS_REGION": "eu-west-1"}}
+DNS = {
+    "provider": "azuredns",
+    "secrets": {"AZURE_CLIENT_ID": "dns_client_id", "AZURE_CLIENT_SECRET": "dns_client_secret"},
+    "variables": {"AZURE_TENANT_ID": "example"},
+}
 CLOSED = {"url": "https://ppm.example.org", "proxy": {**PRODUCTION["proxy"], "private_ca": True, "dns_challenge": DNS}}  # type: ignore[dict-item]
 OWN = {"url": "https://ppm.example.org", "proxy": {"certificates": "files"}}
 SHIPPED = {"backup": {"continuous": {"keep": "2d"}}}

@@ -133,9 +133,36 @@ def test_a_request_that_waits_in_a_hold_is_not_sent_away_for_being_slow() -> Non
 
 
 def test_a_wildcard_needs_a_domain_below_one_that_is_registered(inventory: Path) -> None:
-    challenge = "dns_challenge: {provider: cloudflare, token_variable: CF_DNS_API_TOKEN, wildcard: true}"
+    challenge = "dns_challenge: {provider: cloudflare, secrets: {CF_DNS_API_TOKEN: dns_token}, wildcard: true}"
     text = BASE.replace("http://localhost:8101", "https://example.org")
     text += f"proxy: {{letsencrypt_email: a@b.org, {challenge}}}\n"
 
     assert "no CA gives a certificate for *.org" in error(inventory, text)
     assert read(inventory, text.replace("example.org", "ppm.example.org")).wildcard == "*.example.org"
+
+
+def challenge(inventory: Path, told: str) -> str:
+    text = BASE.replace("http://localhost:8101", "https://ppm.example.org")
+    return error(
+        inventory, f"{text}proxy: {{letsencrypt_email: a@b.org, dns_challenge: {{provider: route53, {told}}}}}\n"
+    )
+
+
+def test_secrets_of_a_dns_provider_have_the_names_of_variables_and_of_secrets(inventory: Path) -> None:
+    assert "unknown key `token_variable`" in challenge(inventory, "token_variable: X")
+    for wrong in ("x: dns_token", "X: session_secret", "X: dns_../../x", "X: dns_"):
+        assert "it must match" in challenge(inventory, f"secrets: {{{wrong}}}")
+    assert "at least 1 item" in challenge(inventory, "secrets: {}")
+    assert "in `secrets` or in `variables`" in challenge(inventory, "secrets: {X: dns_x}, variables: {X_FILE: /x}")
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY_FILE"])
+def test_what_awss_client_reads_from_no_file_is_refused_with_the_way_that_works(inventory: Path, name: str) -> None:
+    said = challenge(inventory, f"secrets: {{{name}: dns_aws}}")
+    assert f"does not read {name.removesuffix('_FILE')} from a file: write `AWS_SHARED_CREDENTIALS: dns_aws`" in said
+
+    for file in ("AWS_SHARED_CREDENTIALS", "AWS_SHARED_CREDENTIALS_FILE"):
+        way = {"provider": "route53", "secrets": {file: "dns_aws"}}
+        found = environment_of(proxy={"dns_challenge": way}).proxy.dns_challenge
+        assert found is not None
+        assert found.files == {"AWS_SHARED_CREDENTIALS_FILE": "dns_aws"}

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from deploy import show
 from deploy.doctor import Check, Facts, judge, version_in
 from deploy.tasks.daemonjson import WANTED
 from deploy.tasks.hostfiles import host_files
@@ -131,3 +132,11 @@ def test_a_clock_may_be_off_by_two_seconds_and_what_the_line_makes_uncertain(off
 )
 def test_versions_are_found_in_what_programs_say(text: str, version: tuple[int, ...]) -> None:
     assert version_in(text) == version
+
+
+def test_how_many_checks_are_off_is_said_last(capsys: pytest.CaptureFixture[str]) -> None:
+    found = list(checks(firewall=[], swap=["0"]).values())
+
+    show.doctor(found)
+
+    assert capsys.readouterr().out.splitlines()[-1] == f"{len(found)} checks, 2 off"

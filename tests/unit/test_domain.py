@@ -115,13 +115,13 @@ def test_a_caa_record_that_allows_the_ca_or_nearer_ones_that_do_are_no_matter(
 def test_with_the_dns_challenge_the_domain_may_lead_anywhere(resolver: dns.resolver.Resolver, zone: Zone) -> None:
     zone[NAME, "A"] = ["192.0.2.9"]
 
-    assert found(resolver, dns_challenge={"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}) == ""
+    assert found(resolver, dns_challenge={"provider": "cloudflare", "secrets": {"CF_DNS_API_TOKEN": "dns_token"}}) == ""
 
 
 def test_a_wildcard_is_allowed_by_the_name_above_and_by_its_own_records_where_there_are_any(
     resolver: dns.resolver.Resolver, zone: Zone
 ) -> None:
-    wildcard = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN", "wildcard": True}
+    wildcard = {"provider": "cloudflare", "secrets": {"CF_DNS_API_TOKEN": "dns_token"}, "wildcard": True}
     zone[NAME, "CAA"] = ['0 issue ";"']
     zone["example.org", "CAA"] = ['0 issue "letsencrypt.org"']
     assert found(resolver, dns_challenge=wildcard) == ""

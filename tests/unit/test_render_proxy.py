@@ -77,15 +77,16 @@ def test_secrets_of_the_proxy_are_mounted_by_nobody_else(images: Images) -> None
             assert services[name]["secrets"] == ["session_secret"]
 
 
-def test_the_proxy_learns_where_its_ca_and_its_token_are_never_what_they_are(images: Images) -> None:
+def test_the_proxy_learns_where_its_ca_and_its_secrets_are_never_what_they_are(images: Images) -> None:
     proxy = compose_of(environment_of(**CLOSED), images)["services"]["reverse-proxy"]
 
     assert proxy["environment"] == {
         "LEGO_CA_CERTIFICATES": "/run/secrets/acme_ca",
-        "AWS_SECRET_ACCESS_KEY_FILE": "/run/secrets/dns_token",
-        "AWS_REGION": "eu-west-1",
+        "AZURE_CLIENT_ID_FILE": "/run/secrets/dns_client_id",
+        "AZURE_CLIENT_SECRET_FILE": "/run/secrets/dns_client_secret",
+        "AZURE_TENANT_ID": "example",
     }
-    assert "--certificatesResolvers.letsencrypt.acme.dnsChallenge.provider=route53" in proxy["command"]
+    assert "--certificatesResolvers.letsencrypt.acme.dnsChallenge.provider=azuredns" in proxy["command"]
     assert not any("httpChallenge" in option for option in proxy["command"])
 
 

@@ -7,10 +7,11 @@ import json
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from deploy import sbom
+from deploy import sbom, show
 from deploy.configfile import ROOT
 from deploy.release import Images
 from deploy.sbom import Package
+from tests.unit.test_rollback import record
 
 CURL = Package(kind="deb", name="curl", version="8.14.1-2+deb13u1")
 
@@ -28,6 +29,19 @@ def test_a_release_lists_every_package_of_every_image_in_valid_cyclonedx(images:
     dependencies = {entry["ref"]: entry.get("dependsOn", []) for entry in found["dependencies"]}
     assert set(dependencies["0a1b2c3d4e5f"]) == set(held)
     assert dependencies["api"] == [f"api/deb/curl@{CURL.version}", "api/pypi/httpx@0.28.1"]
+
+
+def test_a_release_says_how_much_it_is_made_of_or_that_nobody_has_listed_it(images: Images) -> None:
+    held = {name: (CURL, Package(kind="pypi", name="httpx", version="0.28.1")) for name in images.by_name()}
+    done = record("0a1b2c3d4e5f", "1")
+
+    listed = show.release(done, sbom.document(done.id, images.by_name(), held)).splitlines()
+    plain = show.release(done, None).splitlines()
+
+    assert listed[-2].endswith(": 2 packages")
+    assert listed[-1] == f"SBOM: {3 * len(held)} components, CycloneDX (--sbom prints it)"
+    assert plain[-1].startswith("no SBOM: ")
+    assert "(--sbom asks its images on the host)" in plain[-1]
 
 
 def test_of_the_pages_packages_those_that_reach_users_are_listed() -> None:

@@ -100,7 +100,7 @@ def test_the_text_of_the_example_is_no_secret(oauth_site: Environment, name: str
 
 def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oauth_site: Environment) -> None:
     examples = {path.name: path.read_text() for path in (ROOT / "secrets.example").iterdir()}
-    dns = {"provider": "cloudflare", "token_variable": "CF_DNS_API_TOKEN"}
+    dns = {"provider": "cloudflare", "secrets": {"CF_DNS_API_TOKEN": "dns_token"}}
     acme = {"letsencrypt_email": "ops@example.org", "private_ca": True, "dns_challenge": dns}
     backup = Backup(recipients=("age1x",), targets=(Target(name="offsite", to="offsite:ppm"),), heartbeat=True)
     app = oauth_site.app.model_copy(update={"scan_known_hosts": ("x.org ssh-ed25519 AAAA",)})
@@ -110,6 +110,18 @@ def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oau
     assert examples.keys() == {name for site in sites for name in secrets.needed(site)}
     for text in examples.values():
         assert all(word in text for word in ("Purpose: ", "Form: ", "Who needs it: ", "/run/"))
+
+
+def test_a_dns_provider_gets_each_of_its_secrets_once(site: Environment) -> None:
+    secret = {"AZURE_CLIENT_ID": "dns_id", "AZURE_CLIENT_SECRET": "dns_secret", "AZURE_TENANT_ID": "dns_id"}
+    proxy = {"letsencrypt_email": "ops@example.org", "dns_challenge": {"provider": "azuredns", "secrets": secret}}
+    environment = environment_of(url="https://x.org", proxy=proxy, secrets=site.secrets.model_dump())
+
+    assert secrets.needed(environment) == ["session_secret", "dns_id", "dns_secret"]
+    secrets.set_secret(environment, "dns_id", LONG)
+    assert any("dns_secret is missing" in fault for fault in secrets.check(environment))
+    with pytest.raises(UsageError, match="there is no secret dns_"):
+        secrets.set_secret(environment, "dns_../x", LONG)
 
 
 @pytest.mark.parametrize(("value", "fault"), [("short", "shorter than 32"), ("ab" * 20, "is weak")])
