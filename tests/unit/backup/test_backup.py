@@ -207,6 +207,17 @@ def test_what_is_no_database_is_not_backed_up(tmp_path: Path, backups: Path, con
     assert [path for path in backups.glob("*") if path.is_dir()] == []
 
 
+def test_a_database_on_a_network_file_system_is_not_backed_up(
+    database: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(files, "_REMOTE", {"ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs"})  # as far as it knows
+
+    with pytest.raises(StewardError, match=r"ppm\.db is on \w+, a network file system"):
+        backup.create(database, backups, WISHES)
+
+    assert not backups.exists()
+
+
 def test_too_little_room_is_seen_before_anything_is_written(
     database: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
