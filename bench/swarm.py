@@ -125,7 +125,7 @@ def _proxy() -> dict[str, Any]:
             "--ping.entryPoint=internal",
             "--providers.swarm.endpoint=unix:///var/run/docker.sock",
             "--providers.swarm.exposedByDefault=false",
-            f"--providers.swarm.network={STACK}_edge",
+            f"--providers.swarm.network={STACK}_inner",
             "--providers.swarm.refreshSeconds=1",
         ],
         "ports": [{"target": 8000, "published": 443, "mode": "host"}],

@@ -231,7 +231,7 @@ def _answer_to(upgrade: Upgrade, container_id: str, alias: str) -> None:
 
 
 def _network(upgrade: Upgrade) -> str:
-    return f"{upgrade.environment.project}_edge"
+    return f"{upgrade.environment.project}_inner"
 
 
 def _last_words(upgrade: Upgrade) -> str:

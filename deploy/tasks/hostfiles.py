@@ -172,8 +172,11 @@ table inet ppm {{
         ip6 daddr fd00:ec2::254 drop
         iifname "docker0" accept
         iifname "br-*" accept
-        ct status dnat ct original proto-dst {{ {public} }} accept
+        meta l4proto tcp ct status dnat ct original proto-dst {{ {public} }} accept
         ct status dnat drop
+        # By a container's own address: a neighbour needs nothing but a route, and IPv6 not even that.
+        oifname "docker0" drop
+        oifname "br-*" drop
     }}
 }}
 """

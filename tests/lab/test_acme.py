@@ -18,6 +18,7 @@ from cryptography import x509
 
 from deploy.lab import Lab
 from tests.authority import DOMAIN, Authority
+from tests.lab.test_firewall import ADDRESS, open_ports
 from tests.pebble import pebble
 from tests.site import Site
 from tests.waiting import eventually
@@ -122,6 +123,12 @@ def test_a_certificate_comes_and_is_renewed_and_no_connection_is_dropped(site: S
     assert served(site).not_valid_after_utc > first.not_valid_after_utc
     assert [user.failures for user in users] == [[]] * 4
     assert min(user.answers for user in users) > 20
+
+
+def test_from_another_host_https_answers_too(site: Site) -> None:
+    stranger = Site("stranger", site.lab, 1, site.folder)
+
+    assert open_ports(stranger, site.root(ADDRESS)) == ["22", "80", "443", "14000"]  # the last one is the CA's
 
 
 def test_status_says_until_when_it_is_good_and_the_proxy_counts_it(site: Site) -> None:

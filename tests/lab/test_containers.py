@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from deploy.configfile import ROOT
+from tests.lab.test_firewall import ADDRESS
 from tests.site import Site
 
 ROLES = {"reverse-proxy", "api", "frontend", "worker", "steward"}
@@ -80,6 +81,24 @@ def test_only_the_proxy_publishes_and_its_api_on_the_loopback_only(running: list
         assert bool(ports) == (role == "reverse-proxy")
         if ports:
             assert [binding["HostIp"] for binding in ports["8081/tcp"]] == ["127.0.0.1"]
+
+
+def test_who_answers_users_or_keeps_their_data_has_no_way_out(live: Site, bare: Site) -> None:
+    """A server that would answer: the SSH of another host. The steward has no network but its own loopback."""
+    address = bare.root(ADDRESS)
+    inside = "docker exec $(docker ps -qf label=ppm.role={role} | head -1)"
+    reach = f"{inside} curl -sS -m 3 --http0.9 http://{address}:22 2>&1 || true"
+
+    said = {role: live.root(f"{reach.format(role=role)}") for role in ("api", "frontend", "worker")}
+
+    assert "SSH-2.0" in said.pop("worker"), "it fetches repositories"
+    for role, words in said.items():
+        assert "onnect" in words, (role, words)
+        assert "SSH-2.0" not in words, (role, words)
+    routes = live.root(f"{inside.format(role='steward')} cat /proc/net/route").splitlines()
+    assert len(routes) == 1, routes
+    networks = live.root(f"docker network inspect ppm-{live.name}_inner -f '{{{{.Internal}}}}'")
+    assert networks == "true"
 
 
 def test_a_release_says_what_each_image_is_made_of(live: Site) -> None:

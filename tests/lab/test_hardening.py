@@ -1,4 +1,4 @@
-"""A provisioned host, looked at from another one and from inside its containers, by programs that are none of ours."""
+"""A provisioned host, looked at from another one, by programs that are none of ours. Its firewall: test_firewall.py."""
 
 from __future__ import annotations
 
@@ -11,43 +11,9 @@ import pytest
 
 from deploy import lockout
 from deploy.lab.hosts import ssh_command
+from tests.lab.test_firewall import ADDRESS
 from tests.site import Site
 from tests.waiting import eventually
-
-ADDRESS = 'ip -4 -o address show eth0 | awk \'{sub("/.*", "", $4); print $4}\''
-REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
-
-
-@pytest.fixture(scope="module")
-def careless(live: Site) -> Iterator[Site]:
-    """The site that serves, beside a container and a program that somebody has left open to the world."""
-    image = live.root("docker ps --filter label=ppm.role=api --format '{{.Image}}' | head -1")
-    live.root(f"docker run -d --name lodger -p 9999:9999 --entrypoint python {image} -m http.server 9999")
-    live.root("systemd-run -q --unit=lodger python3 -m http.server 9998")
-    for port in (9998, 9999):
-        live.root(f"curl -s --retry 20 --retry-connrefused --retry-delay 1 -o /dev/null http://localhost:{port}/")
-    yield live
-    live.root("systemctl stop lodger; docker rm -f lodger")
-
-
-def test_from_another_host_only_ssh_and_the_proxy_answer(careless: Site, bare: Site) -> None:
-    bare.root("command -v nmap || apt-get install -qq -y --no-install-recommends nmap")
-    address = careless.root(ADDRESS)
-
-    scan = bare.root(f"nmap -Pn -n -p- -T5 --min-rate 8000 --max-retries 1 --open {address}")
-
-    assert re.findall(r"^(\d+)/tcp +open", scan, re.MULTILINE) == ["22", "80"], scan
-
-
-def test_a_container_reaches_neither_the_host_nor_the_metadata_of_a_cloud(careless: Site) -> None:
-    gateway = careless.root(
-        f"docker network inspect -f '{{{{(index .IPAM.Config 0).Gateway}}}}' ppm-{careless.name}_edge"
-    )
-    inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) python -c"
-
-    for address, port in ((gateway, 22), (gateway, 9998), (careless.root(ADDRESS), 22), ("169.254.169.254", 80)):
-        said = careless.root(f"{inside} '{REACH}' {address} {port} 2>&1 || true")
-        assert "TimeoutError" in said or "unreachable" in said, (address, port, said)
 
 
 def test_nobody_logs_in_with_a_password(live: Site) -> None:
@@ -120,15 +86,6 @@ input()
         stranger.communicate("\n")
 
     assert 0 < heard <= 10
-
-
-def test_a_reload_of_docker_opens_nothing(careless: Site, bare: Site) -> None:
-    careless.root("systemctl restart docker")
-    address = careless.root(ADDRESS)
-
-    for port in (9998, 9999):
-        assert "timed out" in bare.root(f"curl -sS -m 2 http://{address}:{port}/ 2>&1 || true")
-    assert careless.healthy()
 
 
 @pytest.fixture

@@ -188,7 +188,8 @@ def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports
     assert "policy drop" in rules
     assert "tcp dport { 22, 2222 } accept" in rules
     assert f"tcp dport {{ {ports} }} accept" in rules
-    assert f"ct status dnat ct original proto-dst {{ {ports} }} accept\n        ct status dnat drop" in rules
+    published = f"meta l4proto tcp ct status dnat ct original proto-dst {{ {ports} }} accept"
+    assert f"{published}\n        ct status dnat drop" in rules
     assert rules.count("accept") == 12
 
 

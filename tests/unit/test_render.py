@@ -14,7 +14,8 @@ from ruamel.yaml import YAML
 from deploy import render
 from deploy.config import Environment
 from deploy.configfile import load
-from deploy.release import Images
+from deploy.release import COLORS, Images
+from deploy.stack import ROLES
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import EVERY_WAY, PRODUCTION, SECRETS, compose_of, release_of
 
@@ -89,6 +90,27 @@ def test_the_proxy_is_not_restarted_by_another_release_of_the_application(
         compose_of(environment, images)["services"]["reverse-proxy"]
         == (compose_of(environment, newer)["services"]["reverse-proxy"])
     )
+
+
+@pytest.mark.parametrize(
+    ("app", "networks"),
+    [
+        ({}, ["inner"]),
+        ({"oauth_client_id": "Iv1.x", "oauth_logins": {"ada": "admin"}}, ["inner", "edge"]),
+        ({"otlp_endpoint": "http://collector:4318"}, ["inner", "edge"]),
+    ],
+)
+def test_who_answers_users_has_a_way_out_only_when_it_needs_one(
+    images: Images, app: dict[str, Any], networks: list[str]
+) -> None:
+    compose = compose_of(environment_of(app=app), images)
+
+    assert compose["networks"]["inner"] == {"internal": True}
+    found = {name: service["networks"] for name, service in compose["services"].items() if "networks" in service}
+    colors = {f"{role}-{color}": found.pop(f"{role}-{color}") for color in COLORS for role in ROLES}
+    assert found == {"reverse-proxy": ["edge", "inner"]}
+    wanted = {"api": networks, "frontend": ["inner"], "worker": ["outbound"]}
+    assert colors == {name: wanted[name.partition("-")[0]] for name in colors}
 
 
 def test_the_steward_has_a_network_only_when_it_needs_one(images: Images) -> None:
