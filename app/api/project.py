@@ -15,6 +15,7 @@ from app.repository import fetchable, parse
 from app.settings import Settings
 
 WEEKS = 52
+URL_BYTES = 2000
 
 
 def refuse_unreachable(url: str, settings: Settings) -> None:
@@ -46,7 +47,20 @@ def weeks(activity: object) -> object:
     return [activity.get((monday - timedelta(weeks=ago)).isoformat(), 0) for ago in range(WEEKS - 1, -1, -1)]
 
 
-Url = Annotated[str, Field(max_length=1000), AfterValidator(fetchable), Printable]
+def _indexable(url: str) -> str:
+    """Given an address, return it if an index of Postgres holds it, whose rows have 2700 bytes at most."""
+    if (length := len(url.encode())) > URL_BYTES:
+        raise ValueError(f"an address has at most {URL_BYTES} bytes of UTF-8, and this one {length}")
+    return url
+
+
+Url = Annotated[
+    str,
+    Field(max_length=1000, description=f"At most {URL_BYTES} bytes of UTF-8."),
+    AfterValidator(fetchable),
+    Printable,
+    AfterValidator(_indexable),
+]
 Tag = Annotated[
     str, StringConstraints(strip_whitespace=True, to_lower=True, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=50)
 ]

@@ -110,6 +110,20 @@ def test_what_makes_no_sense_is_refused_with_the_field_that_is_wrong(client: Cli
     assert "secret" not in str(body)
 
 
+def test_an_address_is_as_long_as_its_bytes_which_an_index_must_hold(client: Client) -> None:
+    longest = "https://example.org/" + "".join(chr(0x20000 + n) for n in range(495))  # 2000 bytes that no two share
+    added = client.post("/api/projects", json={"url": longest})
+    assert added.status_code == 201, added.text
+
+    for answer in (
+        client.post("/api/projects", json={"url": longest + "x"}),
+        client.patch(f"/api/projects/{added.json()['id']}", json={"url": longest + "x"}),
+    ):
+        body = problem(answer, 422)
+        assert body["errors"][0]["field"] == "body.url"
+        assert "at most 2000 bytes of UTF-8, and this one 2001" in body["detail"]
+
+
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=201", "offset=-1", f"offset={2**63}", "sort=size", "order=name", "q=%00", "tag=a%20b"]
 )
