@@ -13,6 +13,7 @@ from deploy import deployment, images, operate, render
 from deploy.config import Environment, Model
 from deploy.configfile import ROOT
 from deploy.errors import ProvisionError
+from deploy.localfile import replace
 from deploy.recipe import Announce
 from deploy.scratch import scratch
 
@@ -40,6 +41,7 @@ def up(environment: Environment, console: Console) -> Arrival:
     began = time.monotonic()
     ensure(console.say)
     if environment.kind == "dev":
+        _place(environment)
         _dev(environment, console.announce).compose.up(detach=True, quiet=True)
         changed = True
     else:
@@ -118,13 +120,28 @@ def _dev(environment: Environment, announce: Announce) -> DockerClient:
     """Return a client for the dev environment's Compose project, rendered under .ppmctl/."""
     from deploy.engine import client
 
-    directory = ROOT / ".ppmctl" / environment.name
+    directory = _dev_directory(environment)
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / render.COMPOSE
     file.write_text(render.dev(environment, images.build_dev(environment, announce)))
     # The mount point of the page's packages: the engine would make it root's.
     (ROOT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
     return client(compose_files=[file], compose_project_name=environment.project)
+
+
+def _place(environment: Environment) -> None:
+    """Lay the secrets of a dev environment where its Compose file finds them: below a folder that nobody else enters,
+    since the user of the services, who is none of this machine, must be able to read them."""
+    from deploy import secrets
+
+    folder = _dev_directory(environment) / "secrets"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, secret in secrets.read(environment).items():
+        replace(folder / name, secret.value.get_secret_value().encode(), 0o444)
+
+
+def _dev_directory(environment: Environment) -> Path:
+    return ROOT / ".ppmctl" / environment.name
 
 
 def render_to(environment: Environment, out: Path, announce: Announce) -> list[Path]:

@@ -71,6 +71,8 @@ _DNS = _Kind(generated=False, min_length=8)
 
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
+    if environment.kind == "dev":  # where nobody logs in, and no proxy and no steward runs
+        return [*environment.worker_secrets]
     oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
     others = (*environment.worker_secrets, *environment.proxy_secrets, *environment.backup.secrets)
     return ["session_secret", *oauth, *others]

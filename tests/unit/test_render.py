@@ -42,6 +42,19 @@ def test_docker_compose_accepts_what_is_rendered_for_development(tmp_path: Path)
     accept(file)
 
 
+def test_in_development_the_worker_alone_gets_the_key_of_ssh_repositories(tmp_path: Path) -> None:
+    known = "git.example.org ssh-ed25519 AAAA"
+    app = load("dev").app.model_copy(update={"scan_known_hosts": (known,)})
+    file = tmp_path / "compose.yaml"
+    file.write_text(render.dev(load("dev").model_copy(update={"app": app}), {"api": "an-image", "node": "another"}))
+    accept(file)
+    services = YAML(typ="safe").load(file.read_text())["services"]
+
+    assert {name for name, service in services.items() if "secrets" in service} == {"worker"}
+    assert services["worker"]["secrets"] == ["git_deploy_key"]
+    assert json.loads(services["api"]["environment"]["SCAN_KNOWN_HOSTS"]) == [known]
+
+
 @EVERY_WAY
 def test_compose_lint_finds_nothing(changes: dict[str, Any], images: Images, tmp_path: Path) -> None:
     environment = environment_of(**changes)
