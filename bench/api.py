@@ -19,10 +19,12 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import httpx
 from python_on_whales import Container, DockerClient
+from python_on_whales.components.container.models import NetworkInspectResult
 
 from deploy.bases import ensure_bases
 from deploy.config import Images
@@ -35,7 +37,13 @@ RATE = 200
 SEARCH_RATE = 20
 WRITE_RATE = 300
 WRITERS = 8
-HARDENED = {"read_only": True, "user": "10001:10001", "tmpfs": ["/tmp"], "cap_drop": ["ALL"], "init": True}
+HARDENED: dict[str, Any] = {
+    "read_only": True,
+    "user": "10001:10001",
+    "tmpfs": ["/tmp"],
+    "cap_drop": ["ALL"],
+    "init": True,
+}
 LIMITS = HARDENED | {"memory": "256m"}
 FILL = """
 import sys
@@ -169,10 +177,17 @@ def containers(docker: DockerClient) -> Iterator[Callable[..., Container]]:
         docker.volume.remove(volume)
 
 
+def bridge(container: Container) -> NetworkInspectResult:
+    """Return a container's place on the engine's own network, as it is now."""
+    container.reload()  # type: ignore[no-untyped-call]
+    networks = container.network_settings.networks
+    assert networks, "it runs"
+    return networks["bridge"]
+
+
 def address(container: Container) -> str:
     """Return where a container answers, once it does."""
-    container.reload()
-    url = f"http://{container.network_settings.networks['bridge'].ip_address}:8000"
+    url = f"http://{bridge(container).ip_address}:8000"
     for _ in range(300):
         try:
             if httpx.get(f"{url}/readyz", trust_env=False).status_code == 200:
@@ -214,8 +229,7 @@ def scan_seconds(start: Callable[..., Container], api: Container, count: int, to
 
     What is written is scanned, too: it always has work.
     """
-    api.reload()
-    with repositories(count, str(api.network_settings.networks["bridge"].gateway)) as (url, tip):
+    with repositories(count, str(bridge(api).gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
         worker = start("ppm", "worker")
         began = time.monotonic()

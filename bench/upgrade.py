@@ -146,7 +146,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="how many of each; figures are medians (default 3)")
     parser.add_argument("--rate", type=float, default=500, help="requests a second (default 500)")
     options = parser.parse_args()
-    ours, composed, swarmed, control, deploys, reports = [], [], [], [], [], []
+    ours: list[Figures] = []
+    composed: list[Figures] = []
+    swarmed: list[Figures] = []
+    control: list[Figures] = []
+    deploys: list[dict[str, Any]] = []
+    reports: list[Report] = []
 
     def ran(runs: list[Figures], figures: Figures) -> None:
         """Keep what a run has found, and show it: the rest takes a while, and may fail."""
