@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import IPv4Network
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -79,7 +80,8 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def listening(docker: DockerClient, port: int = 0) -> Iterator[str]:
     """Yield the URL of an upstream, as containers reach it."""
-    gateway = docker.network.inspect("bridge").ipam.config[0]["Gateway"]
+    # After a restart of the engine it may not say which address of the network is its own: the first.
+    gateway = str(IPv4Network(docker.network.inspect("bridge").ipam.config[0]["Subnet"])[1])
     with _Server((gateway, port), _Upstream) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{gateway}:{server.server_address[1]}"

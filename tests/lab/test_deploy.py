@@ -60,8 +60,9 @@ def test_what_serves_has_its_full_share_of_the_processor_and_the_worker_a_small_
 
 def test_the_worker_scans_what_was_added(live: Site) -> None:
     # Whoever loaded the site before has left thousands of projects, all due for a scan.
-    clear = "from pysqlite3 import dbapi2; dbapi2.connect('/data/ppm.db', 30, isolation_level=None).execute('{}')"
-    live.ppmctl("exec api", "--", "python", "-c", clear.format("DELETE FROM projects"))
+    statements = "PRAGMA foreign_keys = ON; DELETE FROM projects"  # with what refers to them, or no backup is whole
+    clear = f"from pysqlite3 import dbapi2; dbapi2.connect('/data/ppm.db', 30).executescript('{statements}')"
+    live.ppmctl("exec api", "--", "python", "-c", clear)
     headers = {"Authorization": f"Bearer {live.user}"}
     with httpx.Client(base_url=live.url, headers=headers) as client:
         project = client.post("/api/projects", json={"url": "http://localhost:9/nowhere.git"}).json()
