@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pyrage
 import pytest
+from pydantic import SecretStr
 
+from app.sessions import SESSION, Sessions
+from app.settings import Settings
 from deploy.configfile import ROOT
 from deploy.lab import Lab
 from tests.load import losing_nothing
@@ -107,11 +111,11 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     monkeypatch.undo()
 
 
-def sealed(site: Site, ready_timeout: str = "60s", **app: str) -> None:
+def sealed(site: Site, ready_timeout: str = "60s", **app: object) -> None:
     """Configure the site: secrets by age, and these settings of the application."""
     site.configure(
         secrets={"provider": "age", "recipients": [str(KEY.to_public())]},
-        app={"oauth_client_id": "Iv1.x"} | app,
+        app={"oauth_client_id": "Iv1.x", **app},
         upgrade={"ready_timeout": ready_timeout},
     )
 
@@ -178,15 +182,31 @@ def test_a_file_that_others_can_read_is_shown_and_closed_again(site: Site) -> No
     assert site.root(f"stat -c '%a %u' {file}") == "400 10001"
 
 
-def test_a_rotation_under_load_loses_no_request_and_keeps_the_value_before(site: Site) -> None:
+def session(secret: str) -> Sessions:
+    """Return what signs and reads cookies with this secret alone, as the api does."""
+    return Sessions(Settings(app_env="development", session_secret=SecretStr(secret)))
+
+
+def test_a_rotation_under_load_loses_no_request_and_logs_nobody_out(site: Site) -> None:
+    sealed(site, oauth_logins={"somebody": "read"})
+    site.ppmctl("deploy")
+    cookie = {"ppm_session": session(SENTINELS["session_secret"]).sign(SESSION, {"login": "somebody", "groups": []})}
+    projects = f"{site.url}/api/projects"
+    assert httpx.get(projects, trust_env=False).status_code == 401
+    assert httpx.get(projects, cookies=cookie, trust_env=False).status_code == 200
+
     with losing_nothing(site):
         done = site.ppmctl("secrets rotate", "session_secret")
+
+    assert httpx.get(projects, cookies=cookie, trust_env=False).status_code == 200
 
     inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) cat /run/secrets"
     new = site.root(f"{inside}/session_secret")
     assert len(base64.b64decode(new)) == 32
     assert new not in done.stdout + done.stderr
     assert site.root(f"{inside}/session_secret_previous").splitlines()[0] == SENTINELS["session_secret"]
+    forged = {"ppm_session": session(new[::-1]).sign(SESSION, {"login": "somebody", "groups": []})}
+    assert httpx.get(projects, cookies=forged, trust_env=False).status_code == 401
     assert site.json("secrets check") == []
     assert "nothing to do" in site.ppmctl("deploy").stdout
 
