@@ -36,6 +36,7 @@ def careless(live: Site) -> Iterator[Site]:
     """The site that serves, beside containers and programs that somebody has left open to the world, also by IPv6."""
     live.root(f"cat > /tmp/echo.py <<'END'\n{ECHO}END\ncat > /tmp/knock.py <<'END'\n{KNOCK}END")
     image = live.root("docker ps --filter label=ppm.role=api --format '{{.Image}}' | head -1")
+    live.root("sysctl -qw net.ipv6.conf.lo.disable_ipv6=0")  # Docker turns it off where it gives no address
     live.root(f"docker network create --ipv6 --subnet {LODGE6} lodge")
     lodger = "docker run -d --network lodge --entrypoint python"
     live.root(f"{lodger} --name lodger -p 9999:9999 {image} -m http.server --bind :: 9999")
