@@ -47,14 +47,6 @@ class Project(Base):
         Index("ix_projects_archived_scanned_at", "archived", "scanned_at"),
         # A search reads all of it in the place of all of the table. In Postgres it would not hold what is long.
         Index("ix_projects_archived_id_name_url", "archived", "id", "name", "url", info={"only": "sqlite"}),
-        # There, a search asks for the three-letter parts of its text, if the server has the extension pg_trgm.
-        Index(
-            "ix_projects_name_url_trigrams",
-            *("name", "url"),
-            postgresql_using="gin",
-            postgresql_ops={"name": "gin_trgm_ops", "url": "gin_trgm_ops"},
-            info={"only": "postgresql"},
-        ),
     )
 
     id: Mapped[int] = mapped_column(NUMBER, primary_key=True)
