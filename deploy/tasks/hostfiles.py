@@ -174,7 +174,7 @@ table inet ppm {{
         iifname "br-*" accept
         meta l4proto tcp ct status dnat ct original proto-dst {{ {public} }} accept
         ct status dnat drop
-        # By a container's own address: a neighbour needs nothing but a route, and IPv6 not even that.
+        # By a container's own address: a neighbour needs nothing but a route.
         oifname "docker0" drop
         oifname "br-*" drop
     }}
