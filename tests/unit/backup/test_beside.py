@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,14 +9,6 @@ import pytest
 from deploy.backup.steward.beside import beside
 from deploy.backup.steward.errors import Damaged, StewardError
 from tests.unit.backup.database import make
-from tests.waiting import eventually
-
-ASKING = """
-import sys
-from deploy.backup.steward.beside import beside
-with beside("--on-signal", "schema", sys.argv[1]) as answer:
-    answer()
-"""
 
 
 def test_its_answer_is_what_the_command_says(tmp_path: Path) -> None:
@@ -33,25 +23,3 @@ def test_what_it_fails_with_is_raised_as_it_was_there(tmp_path: Path) -> None:
         answer()
     with pytest.raises(StewardError, match=r"^there is no "), beside("verify", str(tmp_path / "ppm.db")) as answer:
         answer()
-
-
-def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", ASKING, str(make(tmp_path / "ppm.db", rows=7))]
-    with subprocess.Popen(argv) as asking:
-        children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
-        assert eventually(lambda: children.read_text().split() and waits(int(children.read_text())))
-        child = int(children.read_text())
-        asking.kill()
-
-    assert eventually(lambda: not runs(child))
-
-
-def waits(process: int) -> bool:
-    """Return whether a process has loaded all and waits for its signal, which is SIGUSR1."""
-    blocked = next(line for line in Path(f"/proc/{process}/status").read_text().splitlines() if "SigBlk" in line)
-    return bool(int(blocked.split()[1], 16))
-
-
-def runs(process: int) -> bool:
-    status = Path(f"/proc/{process}/status")
-    return status.exists() and "State:\tZ" not in status.read_text()
