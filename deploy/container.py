@@ -23,7 +23,6 @@ _TELLING = {DAMAGED: DatabaseDamaged, INCONCLUSIVE: Inconclusive}
 _COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
 _LINES = 20
 _POLL = 0.2
-_WAITING_SECONDS = 60.0
 
 
 def ask(
@@ -92,11 +91,12 @@ def start_waiting(host: Host, compose: DockerClient, service: str, name: str, co
 
 
 def await_waiting(host: Host, *names: str) -> None:
-    """Return when all of these containers wait. Raises UpgradeError when one ends, or takes more than a minute."""
-    deadline = time.monotonic() + _WAITING_SECONDS
+    """Return when all of these containers wait. Raises UpgradeError when one ends, or takes too long to get ready."""
+    seconds = host.environment.upgrade.migrate_timeout.total_seconds()  # one may read the whole database before
+    deadline = time.monotonic() + seconds
     while late := [name for name in names if not waits(host, name)]:
         if time.monotonic() > deadline:
-            raise UpgradeError(f"{host.name}: {', '.join(late)} did not start within {_WAITING_SECONDS:g} s")
+            raise UpgradeError(f"{host.name}: {', '.join(late)} were not ready within {seconds:g} s")
         host.rest(_POLL)
 
 

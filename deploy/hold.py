@@ -12,9 +12,8 @@ import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from deploy import container, proxy, render
+from deploy import container, migrate, proxy, render
 from deploy.errors import UpgradeError
-from deploy.migrate import database
 from deploy.release import Color
 from deploy.stack import FULL_CPU_SHARES, PORTS
 
@@ -50,8 +49,7 @@ def hold(upgrade: Upgrade) -> str:
     if outcome is None or (upgrade.resumed and outcome != "done"):  # an earlier one went back; this is another try
         refuse_if_too_long(upgrade)
         _prepare(upgrade)
-        began = time.monotonic()
-        _begin(upgrade)
+        began = _begin(upgrade)
         outcome = _await_outcome(upgrade)
     if outcome != "done":
         raise UpgradeError(
@@ -110,11 +108,10 @@ def _prepare(upgrade: Upgrade) -> None:
     """Start what will work under the hold, so that it has loaded everything by then; write down the plan."""
     host, change = upgrade.host, upgrade.change
     assert change is not None, "the step is left out without a change"
-    file, names = str(database(upgrade)), {task: _name(upgrade, task) for task in _TASKS}
+    file, names = str(migrate.database(upgrade)), {task: _name(upgrade, task) for task in _TASKS}
     steward = ("--on-signal",)
-    container.start_waiting(
-        host, upgrade.compose, "steward", names["copy"], (*steward, "freshen", file, upgrade.snapshot)
-    )
+    copying = (*steward, "keep" if change.replaces else "freshen", file, upgrade.snapshot)
+    container.start_waiting(host, upgrade.compose, "steward", names["copy"], copying)
     container.start_waiting(
         host, upgrade.compose, "steward", names["restore"], (*steward, "restore", upgrade.snapshot, file)
     )
@@ -159,9 +156,9 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     host.write(directory / "hold.sh", _SCRIPT.read_text())
 
 
-def _begin(upgrade: Upgrade) -> None:
+def _begin(upgrade: Upgrade) -> float:
     """Stop the old worker, which may take its time, and the steward; start the script, send new requests to the target,
-    let it go."""
+    let it go. Returns when the first of these came to wait, by the monotonic clock."""
     host, live = upgrade.host, upgrade.intent.live
     assert live is not None, "nobody is held when nobody served"
     stack = upgrade.look_again()
@@ -173,9 +170,11 @@ def _begin(upgrade: Upgrade) -> None:
     target, maintenance = upgrade.target, upgrade.intent.maintenance
     waiting = [] if maintenance else [f"http://{alias}:{PORTS['api']}" for alias in _aliases(upgrade)]
     servers = {target: {**stack.servers((target,))[target], "api": waiting}}
+    began = time.monotonic()
     proxy.route(host, stack, live=target, preview=None, servers=servers, maintenance=maintenance)
     proxy.confirm_route(host, target, waiting, upgrade.environment.upgrade.switch_timeout.total_seconds())
     host.write(directory / "go", "")
+    return began
 
 
 def _await_outcome(upgrade: Upgrade) -> str:
@@ -201,7 +200,7 @@ def _take_back(upgrade: Upgrade) -> None:
     new = [c.id for c in stack.active("api", upgrade.target)]
     if new:
         host.docker.container.stop(new)
-    file = str(database(upgrade))
+    file = str(migrate.database(upgrade))
     stamp = container.ask(host, upgrade.compose, "steward", ("stamp", file), timeout=60)["stamp"]
     if stamp != _answer_of_change(upgrade).get("stamp"):
         if new:
@@ -211,10 +210,12 @@ def _take_back(upgrade: Upgrade) -> None:
             host=host.name,
             next=f"ppmctl resume -e {upgrade.environment.name}, or ppmctl rollback, which says what is lost by it",
         )
-    container.ask(host, upgrade.compose, "steward", ("restore", upgrade.snapshot, file), timeout=600)
     olds = stack.of("api", upgrade.intent.live)
     for number, alias in enumerate(_aliases(upgrade)):
         _answer_to(upgrade, olds[number % len(olds)].id, alias)
+    container.ask(host, upgrade.compose, "steward", ("restore", upgrade.snapshot, file), timeout=600)
+    host.write(_directory(upgrade) / "outcome", "undone: the database is what it was\n")  # whoever comes here again
+    migrate.drop_snapshot(upgrade)
 
 
 def _aliases(upgrade: Upgrade) -> list[str]:

@@ -48,8 +48,8 @@ test -e go || back "whoever began it is gone"
 end=$(($(seconds) + limit))
 say "draining"
 timeout "$(left)" docker stop $old > /dev/null || back "the old release could not be stopped in time"
-say "bringing the copy up to date"
-go "$copy" || back "the database could not be copied"
+say "keeping what the database is"
+go "$copy" || back "the database could not be kept"
 say "changing the database"
 go "$change"
 case $? in

@@ -70,6 +70,8 @@ class Change(Model):
     of_live: bool = False
     """It is done by the release that serves now, not by the one that is to."""
     command: tuple[str, ...]
+    replaces: bool = False
+    """Another file becomes the database, and nobody writes to the one that it is now."""
     said: str
     """For people: 0001 → 0002."""
     proven_by_live: bool = False

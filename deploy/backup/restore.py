@@ -1,9 +1,9 @@
 """`ppmctl restore`: a backup takes the database's place while requests wait. Read RESTORE_STEPS from top to bottom.
 
 It is an upgrade to the same release: the idle colour starts, and waits for the database; the hold stops the old one,
-brings a copy of what is there up to date, puts the backup in its place and lets the new colour in. All that takes long
-comes before: the backup is decoded, verified down to the digests, brought to the schema of the release, and the real
-api reads and writes on a copy of it.
+gives what is there another name, puts the backup in its place and lets the new colour in. All that takes long comes
+before: the backup is decoded, verified down to the digests, brought to the schema of the release, and the real api
+reads and writes on a copy of it. What was there becomes a backup afterwards.
 """
 
 from __future__ import annotations
@@ -134,7 +134,8 @@ def _stage(upgrade: Upgrade, steward: Office, wanted: str | datetime, key: str |
 def _change(upgrade: Upgrade, steward: Office, name: str) -> Change:
     staged, database = _staged(upgrade), str(upgrade.environment.database)
     marked = steward.ask("fingerprint", staged)["fingerprint"]
-    return Change(way="hold", service="steward", command=("take", staged, database, marked), said=name)
+    command = ("take", staged, database, marked)
+    return Change(way="hold", service="steward", command=command, replaces=True, said=name)
 
 
 def _staged(upgrade: Upgrade) -> str:
@@ -164,14 +165,6 @@ def _question(host: Host, found: Staged, lost: dict[str, int] | None) -> str:
     )
 
 
-def keep_present(upgrade: Upgrade) -> str:
-    """Copy the database as it is now; one that is too damaged for that is kept as it is, under the hold."""
-    try:
-        return migrate.snapshot(upgrade)
-    except DatabaseDamaged as failed:
-        return f"what is there is damaged, and will be kept as it is: {failed.seen}"
-
-
 def close(upgrade: Upgrade) -> str:
     """Keep the idle colour from the database, until the backup is in its place: it would serve the old one.
 
@@ -190,8 +183,10 @@ def close(upgrade: Upgrade) -> str:
 
 
 def reopen(upgrade: Upgrade) -> None:
-    """Let whoever wants to use the database again."""
+    """Let whoever wants to use the database again; if it is still the one that it was, it has one name again."""
     container.remove(upgrade.host, hold.doer(upgrade))
+    command = ("drop", str(migrate.database(upgrade)), upgrade.snapshot)
+    container.ask(upgrade.host, upgrade.compose, "steward", command, timeout=60)
 
 
 def forget(upgrade: Upgrade) -> None:
@@ -208,9 +203,8 @@ def file_present(upgrade: Upgrade) -> str:
 _REUSED = {step.name: step for step in STEPS}
 RESTORE_STEPS: tuple[Step, ...] = (
     Step("schema", find_change, undo=forget),
-    replace(_REUSED["snapshot"], do=keep_present),
     _REUSED["rehearse"],
-    Step("close", close, undo=reopen),
+    Step("close", close, undo=reopen, deadline=filing.deadline),
     _REUSED["start"],
     _REUSED["hold"],
     _REUSED["ready"],

@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from .errors import StewardError
 from .files import fingerprint, prune_copies, remove, stamp_of
 from .holders import alone
 from .pages import freshen, quiet
-from .restore import restore, take
+from .restore import drop, keep, restore, take, taking
 from .schema import schema
 from .since import since
 from .snapshot import rows, snapshot, verify
@@ -49,6 +50,9 @@ def _parser() -> argparse.ArgumentParser:
     command(restore, "put a copy in the place of the database", "copy", "target")
     moved = command(take, "move a copy that was verified to the place of the database", "copy", "target")
     moved.add_argument("fingerprint")
+    moved.set_defaults(ready=taking)
+    command(keep, "keep the database under another name, before a copy takes its place", "database", "copy")
+    command(drop, "take that name away again, unless the place was taken", "database", "copy")
     command(since, "count the rows that were written since a copy", "copy", "database")
     command(_remove, "remove a copy", "copy")
     command(_fingerprint, "tell the digest of a file's bytes", "file")
@@ -104,18 +108,19 @@ def _prune(directory: Path, kept: Path) -> dict[str, Any]:
 def main() -> int:
     """Run the command; return the exit code."""
     options = vars(_parser().parse_args())
-    act = options.pop("act")
+    act, ready = options.pop("act"), options.pop("ready", None)
     options.pop("command")
     closed, waits, parent = options.pop("alone"), options.pop("on_signal"), options.pop("beside")
     if parent:
         end_with(parent)
     try:
         with alone(closed) if closed else nullcontext():
+            do = ready(**options) if ready else partial(act, **options)
             if waits:
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
                 print("waiting", file=sys.stderr, flush=True)
                 signal.sigwait({signal.SIGUSR1})
-            print(json.dumps(act(**options)), flush=True)
+            print(json.dumps(do()), flush=True)
     except (StewardError, OSError, apsw.Error) as error:
         print(f"steward: {error}", file=sys.stderr)
         return error.status if isinstance(error, StewardError) else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from contextlib import closing
 from pathlib import Path
@@ -11,8 +10,8 @@ from typing import Any
 
 import apsw
 
-from .errors import StewardError, unreadable
-from .files import need_room, published, sync
+from .errors import StewardError
+from .files import need_room, sync
 
 _BLOCK = 1 << 20
 
@@ -29,13 +28,7 @@ def freshen(source: Path, copy: Path) -> dict[str, Any]:
     if copy.exists():
         copy.replace(partial)
     copy.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        connection = quiet(source)
-    except apsw.Error as error:
-        if not unreadable(error):
-            raise
-        _copy_as_it_is(source, copy)
-        return {"bytes": copy.stat().st_size, "written": copy.stat().st_size, "seconds": 0.0}
+    connection = quiet(source)
     # Closed after SQLite's own connection: to close it earlier would drop the locks of this process (fcntl(2)).
     with source.open("rb") as here, closing(connection):
         need_room(partial.parent, max(0, source.stat().st_size - (partial.stat().st_size if partial.exists() else 0)))
@@ -44,15 +37,6 @@ def freshen(source: Path, copy: Path) -> dict[str, Any]:
     partial.replace(copy)
     sync(copy.parent)
     return {"bytes": copy.stat().st_size, "written": written, "seconds": round(time.monotonic() - began, 3)}
-
-
-def _copy_as_it_is(source: Path, copy: Path) -> None:
-    """Keep a database that SQLite cannot read any more, with all that lies beside it."""
-    for suffix in ("-wal", "-shm", ""):
-        here = source.with_name(f"{source.name}{suffix}")
-        if here.exists():
-            with published(copy.with_name(f"{copy.name}{suffix}")) as partial:
-                shutil.copyfile(here, partial)
 
 
 def quiet(database: Path) -> apsw.Connection:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import time
+from collections.abc import Callable, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
 from .errors import StewardError, unreadable
-from .files import fingerprint, need_room, published, stamp_of, sync
+from .files import fingerprint, need_room, published, remove, stamp_of, sync
 from .holders import alone, refuse_if_open
 from .pages import quiet
 from .snapshot import rows, verify
@@ -32,26 +33,92 @@ def restore(copy: Path, target: Path) -> dict[str, Any]:
         need_room(target.parent, copy.stat().st_size)
         with published(incoming) as partial:
             shutil.copyfile(copy, partial)
-        _put(incoming, target, fingerprint(copy))
+        _put(incoming, target, _verified(incoming, fingerprint(copy)))
         return {**_done(target, began), "rows": held}
+
+
+def keep(database: Path, copy: Path) -> dict[str, Any]:
+    """Keep what the database is, under the name of ``copy`` too, before another file takes its place; return {bytes}.
+
+    Nobody may have it open. Nothing is copied: it is the same file. One that is too damaged to be read is kept with
+    all that lies beside it.
+    """
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    remove(copy)
+    whole = _settle(database)
+    refuse_if_open(database)
+    _link(database, copy, ("",) if whole else ("", *_BESIDE))
+    return {"bytes": copy.stat().st_size}
+
+
+def drop(database: Path, copy: Path) -> dict[str, Any]:
+    """Take the name away that :func:`keep` gave, unless another file has become the database; return {dropped}.
+
+    Then that name is all that is left of what the database was.
+    """
+    same = copy.exists() and database.exists() and copy.samefile(database)
+    if same:
+        remove(copy)
+    return {"dropped": same}
 
 
 def take(copy: Path, target: Path, fingerprint: str) -> dict[str, Any]:
     """Put ``copy`` in the place of ``target``; return {bytes, seconds, stamp}. The copy is no more.
 
-    It must have been verified when it had this fingerprint, and lie on the same file system. Nothing large is
-    written or checked row by row while users wait: at the end the file at its place has the bytes that were verified.
+    It must have been verified when it had this fingerprint, and lie on the same file system.
     """
-    began = time.monotonic()
-    with alone(target):
-        _put(copy, target, fingerprint)
-        return _done(target, began)
+    return taking(copy, target, fingerprint)()
 
 
-def _put(incoming: Path, target: Path, wanted: str) -> None:
-    """Replace the target by one rename, and see that it is what was wanted; else the old one is back."""
+def taking(copy: Path, target: Path, fingerprint: str) -> Callable[[], dict[str, Any]]:
+    """See that the copy has this fingerprint; return what puts it in the place of ``target``, as :func:`take` does.
+
+    So nothing large is read or written while users wait. Who has touched the copy meanwhile is noticed.
+    """
+    verified = _verified(copy, fingerprint)
+
+    def act() -> dict[str, Any]:
+        began = time.monotonic()
+        with alone(target):
+            _put(copy, target, verified)
+            return _done(target, began)
+
+    return act
+
+
+class _Verified(NamedTuple):
+    """The state in which a file was verified."""
+
+    inode: int
+    size: int
+    written: int
+    changed: int
+    """By this the kernel tells of every write, and nobody can set it; so does a rename."""
+
+
+def _state(file: Path) -> _Verified:
+    found = file.stat()
+    return _Verified(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _verified(file: Path, wanted: str) -> _Verified:
+    """Return the state of a file that has the wanted fingerprint. Raises StewardError when it has another one."""
+    state = _state(file)
+    if fingerprint(file) != wanted:
+        raise StewardError(f"{file.name} is not the copy that was verified")
+    return state
+
+
+def _refuse_another(file: Path, verified: _Verified) -> None:
+    if _state(file) != verified:
+        raise StewardError(f"somebody has touched {file.name} since it was verified")
+
+
+def _put(incoming: Path, target: Path, verified: _Verified) -> None:
+    """Replace the target by one rename, and see that it is what was verified; else the old one is back."""
     if target.exists():
-        _settle(target)
+        if not _settle(target):
+            _link(target, target.with_name(f"{target.name}.damaged"), ("", *_BESIDE))
         refuse_if_open(target)
     for suffix in _BESIDE:  # the last one to close has folded them in, and taken them away
         target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
@@ -60,9 +127,10 @@ def _put(incoming: Path, target: Path, wanted: str) -> None:
     if target.exists():
         os.link(target, replaced)
     try:
+        _refuse_another(incoming, verified)
         incoming.replace(target)
         sync(target.parent)
-        _look_at(target, wanted)
+        _look_at(target, verified)
         replaced.unlink(missing_ok=True)
     except BaseException:
         if replaced.exists():
@@ -71,34 +139,39 @@ def _put(incoming: Path, target: Path, wanted: str) -> None:
         raise
 
 
-def _settle(target: Path) -> None:
-    """Make one file of the database that is there, and leave nothing beside it.
+def _settle(database: Path) -> bool:
+    """Make one file of the database, and leave nothing beside it; return False when it is too damaged for that.
 
     All that was committed is folded into it: a -wal that stays behind would be played into the new one, and undo the
-    restore without a word. A database that is too damaged for that is kept as it is, under another name.
+    restore without a word.
     """
     try:
-        with closing(quiet(target)) as connection:
+        with closing(quiet(database)) as connection:
             connection.execute("ROLLBACK")
     except apsw.Error as error:
         if not unreadable(error):
             raise
-        for suffix in ("", *_BESIDE):
-            kept = target.with_name(f"{target.name}.damaged{suffix}")
-            kept.unlink(missing_ok=True)
-            with suppress(FileNotFoundError):
-                os.link(target.with_name(f"{target.name}{suffix}"), kept)
-        sync(target.parent)
+        return False
+    return True
 
 
-def _look_at(target: Path, wanted: str) -> None:
-    """Raise StewardError unless the file at its place has the wanted bytes, and SQLite sees those and nothing else."""
+def _link(database: Path, kept: Path, suffixes: Iterable[str]) -> None:
+    """Give the files of a database further names; what had these has them no more."""
+    for suffix in suffixes:
+        name = kept.with_name(f"{kept.name}{suffix}")
+        name.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.link(database.with_name(f"{database.name}{suffix}"), name)
+    sync(kept.parent)
+
+
+def _look_at(target: Path, verified: _Verified) -> None:
+    """Raise StewardError unless the file at its place is the one that was verified, and SQLite sees that alone."""
     if left := [suffix for suffix in _BESIDE if target.with_name(f"{target.name}{suffix}").exists()]:
         raise StewardError(f"somebody has made {target.name}{left[0]} meanwhile")
     with closing(apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    if fingerprint(target) != wanted:
-        raise StewardError(f"{target.name} is not the copy that was verified")
+    _refuse_another(target, verified._replace(changed=target.stat().st_ctime_ns))
 
 
 def _done(target: Path, began: float) -> dict[str, Any]:

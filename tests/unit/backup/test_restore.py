@@ -17,8 +17,7 @@ from deploy.backup.steward import restore, snapshot
 from deploy.backup.steward.errors import Damaged, StewardError
 from deploy.backup.steward.files import fingerprint
 from deploy.backup.steward.holders import alone
-from deploy.backup.steward.pages import freshen
-from deploy.backup.steward.restore import take
+from deploy.backup.steward.restore import drop, keep, take
 from deploy.backup.steward.since import since
 from tests.unit.backup.database import execute, killed_at_each, make, steward, writer
 from tests.waiting import eventually
@@ -139,6 +138,53 @@ def test_a_copy_that_is_not_the_one_that_was_verified_does_not_stay(database: Pa
     assert twins(database) == 1, "the old database is back"
 
 
+def test_a_copy_that_is_touched_once_it_was_verified_does_not_take_the_place(database: Path, staged: Path) -> None:
+    act = restore.taking(staged, database, fingerprint(staged))
+    with staged.open("r+b") as file:
+        file.write(b"SQLite format 3")  # what stands there: not one byte differs, but somebody has written
+
+    with pytest.raises(StewardError, match=r"has touched staged\.db since it was verified"):
+        act()
+
+    assert twins(database) == 1
+    assert staged.exists()
+
+
+def test_what_the_database_was_is_kept_when_another_takes_its_place(
+    database: Path, staged: Path, tmp_path: Path
+) -> None:
+    leave_a_wal(database)
+    kept = tmp_path / "snapshots" / "kept.db"
+    before = twins(database)
+
+    keep(database, kept)
+    take(staged, database, fingerprint(staged))
+
+    assert (twins(database), twins(kept)) == (0, before)
+    snapshot.sound(kept)
+    assert drop(database, kept) == {"dropped": False}
+    assert kept.exists(), "there is nothing else of it"
+
+
+def test_a_database_that_nothing_has_replaced_has_one_name_again(database: Path, tmp_path: Path) -> None:
+    kept = tmp_path / "snapshots" / "kept.db"
+    keep(database, kept)
+    keep(database, kept)  # another try
+
+    assert drop(database, kept) == {"dropped": True}
+
+    assert not kept.exists()
+    assert twins(database) == 0
+    assert drop(database, kept) == {"dropped": False}
+
+
+def test_a_database_that_somebody_writes_to_is_not_kept(database: Path, tmp_path: Path) -> None:
+    with writer(database), pytest.raises(StewardError, match=r"still writes|has ppm.db open"):
+        keep(database, tmp_path / "kept.db")
+
+    assert not (tmp_path / "kept.db").exists()
+
+
 @pytest.mark.parametrize("damage", [b"\xff" * 200, b"not a database at all" * 500])
 def test_what_is_too_damaged_to_be_read_is_kept_as_it_is(
     database: Path, staged: Path, tmp_path: Path, damage: bytes
@@ -148,7 +194,7 @@ def test_what_is_too_damaged_to_be_read_is_kept_as_it_is(
         file.write(damage)
     before = database.read_bytes()
 
-    freshen(database, tmp_path / "kept.db")
+    keep(database, tmp_path / "kept.db")
     take(staged, database, fingerprint(staged))
 
     assert twins(database) == 0
