@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deploy import bootstrap
 from deploy.configfile import ROOT
 from deploy.errors import BuildError
-from deploy.recipe import Recipe, build
+from deploy.recipe import Recipe, all_there, build
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -29,7 +29,7 @@ _PROBE_SECONDS = 5.0
 def ensure_bases(images: Images, docker: DockerClient, announce: Announce) -> dict[str, str]:
     """Bring every base image to this machine's engine; return {python, node, nginx, traefik, debian: reference}.
 
-    With nothing to do it asks the engine once for each. Raises BuildError.
+    Raises BuildError.
     """
     published = images.registry_bases.model_dump() | {"debian": _DEBIAN}
     if _use_registry(images, published, docker, announce):
@@ -66,6 +66,9 @@ def recipes(debian: str) -> dict[str, Recipe]:
 
 def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
     """Make every base here: Debian, then Python and nginx side by side, then what Python's pip fetches."""
+    made_here = _made_here()
+    if all_there(docker, made_here.values()):
+        return made_here
     debian = bootstrap.ensure(docker, announce)
     wanted = recipes(debian)
     made = {"debian": debian}
@@ -76,18 +79,23 @@ def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
     return made
 
 
+def _made_here() -> dict[str, str]:
+    """Return {name: reference} of the bases as they are made here, whether they are or not."""
+    debian = bootstrap.reference()
+    return {"debian": debian} | {name: recipe.reference for name, recipe in recipes(debian).items()}
+
+
 def _use_registry(images: Images, published: Mapping[str, str], docker: DockerClient, announce: Announce) -> bool:
     """Whether the published images are to be used; then they are all here. Raises BuildError."""
     if images.bases == "local":
         return False
-    missing = [reference for reference in published.values() if not docker.image.exists(reference)]
-    if not missing:
+    if all_there(docker, published.values()):
         return True
-    debian = bootstrap.reference()
-    here = [debian, *(recipe.reference for name, recipe in recipes(debian).items() if name in published)]
     # What was made here stays in use: a registry that answers now and then must not change what is deployed.
-    if images.bases == "auto" and all(map(docker.image.exists, here)):
+    here = [reference for name, reference in _made_here().items() if name in published]
+    if images.bases == "auto" and all_there(docker, here):
         return False
+    missing = [reference for reference in published.values() if not docker.image.exists(reference)]
     silence = _pull_first(tuple(docker.client_config.docker_cmd), missing[0])
     if silence and images.bases == "auto":
         announce(f"No registry answers ({silence}): making the base images here")

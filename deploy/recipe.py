@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import subprocess
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -50,6 +51,12 @@ def tagged(tag: str, *parts: bytes) -> str:
     for part in parts:
         digest.update(f"{len(part)}:".encode() + part)
     return f"{tag}{'-' if ':' in tag else ':'}{digest.hexdigest()[:12]}"
+
+
+def all_there(docker: DockerClient, references: Collection[str]) -> bool:
+    """Return whether the engine has all of these images; it is asked once."""
+    inspect = [*docker.client_config.docker_cmd, "image", "inspect", "--format", "{{.Id}}", *references]
+    return subprocess.run(inspect, capture_output=True, check=False).returncode == 0
 
 
 def build(docker: DockerClient, recipe: Recipe, announce: Announce) -> str:
