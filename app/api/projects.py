@@ -100,7 +100,7 @@ def index(query: Annotated[ProjectQuery, Query()], state: Given) -> ProjectPage:
         if few is not None:
             chosen = select(Project).where(Project.id.in_(few))
         page = chosen.order_by(*_order(query.sort)).limit(query.limit).offset(query.offset).options(_TAGS)
-        total = len(few) if few is not None else _count(session, chosen)
+        total = len(few) if few is not None else _total(session, query, chosen)
         items = [ProjectOut.model_validate(project) for project in session.scalars(page)]
     return ProjectPage(items=items, total=total, limit=query.limit, offset=query.offset)
 
@@ -123,6 +123,14 @@ def _chosen(query: ProjectQuery, *, sqlite: bool) -> Select[Project]:
 
 def _count(session: Session, chosen: Select[Project]) -> int:
     return session.scalar(chosen.with_only_columns(func.count(), maintain_column_froms=True)) or 0
+
+
+def _total(session: Session, query: ProjectQuery, chosen: Select[Project]) -> int:
+    """Return how many are chosen. SQLite counts all rows by the page, and those of a condition one by one: of projects
+    that are not archived, the most, it is asked for the others."""
+    if (query.archived, query.name, query.tag, query.q) != (False, None, None, None):
+        return _count(session, chosen)
+    return _count(session, select(Project)) - _count(session, select(Project).where(Project.archived.is_(True)))
 
 
 def _few(session: Session, chosen: Select[Project]) -> Sequence[int] | None:
