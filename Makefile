@@ -25,7 +25,7 @@ ifdef T
 	@$(BIN)/pytest $(T)
 else
 	@$(BIN)/pytest -n auto --maxprocesses 4 tests/unit
-	@$(BIN)/pytest -n $(LABS) --dist loadfile tests/integration tests/e2e tests/lab
+	@$(BIN)/pytest -n $(LABS) --dist loadfile --no-loadscope-reorder tests/lab tests/e2e tests/integration
 endif
 
 test-all: setup ## every variant too, above all every fault in every step of an upgrade (two hours)
