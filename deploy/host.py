@@ -212,7 +212,7 @@ class Host:
     def compose(self, file: Path) -> DockerClient:
         """A client for the environment's Compose project on the host, as the rendered ``file`` describes it.
 
-        It starts one container after another: all at once, users would wait for the processor twice as long.
+        It starts one container after another: all at once, they would take the processor from users.
         """
         from deploy.engine import client
 

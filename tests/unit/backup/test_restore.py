@@ -179,7 +179,7 @@ def test_a_database_that_nothing_has_replaced_has_one_name_again(database: Path,
 
 
 def test_a_database_that_somebody_writes_to_is_not_kept(database: Path, tmp_path: Path) -> None:
-    with writer(database), pytest.raises(StewardError, match=r"still writes|has ppm.db open"):
+    with writer(database), pytest.raises(StewardError, match=r"still writes|has ppm\.db open"):
         keep(database, tmp_path / "kept.db")
 
     assert not (tmp_path / "kept.db").exists()
