@@ -24,6 +24,8 @@ from app.errors import PpmError
 
 BUSY_TIMEOUT = 10.0
 """Seconds that a writer waits for another."""
+_NEXT_TRY = 0.001
+"""Seconds until it looks again."""
 POOL_SIZE = 8
 _WRITE = "write"
 
@@ -75,16 +77,14 @@ class Database:
             driver = connection.connection.driver_connection
             assert driver is not None, "it is connected"
             try:
-                driver.execute("PRAGMA busy_timeout=0")
-                driver.execute("BEGIN IMMEDIATE")  # which only reads where the file is read-only, and says nothing
-                try:
-                    driver.execute("DELETE FROM alembic_version WHERE false")
-                finally:
-                    driver.execute("ROLLBACK")
+                with _impatient(driver):
+                    driver.execute("BEGIN IMMEDIATE")  # which only reads where the file is read-only, and says nothing
+                    try:
+                        driver.execute("DELETE FROM alembic_version WHERE false")
+                    finally:
+                        driver.execute("ROLLBACK")
             except driver.Error as error:
                 return None if "locked" in str(error) else str(error)
-            finally:
-                driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000:.0f}")
         return None
 
     def close(self) -> None:
@@ -148,7 +148,42 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        write = connection.get_execution_options().get(_WRITE, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+        if connection.get_execution_options().get(_WRITE, False):
+            _begin_to_write(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     return engine
+
+
+def _begin_to_write(connection: Connection) -> None:
+    """Begin, once no other process writes.
+
+    SQLite's own patience sleeps longer with every try, up to 100 ms; the writers of this process would wait behind it.
+    """
+    driver, until = connection.connection.driver_connection, time.monotonic() + BUSY_TIMEOUT
+    assert driver is not None, "it is connected"
+    with _impatient(driver):
+        while time.monotonic() < until and _others_write(driver):
+            time.sleep(_NEXT_TRY)
+        if not driver.in_transaction:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails as all else does that SQLAlchemy asks for
+
+
+def _others_write(driver: Any) -> bool:
+    """Begin to write, or return True when another process does. When it fails for another reason it has not begun."""
+    try:
+        driver.execute("BEGIN IMMEDIATE")
+    except driver.Error as error:
+        return "locked" in str(error)
+    return False
+
+
+@contextmanager
+def _impatient(driver: Any) -> Iterator[None]:
+    """For as long as the block lasts, SQLite waits for nobody."""
+    driver.execute("PRAGMA busy_timeout=0")
+    try:
+        yield
+    finally:
+        driver.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT * 1000:.0f}")

@@ -11,6 +11,7 @@ import gc
 import logging
 import signal
 import socket
+import sys
 from types import FrameType
 
 import uvicorn
@@ -29,6 +30,9 @@ KEEP_ALIVE_SECONDS = 120
 """More than a proxy keeps an idle connection (Traefik: 90): or it would send into one that just closed."""
 LAST_REQUEST_SECONDS = 2.0
 """How long a client that connected may take to send its first request, once the port has closed."""
+_SWITCH_SECONDS = 0.0005
+"""How long a thread may keep Python to itself while others wait, a tenth of what is usual. Whoever writes to the
+database leaves Python and comes back several times, and all other writers wait behind it meanwhile."""
 SPARE_SECONDS = 4
 """Of the time to drain: what passes before open requests are waited for, and after."""
 log = logging.getLogger(__name__)
@@ -84,6 +88,7 @@ def serve(settings: Settings, database: Database) -> None:
     if not schema.await_fit(database, signals.told):
         return
     app = create_app(settings, database)
+    sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what start-up made stays for good: to look through all of it again stops every request for 70 ms
     config = uvicorn.Config(
         app,

@@ -45,6 +45,8 @@ HARDENED: dict[str, Any] = {
     "init": True,
 }
 LIMITS = HARDENED | {"memory": "256m"}
+WORKER_SHARES = 64
+"""Of the processor, as docker-compose.yml.j2 has it: where an api has 1,024."""
 FILL = """
 import sys
 from pysqlite3 import dbapi2
@@ -232,6 +234,7 @@ def scan_seconds(start: Callable[..., Container], api: Container, count: int, to
     with repositories(count, str(bridge(api).gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
         worker = start("ppm", "worker")
+        worker.update(cpu_shares=WORKER_SHARES)
         began = time.monotonic()
         while int(str(api.execute(["python", "-c", LEFT]))):
             assert time.monotonic() - began < 600, worker.logs()[-2000:]

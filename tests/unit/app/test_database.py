@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 
 import pytest
 from sqlalchemy import func, select, text
+from sqlalchemy.exc import OperationalError
 
 from app.database import Database
 from app.errors import PpmError
@@ -93,6 +96,42 @@ def test_processes_and_threads_that_write_at_once_lose_nothing(database: Databas
 
     assert [process.wait(20) for process in processes] == [0, 0]
     assert count(database) == 6 * MANY
+
+
+def test_a_writer_waits_for_another_process_and_begins_as_soon_as_that_ends(database: Database) -> None:
+    other = Database(str(database.url))
+    waited: list[float] = []
+    other.waited = waited.append
+
+    def write() -> float:
+        with other.write():
+            return time.monotonic()
+
+    with closing(other), ThreadPoolExecutor() as pool:
+        with database.write():
+            waiting = pool.submit(write)
+            time.sleep(0.35)  # SQLite by itself would look after 328 and 428 ms
+        ended = time.monotonic()
+        began = waiting.result()
+
+    assert waited[0] > 0.3
+    assert began - ended < 0.04
+
+
+@pytest.mark.sqlite
+def test_a_writer_gives_up_when_another_does_not_end(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.database.BUSY_TIMEOUT", 0.2)
+    other = Database(str(database.url))
+
+    with (
+        closing(other),
+        database.write(),
+        pytest.raises(OperationalError, match="database is locked"),
+        other.write(),
+    ):
+        pass
+
+    assert pragma(other, "busy_timeout") == 200
 
 
 def test_closing_folds_the_log_into_the_file(database: Database) -> None:
