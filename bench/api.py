@@ -31,6 +31,7 @@ from deploy.config import Images
 from deploy.configfile import ROOT
 from deploy.engine import local_docker
 from deploy.recipe import run_build
+from deploy.stack import FULL_CPU_SHARES
 
 IMAGE = "ppm-bench/api:bench"
 RATE = 200
@@ -46,7 +47,7 @@ HARDENED: dict[str, Any] = {
 }
 LIMITS = HARDENED | {"memory": "256m"}
 WORKER_SHARES = 64
-"""Of the processor, as docker-compose.yml.j2 has it: where an api has 1,024."""
+"""Of the processor, as docker-compose.yml.j2 has it."""
 FILL = """
 import sys
 from pysqlite3 import dbapi2
@@ -165,10 +166,11 @@ def containers(docker: DockerClient) -> Iterator[Callable[..., Container]]:
     volume = docker.volume.create(f"ppm-bench-{uuid.uuid4().hex[:8]}")
     started: list[Container] = []
 
-    def start(*command: str, more: tuple[tuple[str, str, str], ...] = (), **envs: str) -> Container:
+    def start(*command: str, more: tuple[tuple[str, str, str], ...] = (), shares: int = FULL_CPU_SHARES) -> Container:
         mounts = [(volume.name, "/data", "rw"), *more]
-        envs |= {"APP_ENV": "test", "LOG_LEVEL": "warning", "SCAN_PRIVATE_ADDRESSES": "true"}
-        container = docker.run(IMAGE, list(command), detach=True, envs=envs, volumes=mounts, **LIMITS)
+        envs = {"APP_ENV": "test", "LOG_LEVEL": "warning", "SCAN_PRIVATE_ADDRESSES": "true"}
+        limits = LIMITS | {"cpu_shares": shares}
+        container = docker.run(IMAGE, list(command), detach=True, envs=envs, volumes=mounts, **limits)
         started.append(container)
         return container
 
@@ -233,8 +235,7 @@ def scan_seconds(start: Callable[..., Container], api: Container, count: int, to
     """
     with repositories(count, str(bridge(api).gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
-        worker = start("ppm", "worker")
-        worker.update(cpu_shares=WORKER_SHARES)
+        worker = start("ppm", "worker", shares=WORKER_SHARES)
         began = time.monotonic()
         while int(str(api.execute(["python", "-c", LEFT]))):
             assert time.monotonic() - began < 600, worker.logs()[-2000:]
