@@ -40,25 +40,19 @@ class Data(TypedDict):
     recipients: list[str]
 
 
-class _Hashing:
-    """A file that hashes and counts what is read from it or written to it.
+class _Noting:
+    """A file that remembers how it failed: the libraries between lose what it says."""
 
-    The libraries between lose what a file says when it fails, so it is kept.
-    """
-
-    def __init__(self, file: IO[bytes] | None, hashed: Any) -> None:
-        self._file, self._hash, self.bytes = file, hashed, 0
+    def __init__(self, file: IO[bytes] | None) -> None:
+        self._file = file
         self.failed: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
         assert self._file is not None, "what is only written has no file to read from"
         with self._noting():
-            block = self._file.read(size)
-        self._count(block)
-        return block
+            return self._file.read(size)
 
     def write(self, block: bytes) -> int:
-        self._count(block)
         if self._file is not None:
             with self._noting():
                 self._file.write(block)
@@ -69,13 +63,6 @@ class _Hashing:
             with self._noting():
                 self._file.flush()
 
-    def digest(self) -> str:
-        return str(self._hash.hexdigest())
-
-    def _count(self, block: bytes) -> None:
-        self._hash.update(block)
-        self.bytes += len(block)
-
     @contextmanager
     def _noting(self) -> Iterator[None]:
         try:
@@ -83,6 +70,30 @@ class _Hashing:
         except OSError as error:
             self.failed = error
             raise
+
+
+class _Hashing(_Noting):
+    """One that hashes and counts, too, what is read from it or written to it."""
+
+    def __init__(self, file: IO[bytes] | None, hashed: Any) -> None:
+        super().__init__(file)
+        self._hash, self.bytes = hashed, 0
+
+    def read(self, size: int = -1) -> bytes:
+        block = super().read(size)
+        self._count(block)
+        return block
+
+    def write(self, block: bytes) -> int:
+        self._count(block)
+        return super().write(block)
+
+    def digest(self) -> str:
+        return str(self._hash.hexdigest())
+
+    def _count(self, block: bytes) -> None:
+        self._hash.update(block)
+        self.bytes += len(block)
 
 
 def pack(database: Path, target: Path, recipients: Sequence[str]) -> Data:
@@ -131,7 +142,7 @@ def unpack(source: Path, target: Path | None, data: Data, identities: Sequence[A
     if data["recipients"] and not identities:
         raise KeyMissing(f"{source.name} is encrypted, and there is no key to read it")
     with source.open("rb") as encoded, _opened(target) as out:
-        packed, plain = _Hashing(encoded, hashlib.sha256()), _Hashing(out, xxh3_128())
+        packed, plain = _Noting(encoded), _Hashing(out, xxh3_128())
         try:
             _decode(packed, plain, identities if data["recipients"] else ())
         except (pyrage.DecryptError, zstandard.ZstdError, OSError) as error:
@@ -146,7 +157,7 @@ def unpack(source: Path, target: Path | None, data: Data, identities: Sequence[A
         sync(target)
 
 
-def _decode(packed: _Hashing, plain: _Hashing, identities: Sequence[Any]) -> None:
+def _decode(packed: _Noting, plain: _Hashing, identities: Sequence[Any]) -> None:
     decompressor = zstandard.ZstdDecompressor()
     decompressed = decompressor.stream_writer(cast("IO[bytes]", plain), write_size=_BLOCK, closefd=False)
     if identities:
