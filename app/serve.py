@@ -85,9 +85,9 @@ def serve(settings: Settings, database: Database) -> None:
     """Serve the API until SIGTERM or SIGINT. It listens as soon as this release can run on the database."""
     metrics.watch(database, settings.ppm_release)
     signals = Signals()
+    app = create_app(settings, database)  # before the wait: users may be waiting for its end
     if not schema.await_fit(database, signals.told):
         return
-    app = create_app(settings, database)
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what start-up made stays for good: to look through all of it again stops every request for 70 ms
     config = uvicorn.Config(
