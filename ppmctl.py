@@ -85,7 +85,17 @@ def status(
 
     environment = operate.only(load_hosts(env), host)
     if dashboard:
-        watch(environment, environment.hosts[0], lambda url: print_json({"url": url}) if as_json else typer.echo(url))
+        address = environment.hosts[0]
+        hint = f"Traefik's dashboard of {address.name}, for this machine alone: open it in a browser; Ctrl-C ends it"
+
+        def shown(url: str) -> None:
+            if as_json:
+                print_json({"url": url})
+            else:
+                typer.echo(url)
+                console().say(hint)
+
+        watch(environment, address, shown)
         return
     found = look(environment)
     if as_json:

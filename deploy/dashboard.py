@@ -38,15 +38,23 @@ def watch(environment: Environment, address: HostAddress, show: Callable[[str], 
 def forwarded(host: Host, port: int) -> Iterator[int]:
     """Yield a port of this machine's loopback that leads to one of the host's, by the connection that is there.
 
-    It closes with the connection. Raises CommandFailed.
+    At the end it closes, and the whole connection with it. Raises CommandFailed.
     """
     with socket.create_server(("127.0.0.1", 0)) as free:
         here: int = free.getsockname()[1]
-    argv = ["ssh", "-S", str(host.control_socket), "-O", "forward", "-L", f"127.0.0.1:{here}:127.0.0.1:{port}"]
-    done = subprocess.run([*argv, host.name], capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    done = _tell(host, "forward", "-L", f"127.0.0.1:{here}:127.0.0.1:{port}")
     if done.returncode:
         raise CommandFailed(f"{host.name}: no tunnel to port {port}", host=host.name, seen=done.stderr.strip())
-    yield here
+    try:
+        yield here
+    finally:  # a browser keeps its connections, and ssh would wait for them to end
+        _tell(host, "exit")
+
+
+def _tell(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
+    """Give the SSH connection that is there an order."""
+    argv = ["ssh", "-S", str(host.control_socket), "-O", *command, host.name]
+    return subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
 
 
 def _see(host: Host, url: str) -> None:

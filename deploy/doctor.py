@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import closed
+from deploy import closed, domain
 from deploy.config import Model
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
@@ -129,6 +129,7 @@ test -e "$2" && echo "daemon $(tr -d '\\n' < "$2")"
 df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
 awk '/^MemAvailable:/ {print "memory", $2}' /proc/meminfo
 test -w "$1" && echo "writable yes"
+ip -6 -o address show scope global | awk '{sub("/.*", "", $4); print "ipv6", $4}'
 ss -ltnH | awk '{n = split($4, a, ":"); print "listening", a[n]}'
 docker ps --filter "label=com.docker.compose.project=$3" --format 'ours {{.Ports}}' 2>/dev/null
 # The rules themselves are shown to root alone.
@@ -168,6 +169,8 @@ def _look(host: Host) -> Facts:
     arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
     argv = ["sh", "-c", closed.FACTS + _FACTS, "sh", *arguments]
     printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
+    if environment.tls:
+        printed += [("aaaa", " ", address) for address in domain.ipv6_addresses(environment.domain)]
     asked = time.time()
     clock = float(host.run(["date", "+%s.%N"]).stdout)
     answered = time.time()
@@ -182,7 +185,9 @@ def _look(host: Host) -> Facts:
 def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
     """Given what was found on a host, yield every check of it. Pure."""
     provision = f"ppmctl provision -e {environment.name}"
-    looks = (_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall)
+    looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall]
+    if environment.tls:
+        looks.append(_ipv6)
     rows = [*(look(environment, facts) for look in looks), *closed.findings(environment, facts)]
     for name, ok, found, wanted, fix in rows:
         yield Check(where=facts.host, name=name, ok=ok, found=found, wanted=wanted, fix=fix or provision)
@@ -264,3 +269,10 @@ def _firewall(environment: Environment, facts: Facts) -> Finding:
     closed = {str(port) for port in needed} - set(ports)
     wanted = f"lets in SSH and {', '.join(map(str, needed))}, and nothing else"
     return "firewall", bool(found) and not closed, f"lets in {', '.join(ports)}" if found else "off", wanted, ""
+
+
+def _ipv6(environment: Environment, facts: Facts) -> Finding:
+    here = sorted(set(facts.all("aaaa")) & set(facts.all("ipv6")))
+    found = f"{environment.domain} is {', '.join(here)}, which is this host" if here else "it does not lead here"
+    fix = f"Remove the AAAA record of {environment.domain}; for users of IPv6, a CDN before the host"
+    return "IPv6 of the domain", not here, found, "leads to no host: they serve by IPv4 alone", fix

@@ -38,6 +38,13 @@ def check(host: Host) -> None:
         )
 
 
+def ipv6_addresses(domain: str) -> list[str]:
+    """Return what the domain's AAAA records say."""
+    from dns.resolver import get_default_resolver
+
+    return _records(get_default_resolver(), domain, "AAAA")
+
+
 def obstacles(environment: Environment, own: Collection[str], resolver: Resolver, timeout: float = 5) -> Iterator[str]:
     """Yield what stands in the way of a certificate, each with what to change. ``own`` are addresses of the host."""
     proxy = environment.proxy
@@ -51,14 +58,17 @@ def obstacles(environment: Environment, own: Collection[str], resolver: Resolver
 
 def _way_here(environment: Environment, own: Collection[str], resolver: Resolver, timeout: float) -> Iterator[str]:
     """Yield what is wrong with the way from the domain to the host. Behind trusted proxies it leads to them first."""
-    domain, port, ours = environment.domain, environment.proxy.http_port, ", ".join(sorted(own))
-    found = sorted({*_records(resolver, domain, "A"), *_records(resolver, domain, "AAAA")})
-    if not found:
-        yield f"{domain} has no address: make an A (or AAAA) record with {ours}"
-    elif environment.proxy.trusted_proxies:
+    domain, port = environment.domain, environment.proxy.http_port
+    ours = ", ".join(sorted(address for address in own if ":" not in address)) or "one, which the host lacks"
+    found, by_ipv6 = _records(resolver, domain, "A"), _records(resolver, domain, "AAAA")
+    if environment.proxy.trusted_proxies and (found or by_ipv6):
         return
+    if by_ipv6:  # a CA prefers it
+        yield f"{domain} is {', '.join(by_ipv6)} by IPv6, where hosts serve nobody: remove the AAAA record"
+    if not found:
+        yield f"{domain} has no address of IPv4: make an A record with {ours}"
     elif strange := [address for address in found if address not in own]:
-        yield f"{domain} is {', '.join(strange)}, and the host is {ours}: correct the A and AAAA records"
+        yield f"{domain} is {', '.join(strange)}, and the host is {ours}: correct the A record"
     elif closed := [address for address in found if not _reached(address, port, timeout)]:
         yield f"port {port} of {', '.join(closed)} does not answer: open it in every firewall before the host"
 
@@ -78,7 +88,7 @@ def _records(resolver: Resolver, name: str, kind: str) -> list[str]:
     from dns.exception import DNSException
 
     try:
-        return [record.to_text() for record in resolver.resolve(name, kind, lifetime=5)]
+        return sorted(record.to_text() for record in resolver.resolve(name, kind, lifetime=5))
     except DNSException:
         return []
 

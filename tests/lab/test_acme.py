@@ -38,11 +38,18 @@ def set_secret(site: Site, name: str, value: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A site with https, and a CA on its host."""
+def provisioned(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """A site that would get its certificate from Let's Encrypt, for a domain that is nobody's."""
     site = Site("secured", lab, 2, tmp_path_factory.mktemp("secured"))
     site.configure(url=f"https://{DOMAIN}", proxy={"letsencrypt_email": "ops@ppm.test"})
     site.provision()
+    return site
+
+
+@pytest.fixture(scope="module")
+def site(provisioned: Site) -> Iterator[Site]:
+    """The site, with a CA on its host."""
+    site = provisioned
     address = site.root(pebble(DNS, LASTS))
     ca = {"ca_server": f"https://{address}:14000/dir", "private_ca": True, "certificate_lifetime": "1h"}
     proxy = {"letsencrypt_email": "ops@ppm.test", "check_domain": False, **ca}
@@ -110,6 +117,13 @@ def connected(site: Site) -> Iterator[list[Reader]]:
         ended.set()
         for reader in readers:
             reader.join(20)
+
+
+def test_no_ca_is_asked_while_it_would_say_no(provisioned: Site) -> None:
+    done = provisioned.ppmctl("deploy", status=1)
+
+    assert f"the CA would give no certificate for {DOMAIN}: {DOMAIN} has no address of IPv4: make an A" in done.stderr
+    assert provisioned.root("docker ps -aq") == ""
 
 
 @pytest.mark.timeout(240)
@@ -186,6 +200,8 @@ def test_an_own_certificate_is_replaced_by_a_deploy_and_no_connection_is_dropped
     assert "it ends on" in str(site.json("status", status=3)["problems"])
     site.provision()  # it closes the port that was opened for the CA
     assert "no differences" in site.ppmctl("plan").stdout
+    found = {check["name"]: check["found"] for check in site.json("doctor")}
+    assert found["IPv6 of the domain"] == "it does not lead here"
 
 
 def deploy_own(site: Site, authority: Authority, days: int) -> None:

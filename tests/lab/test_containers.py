@@ -28,6 +28,7 @@ def test_every_container_is_closed(running: list[dict[str, Any]]) -> None:
         config, limits, name = container["Config"], container["HostConfig"], container["Name"]
         assert config["User"] == "10001:10001", name
         assert limits["ReadonlyRootfs"], name
+        assert limits["Init"], name
         assert limits["CapDrop"] == ["ALL"], name
         assert not limits["CapAdd"], name
         assert "no-new-privileges:true" in limits["SecurityOpt"], name

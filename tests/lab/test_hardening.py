@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 
 import httpx
@@ -131,11 +132,13 @@ def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed
 
 
 def test_the_dashboard_comes_by_the_tunnel_and_ends_with_ctrl_c(live: Site, bare: Site) -> None:
-    with live.start("status", "--dashboard") as running:
-        running.await_words("/dashboard/")
-        url = running.said.strip()
-        page, routes = (httpx.get(httpx.URL(url).join(path), trust_env=False) for path in ("", "/api/http/routers"))
+    with live.start("status", "--dashboard") as running, httpx.Client(trust_env=False) as browser:
+        running.await_words("Ctrl-C ends it")
+        url = running.said.split()[0]
+        page, routes = (browser.get(httpx.URL(url).join(path)) for path in ("", "/api/http/routers"))
+        pressed = time.monotonic()
         assert running.interrupt() == 0
+        assert time.monotonic() - pressed < 3, "it waited for the browser, which keeps its connection"
 
     assert "<title>Traefik" in page.text
     assert "edge@file" in routes.text

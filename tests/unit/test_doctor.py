@@ -116,6 +116,18 @@ def test_port_443_matters_only_with_tls() -> None:
     assert not checks(listening=["443"], tls=True)["ports"].ok
 
 
+def test_an_aaaa_record_that_leads_to_the_host_is_to_go() -> None:
+    ours, elsewhere = "2001:db8::1", "2001:db8::9"
+    assert checks(tls=True, ipv6=[ours], aaaa=[elsewhere])["IPv6 of the domain"].ok
+    assert "IPv6 of the domain" not in checks(ipv6=[ours])
+
+    check = checks(tls=True, ipv6=[ours], aaaa=[ours, elsewhere])["IPv6 of the domain"]
+
+    assert not check.ok
+    assert check.found == f"ppm.example.org is {ours}, which is this host"
+    assert "Remove the AAAA record of ppm.example.org" in check.fix
+
+
 @pytest.mark.parametrize(("offset", "ok"), [(0.0, True), (-2.05, True), (2.2, False), (-30.0, False)])
 def test_a_clock_may_be_off_by_two_seconds_and_what_the_line_makes_uncertain(offset: float, ok: bool) -> None:
     assert checks(offset)["clock"].ok is ok

@@ -65,20 +65,30 @@ def test_a_domain_that_leads_to_the_host_needs_nothing(resolver: dns.resolver.Re
 def test_a_domain_without_an_address_is_told_which_one(resolver: dns.resolver.Resolver, zone: Zone) -> None:
     zone.clear()
 
-    assert found(resolver, "192.0.2.1") == f"{NAME} has no address: make an A (or AAAA) record with 192.0.2.1"
+    said = found(resolver, "2001:db8::1", "192.0.2.1")
+    assert said == f"{NAME} has no address of IPv4: make an A record with 192.0.2.1"
 
 
-@pytest.mark.parametrize(("kind", "address"), [("A", "192.0.2.9"), ("AAAA", "2001:db8::9")])
-def test_a_record_that_leads_elsewhere_is_named(
-    resolver: dns.resolver.Resolver, zone: Zone, kind: str, address: str
-) -> None:
-    zone[NAME, kind] = [address]
+def test_a_record_that_leads_elsewhere_is_named(resolver: dns.resolver.Resolver, zone: Zone) -> None:
+    zone[NAME, "A"] = ["192.0.2.9"]
 
-    assert found(resolver).startswith(f"{NAME} is {address}, and the host is {HERE}")
+    assert found(resolver) == f"{NAME} is 192.0.2.9, and the host is {HERE}: correct the A record"
+
+
+def test_an_aaaa_record_is_to_go_even_one_that_leads_to_the_host(resolver: dns.resolver.Resolver, zone: Zone) -> None:
+    zone[NAME, "AAAA"] = ["2001:db8::9"]
+    told = f"{NAME} is 2001:db8::9 by IPv6, where hosts serve nobody: remove the AAAA record"
+    assert found(resolver, HERE, "2001:db8::9") == told
+
+    del zone[NAME, "A"]
+
+    assert found(resolver, "2001:db8::9") == (
+        f"{told}; {NAME} has no address of IPv4: make an A record with one, which the host lacks"
+    )
 
 
 def test_behind_a_trusted_proxy_the_domain_may_lead_elsewhere(resolver: dns.resolver.Resolver, zone: Zone) -> None:
-    zone[NAME, "A"] = ["192.0.2.9"]
+    zone[NAME, "A"], zone[NAME, "AAAA"] = ["192.0.2.9"], ["2001:db8::9"]
 
     assert found(resolver, trusted_proxies=["192.0.2.0/24"]) == ""
 
