@@ -18,6 +18,9 @@ from .files import need_room, published
 from .pace import WAL_CAP, Pace
 from .pinned import pinned
 
+_CHECKING_KIB = -16 << 10
+"""SQLite's cache for a check, which looks up every row in every index: with its own 2 MiB it takes twice as long."""
+
 
 def snapshot(source: Path, target: Path, deadline: float) -> dict[str, Any]:
     """Copy the database while others write; return {bytes, seconds, rows: {table: count}}.
@@ -65,6 +68,7 @@ def verify(copy: Path) -> dict[str, Table]:
 def sound(copy: Path) -> None:
     """Raise StewardError when a copy that nobody has open is damaged, or has references to rows that are not there."""
     with closing(open_for_reading(copy, immutable=True)) as connection:
+        connection.pragma("cache_size", _CHECKING_KIB)
         try:
             said = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
             broken = connection.execute("PRAGMA foreign_key_check").fetchall() if said == ["ok"] else []
