@@ -146,8 +146,8 @@ def lab(prepared_lab: Lab, docker_services: Services) -> Lab:  # noqa: ARG001 (i
 
 @pytest.fixture(scope="session")
 def live(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
-    """A site that serves."""
-    site = Site(named("live"), lab, 1, tmp_path_factory.mktemp("live"))
+    """A site that serves, with as many of everything as a server has by default."""
+    site = Site(named("live"), lab, 1, tmp_path_factory.mktemp("live"), replicas=2)
     site.provision()
     site.ppmctl("deploy")
     return site

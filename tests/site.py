@@ -76,6 +76,8 @@ class Site:
     lab: Lab
     number: int
     folder: Path
+    replicas: int = 1
+    """Of the api."""
 
     def __post_init__(self) -> None:
         self.configure()
@@ -109,6 +111,7 @@ class Site:
             "hosts": [there["hosts"][self.number - 1]],
             "ssh": {key: str(ROOT / path) for key, path in there["ssh"].items()},
             "app": {"rate_limit_per_minute": 1_000_000},
+            "services": {"api": {"replicas": self.replicas, "memory": "256MiB", "cpus": 1.0}},
             "secrets": {"directory": str(self.folder / "secrets")},
             "upgrade": {"ready_timeout": "60s", "bake": "0s"},
             "provision": {"root_login": True},  # it is how tests look
