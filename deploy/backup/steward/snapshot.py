@@ -68,8 +68,8 @@ def verify(copy: Path) -> dict[str, Table]:
 def sound(copy: Path) -> None:
     """Raise StewardError when a copy that nobody has open is damaged, or has references to rows that are not there."""
     with closing(open_for_reading(copy, immutable=True)) as connection:
-        connection.pragma("cache_size", _CHECKING_KIB)
         try:
+            connection.pragma("cache_size", _CHECKING_KIB)  # it opens the file
             said = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
             broken = connection.execute("PRAGMA foreign_key_check").fetchall() if said == ["ok"] else []
         except (apsw.CorruptError, apsw.NotADBError) as error:
