@@ -164,19 +164,19 @@ def _begin_to_write(connection: Connection) -> None:
     driver, until = connection.connection.driver_connection, time.monotonic() + BUSY_TIMEOUT
     assert driver is not None, "it is connected"
     with _impatient(driver):
-        while time.monotonic() < until and _others_write(driver):
+        while (said := _try_to_write(driver)) and "locked" in said and time.monotonic() < until:
             time.sleep(_NEXT_TRY)
-        if not driver.in_transaction:
+        if said:
             connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails as all else does that SQLAlchemy asks for
 
 
-def _others_write(driver: Any) -> bool:
-    """Begin to write, or return True when another process does. When it fails for another reason it has not begun."""
+def _try_to_write(driver: Any) -> str:
+    """Begin a transaction that writes; return what SQLite says against it, or nothing."""
     try:
         driver.execute("BEGIN IMMEDIATE")
     except driver.Error as error:
-        return "locked" in str(error)
-    return False
+        return str(error)
+    return ""
 
 
 @contextmanager

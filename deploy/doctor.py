@@ -148,7 +148,7 @@ class Facts:
 
     host: str
     lines: tuple[tuple[str, str], ...]
-    """(name, what it is), as the host printed them."""
+    """(name, what it is), as the host printed them; and what DNS says."""
     clock_offset: float
     """Seconds that its clock is ahead of ours."""
     uncertainty: float

@@ -59,13 +59,15 @@ def obstacles(environment: Environment, own: Collection[str], resolver: Resolver
 def _way_here(environment: Environment, own: Collection[str], resolver: Resolver, timeout: float) -> Iterator[str]:
     """Yield what is wrong with the way from the domain to the host. Behind trusted proxies it leads to them first."""
     domain, port = environment.domain, environment.proxy.http_port
-    ours = ", ".join(sorted(address for address in own if ":" not in address)) or "one, which the host lacks"
+    ours = ", ".join(sorted(address for address in own if ":" not in address))
     found, by_ipv6 = _records(resolver, domain, "A"), _records(resolver, domain, "AAAA")
     if environment.proxy.trusted_proxies and (found or by_ipv6):
         return
     if by_ipv6:  # a CA prefers it
         yield f"{domain} is {', '.join(by_ipv6)} by IPv6, where hosts serve nobody: remove the AAAA record"
-    if not found:
+    if not ours:
+        yield "the host has no address of IPv4, and serves users by nothing else: give it one"
+    elif not found:
         yield f"{domain} has no address of IPv4: make an A record with {ours}"
     elif strange := [address for address in found if address not in own]:
         yield f"{domain} is {', '.join(strange)}, and the host is {ours}: correct the A record"

@@ -82,9 +82,8 @@ def test_an_aaaa_record_is_to_go_even_one_that_leads_to_the_host(resolver: dns.r
 
     del zone[NAME, "A"]
 
-    assert found(resolver, "2001:db8::9") == (
-        f"{told}; {NAME} has no address of IPv4: make an A record with one, which the host lacks"
-    )
+    lacks = "the host has no address of IPv4, and serves users by nothing else: give it one"
+    assert found(resolver, "2001:db8::9") == f"{told}; {lacks}"
 
 
 def test_behind_a_trusted_proxy_the_domain_may_lead_elsewhere(resolver: dns.resolver.Resolver, zone: Zone) -> None:
