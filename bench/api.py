@@ -31,6 +31,7 @@ from deploy.config import Images
 from deploy.configfile import ROOT
 from deploy.engine import local_docker
 from deploy.recipe import run_build
+from deploy.render import IDLE_CPU_SHARES
 from deploy.stack import FULL_CPU_SHARES
 
 IMAGE = "ppm-bench/api:bench"
@@ -46,8 +47,6 @@ HARDENED: dict[str, Any] = {
     "init": True,
 }
 LIMITS = HARDENED | {"memory": "256m"}
-WORKER_SHARES = 64
-"""Of the processor, as docker-compose.yml.j2 has it."""
 FILL = """
 import sys
 from pysqlite3 import dbapi2
@@ -235,7 +234,7 @@ def scan_seconds(start: Callable[..., Container], api: Container, count: int, to
     """
     with repositories(count, str(bridge(api).gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
-        worker = start("ppm", "worker", shares=WORKER_SHARES)
+        worker = start("ppm", "worker", shares=IDLE_CPU_SHARES)
         began = time.monotonic()
         while int(str(api.execute(["python", "-c", LEFT]))):
             assert time.monotonic() - began < 600, worker.logs()[-2000:]

@@ -22,6 +22,8 @@ ROUTES = "routes.yaml"
 CERTIFICATES = "certificates.yaml"
 STEWARD = "steward.json"
 """Beside the Compose file and no part of the release: other settings of the steward start nothing else anew."""
+IDLE_CPU_SHARES = 64
+"""Of what can wait for the processor, where what answers users has 1,024."""
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
 
@@ -72,8 +74,14 @@ def _fill(template: str, **values: Any) -> str:
 
 def compose(environment: Environment, release: Release) -> str:
     """Return the Compose file of one host: both colours, as this release would run in each."""
-    directory = environment.directory
-    return _fill("docker-compose.yml.j2", env=environment, release=release, directory=directory, colors=COLORS)
+    return _fill(
+        "docker-compose.yml.j2",
+        env=environment,
+        release=release,
+        directory=environment.directory,
+        colors=COLORS,
+        idle_cpu_shares=IDLE_CPU_SHARES,
+    )
 
 
 def routes(

@@ -18,6 +18,7 @@ from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import BuildError
 from deploy.localfile import replace
+from deploy.render import IDLE_CPU_SHARES
 
 if TYPE_CHECKING:
     from deploy.config import Environment
@@ -80,7 +81,7 @@ def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Pack
             "--log-driver",
             "none",
             "--cpu-shares",
-            "64",
+            str(IDLE_CPU_SHARES),
             "--memory",
             "256m",
         ]
