@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import cycle
 
-from sqlalchemy import ColumnElement, and_, delete, func, select
+from sqlalchemy import ColumnElement, UnaryExpression, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from app import tracing
@@ -76,12 +77,15 @@ class Scanner:
         """Scan what is due, until nothing is; each project is recorded as soon as its scan has ended."""
         _count_due(run.database)
         going: dict[Future[Result | None], int] = {}
+        turns = cycle((Project.scan_due_at.desc(), Project.scan_due_at.asc()))
         cut_short = False
         with ThreadPoolExecutor(AT_ONCE, "scan") as pool:
             while True:
-                if not cut_short and run.may_go_on():
-                    for due in _due(run.database, AT_ONCE - len(going), set(going.values())):
-                        going[pool.submit(self._scan, run, due)] = due.id
+                while len(going) < AT_ONCE and not cut_short and run.may_go_on():
+                    due = _next(run.database, next(turns), besides=going.values())
+                    if due is None:
+                        break
+                    going[pool.submit(self._scan, run, due)] = due.id
                 if not going:
                     return
                 ended = wait(going, return_when=FIRST_COMPLETED).done
@@ -153,14 +157,19 @@ def pause(interval: timedelta, failures: int) -> timedelta:
     return min(backed_off, longest) * random.uniform(1, 1 + JITTER)  # noqa: S311 - nobody gains by a guess
 
 
-def _due(database: Database, most: int, besides: set[int]) -> list[Due]:
-    """Return the projects that are due for the longest, without those that are being scanned."""
+def _next(database: Database, order: UnaryExpression[datetime], besides: Collection[int]) -> Due | None:
+    """Return the project that is due and comes first in that order, without those that are being scanned.
+
+    By turns that is the one that became due last: who adds a project looks at it, and must not wait until a thousand
+    others have been scanned. The others go by how long they are due, so that each is scanned some day.
+    """
     chosen = select(Project.id, Project.url, Project.last_commit, Project.activity).where(_is_due())
     with database.read() as session:
-        rows = session.execute(chosen.order_by(Project.scan_due_at).limit(most + len(besides))).all()
+        row = session.execute(chosen.where(Project.id.not_in(besides)).order_by(order).limit(1)).first()
+    if row is None:
+        return None
     # Without its activity it was scanned by a release that did not look as closely.
-    found = [Due(row.id, row.url, row.last_commit if row.activity is not None else None) for row in rows]
-    return [due for due in found if due.id not in besides][:most]
+    return Due(row.id, row.url, row.last_commit if row.activity is not None else None)
 
 
 def _count_due(database: Database) -> None:

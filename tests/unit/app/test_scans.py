@@ -122,6 +122,19 @@ def test_a_repository_that_fails_does_not_hold_up_the_others(
     assert [(p.commits, p.scan_error is None) for p in projects(database)] == [(None, False), (1, True)]
 
 
+def test_what_became_due_last_does_not_wait_for_all_that_are_due_for_longer(
+    database: Database, server: GitServer, scanner_of: MakeScanner
+) -> None:
+    add(database, *(server.url(f"none-{number}.git") for number in range(9)))
+    add(database, server.url("one.git"))
+
+    scanner_of("w1").scan()
+
+    order = [run.project_id for run in runs(database)]
+    assert 10 in order[:2]
+    assert sorted(id for id in order if id) == list(range(1, 11))
+
+
 def test_two_workers_never_scan_at_once(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
     for number in range(4):
         server.create(f"both-{number}.git", "a@example.org")
