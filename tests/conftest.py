@@ -24,7 +24,6 @@ from deploy.lab.hosts import down, observed, prepare
 from deploy.lab.login import settle
 from deploy.lab.model import wanted
 from tests.site import Site
-from tests.turns import turn
 
 if TYPE_CHECKING:
     from pytest_docker.plugin import Services
@@ -47,13 +46,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     kept = [item for item in items if not item.get_closest_marker("full")]
     config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
     items[:] = kept
-
-
-@pytest.hookimpl(wrapper=True, tryfirst=True)  # a test's timeout begins after that
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Let a test with the mark `alone` have the machine to itself, its fixtures too."""
-    with turn(str(BASE), alone=item.get_closest_marker("alone") is not None):
-        return (yield)
 
 
 _FAILED = pytest.StashKey[bool]()

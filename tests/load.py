@@ -11,7 +11,7 @@ from tests.site import Site
 
 
 @contextmanager
-def losing_nothing(site: Site, rate: float = 40, *, resets: int = 0) -> Iterator[None]:
+def losing_nothing(site: Site, rate: float = 15, *, resets: int = 0) -> Iterator[None]:
     """Load the site for as long as the block lasts; fail when a request did, or an acknowledged write is gone.
 
     Of connections that never reached the application, so many may be reset.

@@ -181,6 +181,7 @@ def test_nothing_older_than_tls_1_2_is_spoken(site: Site) -> None:
         assert (old.version(), new.version()) == ("TLSv1.2", "TLSv1.3")
 
 
+@pytest.mark.full
 def test_an_own_certificate_is_replaced_by_a_deploy_and_no_connection_is_dropped(site: Site) -> None:
     """The last one: from here on the site has no CA that it asks."""
     site.configure(url=f"https://{DOMAIN}", proxy={"certificates": "files"})

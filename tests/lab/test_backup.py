@@ -79,7 +79,7 @@ def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> 
     assert made["verified"]
     add(site, token, "after")
 
-    with load(site.url, token, rate=40, connections=6) as running:
+    with load(site.url, token, rate=20, connections=6) as running:
         done = site.json("restore", made["id"], "--yes")
         report = running.stop()
 
@@ -125,7 +125,7 @@ def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: 
     assert "cannot be brought back; what can: from " in refused.stderr
 
     section = [command for command in commands(ROOT / "docs/runbooks/restore.md") if "$TIME" in command]
-    with load(site.url, token, rate=40, connections=6) as running:
+    with load(site.url, token, rate=20, connections=6) as running:
         for command in section:
             done = run(site, tmp_path, command, TIME=moment)
             assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
@@ -207,6 +207,7 @@ def test_a_database_that_is_damaged_is_restored_too(site: Site) -> None:
     assert names(site, token, "survivor") == [1]
 
 
+@pytest.mark.full
 def test_a_backup_comes_back_from_the_other_host_when_none_is_left_on_its_own(site: Site, offsite: Keeper) -> None:
     token = site.token("mover")
     add(site, token, "moved")
@@ -235,14 +236,18 @@ def test_a_host_with_another_key_gets_no_backup_and_the_other_target_does(site: 
     assert made["id"] in site.root(f"ls {volume(site)}/elsewhere")
 
 
-def test_a_restore_that_is_killed_is_finished_or_undone_by_the_next_command(site: Site) -> None:
+@pytest.mark.parametrize(
+    ("step", "command", "there"), [pytest.param("start", "abort", 1, marks=pytest.mark.full), ("hold", "resume", 0)]
+)
+def test_a_restore_that_is_killed_is_finished_or_undone_by_the_next_command(
+    site: Site, step: str, command: str, there: int
+) -> None:
     token = site.token("killer")
     made = site.json("backup create")
     add(site, token, "later")
-    for step, command, there in (("start", "abort", 1), ("hold", "resume", 0)):
-        with site.start("restore", made["id"], "--yes") as restore:
-            restore.await_words(f"✓ {step}")
-            restore.process.kill()
-        site.ppmctl(command)
-        assert names(site, token, "later") == [there]
-        site.serving()
+    with site.start("restore", made["id"], "--yes") as restore:
+        restore.await_words(f"✓ {step}")
+        restore.process.kill()
+    site.ppmctl(command)
+    assert names(site, token, "later") == [there]
+    site.serving()

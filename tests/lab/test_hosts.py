@@ -95,6 +95,7 @@ def test_hosts_are_brought_up_at_once_and_the_first_that_fails_stops_the_rest(pa
     assert releases(pair) == [new] * 2
 
 
+@pytest.mark.full
 @pytest.mark.timeout(300)
 def test_ctrl_c_is_heard_while_hosts_are_upgraded_at_once_and_each_is_undone(pair: Site) -> None:
     pair.ppmctl("deploy --parallel 2")

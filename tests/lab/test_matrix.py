@@ -70,8 +70,8 @@ class Case:
         return f"{self.fault.__name__}-{self.behind}-{self.then}"
 
 
-SOME = [Case(kill, "drain", "resume"), Case(cut, "worker", "abort")]
-HELD = [Case(kill, "planned", "abort"), Case(kill, "hold", "resume")]
+SOME = [Case(cut, "worker", "abort")]
+HELD = [Case(kill, "hold", "resume")]
 REBOOTS = [Case(reboot, "switch", "resume")]
 
 

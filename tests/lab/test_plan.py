@@ -140,7 +140,8 @@ def test_all_that_was_changed_by_hand_is_shown_at_once_and_mended_by_one_deploy(
     assert live.root(look) == good, "something was replaced"
 
 
-@pytest.mark.parametrize("how", ["echo 'http: [' >", pytest.param("rm", marks=FULL)])
+@FULL
+@pytest.mark.parametrize("how", ["echo 'http: [' >", "rm"])
 def test_routes_that_are_broken_or_gone_are_written_anew(live: Site, how: str) -> None:
     path = f"{live.directory}/traefik/dynamic/routes.yaml"
     good = live.root(f"cat {path}")

@@ -46,7 +46,7 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
 
     token = live.token("steward")
     made = live.json("backup create")["id"]
-    with load(live.url, token, rate=40, connections=6) as running:
+    with load(live.url, token, rate=20, connections=6) as running:
         done = live.json("restore", made, "--yes")
         assert running.stop().failures == []
     after = steward(live)
