@@ -50,5 +50,5 @@ def test_the_pages_have_their_pictures_taken(page: Page, live: Site, samples: li
     expect(page.get_by_role("article", name=samples[0])).to_be_visible()
     shoot(page, "project", "dark", 900)
     page.get_by_role("link", name="System").click()
-    expect(page.get_by_text("Last proven restore")).to_be_visible()
+    expect(page.get_by_text("(L4)")).to_be_visible(timeout=60_000)  # the steward tells the page of the drill
     shoot(page, "system", height=1000)
