@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from deploy import inspection, render
+from deploy import inspection, proxy, render
 from deploy.errors import PlanStale, UsageError
 from deploy.host import Host
 from deploy.plan import Basis, EnvironmentPlan, stale
@@ -80,7 +80,7 @@ def basis_of(host: Host, found: Study) -> Basis:
     return Basis(
         color=found.stack.live,
         release=found.base.id if found.base else None,
-        schema_revision=inspection.schema_revision(host) if found.stack.live else None,
+        schema_revision=proxy.schema_revision(host) if found.stack.live else None,
         changes=found.plan.changes,
         drift=tuple(item.line for item in found.drift),
     )

@@ -7,6 +7,7 @@ blobs instead and refuses such an archive: then the whole image is sent.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import tarfile
@@ -56,6 +57,7 @@ def build(environment: Environment, announce: Announce) -> Images:
         "NODE_IMAGE": bases["node"],
         "NGINX_IMAGE": bases["nginx"],
         "VITE_API_BASE_URL": environment.app.vite_api_base_url,
+        "MIGRATIONS": digest_of_migrations(_CONTEXTS["api"]),
     }
     with ThreadPoolExecutor() as pool:
         futures = {
@@ -64,6 +66,20 @@ def build(environment: Environment, announce: Announce) -> Images:
         }
         ids = {name: future.result() for name, future in futures.items()}
     return Images(**ids, traefik=_image_id(docker, bases["traefik"]))
+
+
+def digest_of_migrations(app: Path) -> str:
+    """Return a digest of what decides which migrations a database lacks, as the label ``ppm.migrations`` has it."""
+    digest = hashlib.sha256()
+    for file in (app / "schema.py", *sorted((app / "migrations").rglob("*.py"))):
+        digest.update(f"{file.relative_to(app)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def have_same_migrations(host: Host, one: str, other: str) -> bool:
+    """Return whether two api images of a host say that they have the same migrations."""
+    said = [(image.config.labels or {}).get("ppm.migrations") for image in host.docker.image.inspect([one, other])]
+    return bool(said[0]) and said[0] == said[-1]
 
 
 def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:

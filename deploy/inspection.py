@@ -141,18 +141,6 @@ def _answer(argv: list[str]) -> str:
     return done.stdout
 
 
-def schema_revision(host: Host) -> str | None:
-    """Return the revision of the database as the api that runs tells it; None when none does."""
-    import httpx
-
-    try:
-        answer = host.internal.get("/api/system").json()
-        revision: str | None = answer["database"]["revision"]
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
-        return None
-    return revision
-
-
 def has_data(host: Host) -> bool:
     """Return whether there is a volume of the environment, from an earlier deployment."""
     label = f"com.docker.compose.project={host.environment.project}"

@@ -14,6 +14,8 @@ from deploy import container
 from deploy.backup.steward import places
 from deploy.config import Model
 from deploy.errors import UpgradeError
+from deploy.images import have_same_migrations
+from deploy.proxy import schema_revision
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -126,10 +128,10 @@ def database(upgrade: Upgrade) -> PurePosixPath:
 def find_pending(upgrade: Upgrade) -> str:
     """Ask the new image what the database lacks. Raises UpgradeError when it cannot run on it at all."""
     host, service = upgrade.host, f"api-{upgrade.target}"
-    if (same := _record_of_the_same_image(upgrade)) is not None:
+    if (same := _record_of_the_same_migrations(upgrade)) is not None:
         before = same.schema_after or ""
         upgrade.note(schema_before=before, schema_after=before, revisions=" ".join(same.revisions))
-        return "none: the image is the one that serves"
+        return "none: the release that serves has the same"
     found = Migrations.model_validate(
         container.ask(host, upgrade.compose, service, ("ppm", "migrations"), timeout=_ASK_SECONDS)
     )
@@ -150,13 +152,20 @@ def find_pending(upgrade: Upgrade) -> str:
     return f"{change.said}: {names}"
 
 
-def _record_of_the_same_image(upgrade: Upgrade) -> Record | None:
-    """Return the record of what serves, if that has the same image: then it lacks nothing, and need not be asked."""
-    stack, image = upgrade.stack, upgrade.release.images.api
+def _record_of_the_same_migrations(upgrade: Upgrade) -> Record | None:
+    """Return the record of what serves, if the new image cannot find more to do than that one did.
+
+    To ask it is to start a container, which users notice.
+    """
+    host, stack, image = upgrade.host, upgrade.stack, upgrade.release.images.api
     record = stack.record
     if record is None or upgrade.resumed or stack.live is None or stack.release(stack.live) != record.id:
         return None
-    return record if record.release.images.api == image and record.revisions else None
+    serves = record.release.images.api
+    if not record.revisions or (serves != image and not have_same_migrations(host, serves, image)):
+        return None
+    # Somebody else may have changed the schema meanwhile.
+    return record if serves == image or schema_revision(host) == record.schema_after else None
 
 
 def settle(upgrade: Upgrade, change: Change) -> None:

@@ -163,6 +163,18 @@ def _poll(host: Host, seen: Callable[[], str | None], timeout: float) -> str | N
     return last
 
 
+def schema_revision(host: Host) -> str | None:
+    """Return the revision of the database as the api that runs tells it; None when none does."""
+    import httpx
+
+    try:
+        answer = host.internal.get("/api/system").json()
+        revision: str | None = answer["database"]["revision"]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return None
+    return revision
+
+
 def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) -> str | None:
     """Ask for a path; return None for a 200 of this release, else what came."""
     import httpx

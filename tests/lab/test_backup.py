@@ -84,7 +84,7 @@ def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> 
         report = running.stop()
 
     assert report.failures == []
-    assert report.requests > 50
+    assert report.requests > 20
     assert (done["id"], done["outcome"], done["evidence"]) == (made["id"], "ok", "L3")
     assert done["lost"]["projects"] >= 1
     assert 0 < done["held_seconds"] < 30
@@ -132,7 +132,7 @@ def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: 
         report = running.stop()
 
     assert report.failures == []
-    assert report.requests > 50
+    assert report.requests > 20
     assert names(site, token, "wanted", "unwanted") == [1, 0]
     assert site.json("backup list")[0]["kind"] == "safety"
     shipped(site, token)  # a generation of its own; what was replaced can still be had

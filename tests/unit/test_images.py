@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import tarfile
+from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.images import needless
+from deploy.configfile import ROOT
+from deploy.images import digest_of_migrations, needless
 from deploy.imagestore import chain_ids
 
 
@@ -54,3 +57,16 @@ def test_a_layer_is_sent_when_one_image_has_it_on_another_base() -> None:
 def test_a_host_gets_exactly_the_layers_above_those_it_has(layers: list[str], has: int) -> None:
     with archive_of(layers) as archive:
         assert needless(archive, set(chain_ids(layers[:has]))) == {f"{layer}.tar" for layer in layers[:has]}
+
+
+def test_other_migrations_have_another_digest_and_other_code_has_not(tmp_path: Path) -> None:
+    app = tmp_path / "app"
+    shutil.copytree(ROOT / "app", app, ignore=shutil.ignore_patterns("ui", "__pycache__"))
+    before = digest_of_migrations(app)
+    (app / "api" / "__init__.py").write_text("# other code")
+    (app / "migrations" / "__pycache__").mkdir()
+    (app / "migrations" / "__pycache__" / "env.pyc").touch()
+    assert before == digest_of_migrations(app) == digest_of_migrations(ROOT / "app")
+
+    (app / "migrations" / "versions" / "9999_another.py").touch()
+    assert digest_of_migrations(app) != before
