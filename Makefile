@@ -24,7 +24,7 @@ test: setup ## every promise: unit, Docker, real hosts, browser; T="tests/lab -k
 ifdef T
 	@$(BIN)/pytest $(T)
 else
-	@$(BIN)/pytest -n auto --maxprocesses 4 tests/unit
+	@$(BIN)/pytest -n 3 tests/unit
 	@$(BIN)/pytest -n $(LABS) --dist loadfile --no-loadscope-reorder tests/lab tests/e2e tests/integration
 endif
 

@@ -9,6 +9,7 @@ what of 100 flipped bits and cut ends is found. It needs Debian's sqlite3, zstd 
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -33,6 +34,7 @@ from deploy.configfile import ROOT
 
 RUNS = 3
 RATE = 400
+SETTLING_SECONDS = 10
 DAMAGED_GIGABYTES = 0.1
 ROWS_PER_GIGABYTE = 2_050_000
 FILL = """
@@ -42,6 +44,22 @@ INSERT INTO commits SELECT i, 'project-' || (i % 997), hex(randomblob(20)),
     hex(randomblob(150)) || ' and some words that come back now and then ' || (i % 100), i * 1.5
 FROM n
 """
+PAUSE_MS = 5
+PAUSES = """
+import json, os, sys, threading, time
+os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(50))
+stop, pauses, last = threading.Event(), [], time.monotonic()
+print("looking", flush=True)
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+while not stop.is_set():
+    time.sleep(0.001)
+    before, last = last, time.monotonic()
+    if last - before > float(sys.argv[1]) / 1000:
+        pauses.append((before, last))
+print(json.dumps(pauses))
+"""
+"""A control, as jHiccup is one (Gil Tene): what goes before every other program and does nothing but sleep, a
+millisecond each time. Where it sleeps for longer, the machine stood still, and no program has a part in that."""
 WRITER = """
 import apsw, json, sys, time
 connection = apsw.Connection(sys.argv[1])
@@ -84,9 +102,21 @@ def timed(act: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
+def timed_copy(act: Callable[[Path, Path], None], database: Path, target: Path) -> float:
+    """Return the seconds that a copy takes on a disk that has rested."""
+    settled(target)
+    return timed(lambda: act(database, target))
+
+
+def settled(target: Path) -> None:
+    """Remove the copy of before, and wait until the disk has done all that it was asked for, and rested."""
+    target.unlink(missing_ok=True)
+    os.sync()
+    time.sleep(SETTLING_SECONDS)
+
+
 def pages(database: Path, target: Path) -> None:
     """Copy as the steward does, pinned, and bring the copy to the disk."""
-    target.unlink(missing_ok=True)
     with pinned(database) as live:
         live.copy(target, Pace(database, 600))
     sync(target)
@@ -94,37 +124,53 @@ def pages(database: Path, target: Path) -> None:
 
 def cp(database: Path, target: Path) -> None:
     """Copy the file, which nobody writes to, and bring the copy to the disk."""
-    target.unlink(missing_ok=True)
     subprocess.run(["cp", str(database), str(target)], check=True)
     sync(target)
 
 
+Pairs = list[tuple[float, float]]
+
+
 @contextmanager
-def writer(database: Path) -> Iterator[Callable[[], list[tuple[float, float]]]]:
-    """Commit at a fixed rate in another process; yield what ends it and returns (second, latency in ms) of each."""
-    argv = [sys.executable, "-c", WRITER, str(database), str(RATE)]
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+def beside(program: str, *argv: str) -> Iterator[Callable[[], Pairs]]:
+    """Run a program in another process; yield what ends it and returns what it saw."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout is not None
     process.stdout.readline()
     yield lambda: json.loads(process.communicate("")[0])
 
 
-def p99(samples: list[tuple[float, float]], begin: float, end: float) -> float:
-    """Return the 99th percentile of what was due between two moments."""
+def p99(samples: Pairs, begin: float, end: float) -> float:
+    """Return the 99th percentile of the latencies of what was done between two moments."""
     inside = sorted(latency for at, latency in samples if begin <= at < end)
     return inside[int(len(inside) * 0.99)]
 
 
+def outside(pauses: Pairs, samples: Pairs) -> Pairs:
+    """Return the samples that waited for no pause of the machine."""
+    return [(at, ms) for at, ms in samples if not any(at - ms / 1000 < end and begin < at for begin, end in pauses)]
+
+
 def under_load(database: Path, target: Path) -> dict[str, float]:
     """Copy while another process commits; return the seconds, and the writer's p99 before and meanwhile."""
-    with writer(database) as stop:
+    settled(target)
+    with beside(PAUSES, str(PAUSE_MS)) as looked, beside(WRITER, str(database), str(RATE)) as written:
         began = time.monotonic()
-        time.sleep(3)
+        time.sleep(SETTLING_SECONDS)
         begin = time.monotonic()
         seconds = timed(lambda: pages(database, target))
         end = time.monotonic()
-        samples = stop()
-    return {"seconds": seconds, "before": p99(samples, began + 1, begin), "during": p99(samples, begin, end)}
+        samples, pauses = written(), looked()
+    ran = outside(pauses, samples)
+    return {
+        "seconds": seconds,
+        "before": p99(ran, began + 1, begin),
+        "during": p99(ran, begin, end),
+        "during, with the machine's pauses": p99(samples, begin, end),
+        "pauses of the machine, ms": 1000 * sum(min(to, end) - at for at, to in pauses if begin <= at < end),
+    }
 
 
 def steward(database: Path, backups: Path, key: Any, *command: str) -> Cost:
@@ -207,7 +253,7 @@ def main() -> None:
         fill(database, gigabytes)
         found: dict[str, list[float]] = {}
         for _ in range(RUNS):
-            values = {"cp": timed(lambda: cp(database, copy)), "copy": timed(lambda: pages(database, copy))}
+            values = {name: timed_copy(copy_it, database, copy) for name, copy_it in (("cp", cp), ("copy", pages))}
             values |= {f"under load: {name}": value for name, value in under_load(database, copy).items()}
             copy.unlink()
             values |= {"peers": peers(database, folder, str(key.to_public()))}

@@ -77,9 +77,15 @@ def digest_of_migrations(app: Path) -> str:
 
 
 def have_same_migrations(host: Host, one: str, other: str) -> bool:
-    """Return whether two api images of a host say that they have the same migrations."""
-    said = [(image.config.labels or {}).get("ppm.migrations") for image in host.docker.image.inspect([one, other])]
-    return bool(said[0]) and said[0] == said[-1]
+    """Return whether two api images say that they have the same migrations; no where one is not on the host."""
+    from python_on_whales.exceptions import NoSuchImage
+
+    try:
+        found = host.docker.image.inspect([one, other])
+    except NoSuchImage:
+        return False
+    said = {(image.config.labels or {}).get("ppm.migrations") for image in found}
+    return len(said) == 1 and bool(said.pop())
 
 
 def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:

@@ -140,6 +140,7 @@ def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: 
     assert site.json("status")["hosts"][0]["backups"]["continuous"]
 
 
+@pytest.mark.full
 def test_a_drill_proves_that_the_application_runs_on_a_backup(site: Site) -> None:
     site.ppmctl("backup create")
 

@@ -92,7 +92,7 @@ def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the
     live.configure(upgrade={**QUICK, "canary_step": "20s"})
     live.ppmctl("images build", checkout=checkout)
 
-    with load(live.url, token, rate=100, connections=8) as running:
+    with load(live.url, token, rate=70, connections=8) as running:
         done = live.ppmctl("deploy", "--canary", "5,25,100", status=1, checkout=checkout)
         report = running.stop()
 

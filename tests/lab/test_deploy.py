@@ -154,6 +154,7 @@ def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: 
     assert steps["schema"] == "none: the release that serves has the same", "no container was started to ask"
 
 
+@pytest.mark.full
 @pytest.mark.timeout(240)
 def test_an_open_page_gets_its_assets_until_its_release_is_gone_from_the_host(live: Site, checkout: Path) -> None:
     def served() -> set[str]:

@@ -166,6 +166,7 @@ def test_of_two_operators_one_deploys_and_the_other_is_told_and_the_lock_goes_wi
     live.ppmctl("deploy")
 
 
+@FULL
 def test_a_clock_that_jumps_harms_no_upgrade_and_refuses_the_next(live: Site) -> None:
     ahead = "#!/bin/sh\nexec /bin/date -d '+1 hour' \"$@\"\n"  # a container has the machine's clock, which stays
     live.configure(app={"scan_interval_minutes": 17})

@@ -19,7 +19,6 @@ import pytest
 
 from bench.ledger import load, lost
 from deploy.engine import local_docker
-from deploy.lab import Lab
 from deploy.lab.login import settle
 from tests.lab.test_migrations import ADD, DROP, revise
 from tests.load import losing_nothing
@@ -101,19 +100,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="module")
-def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site("matrix", lab, 2, tmp_path_factory.mktemp("matrix"))
-    site.provision()
-    site.ppmctl("deploy")
-    yield site
-    site.ppmctl("down", "--purge", "--yes")
+def site(live: Site) -> Iterator[Site]:
+    """The site that serves; after these tests it serves this checkout again."""
+    yield live
+    live.configure()
+    live.ppmctl("deploy")
 
 
 def strike(site: Site, case: Case, deploy: Running) -> None:
     """Let the fault happen when it is due, and wait for ppmctl's end."""
     if case.behind in HOLD_LOG:
         log, words = HOLD_LOG[case.behind]
-        log = f"cat /srv/ppm/matrix/holds/*/{log} 2>/dev/null || true"
+        log = f"cat {site.directory}/holds/*/{log} 2>/dev/null || true"
         assert eventually(lambda: words in site.root(log) or deploy.process.poll() is not None, 60), deploy.said
     elif case.behind[0].isdigit():
         deploy.await_words("✓ ship")
@@ -166,7 +164,8 @@ def test_a_breaking_upgrade_that_is_hit_costs_users_nothing_either(site: Site, h
             strike(site, held, deploy)
         go_on(site, held.then, checkout)
         if site.serving() != before:
-            site.ppmctl("rollback")
+            [back] = site.json("rollback")
+            assert back["data"] == "downgraded"
 
     assert site.serving() == before
 

@@ -201,6 +201,7 @@ def test_containers_made_by_hand_give_way_to_the_other_colour_and_no_request_is_
     assert color(live) != before
 
 
+@FULL
 def test_a_secret_edited_on_the_host_is_shown_without_its_value_and_put_right(live: Site) -> None:
     file = live.root(f"ls {live.directory}/secrets/session_secret/*")
     good = live.root(f"cat {file}")
