@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 import signal
@@ -197,7 +196,6 @@ def token_revoke(name: Name) -> None:
 
 def main() -> None:
     """Run the command; what a user can mend is said in a sentence, not in a traceback."""
-    gc.disable()  # what is loaded stays: to look for garbage there is a tenth of a start; what runs for long enables it
     sys.modules |= dict.fromkeys(_PRETTY)  # type: ignore[arg-type] # None: importing it fails
     try:
         app()

@@ -90,7 +90,6 @@ def serve(settings: Settings, database: Database) -> None:
         return
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what start-up made stays for good: to look through all of it again stops every request for 70 ms
-    gc.enable()
     config = uvicorn.Config(
         app,
         loop="uvloop",

@@ -5,7 +5,6 @@ One that starts while another works is on standby: it lives and asks, and does n
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
 from collections.abc import Sequence
@@ -44,8 +43,6 @@ def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
     heartbeat = Heartbeat(leases, settings.ppm_release)
     runners = [Runner(job, leases, settings.ppm_release) for job in jobs]
     scheduler = schedule(heartbeat, runners)
-    gc.freeze()
-    gc.enable()
     log.info("%s asks for its jobs", leases.worker)
     ahead = time.time() - time.monotonic()
     while not signals.told(1):

@@ -102,7 +102,7 @@ def test_a_release_that_fails_some_requests_is_found_out_by_five_per_cent_of_the
     says(done, f"Release {before} serves")
     assert live.serving() == before
     assert 0 < report.failed < 0.05 * report.requests
-    assert all(": 500 " in failure for failure in report.failures)
+    assert [failure for failure in report.failures if ": 500" not in failure] == []
     assert nothing_is_lost(live, token, report)
 
 
@@ -121,7 +121,7 @@ def test_a_release_that_fails_after_the_switch_is_rolled_back(
     says(done, f"Release {before} serves")
     assert live.serving() == before
     assert report.failed > 0
-    assert all(": 500 " in failure for failure in report.failures)
+    assert [failure for failure in report.failures if ": 500" not in failure] == []
     assert nothing_is_lost(live, token, report)
 
 

@@ -143,7 +143,8 @@ def test_a_migration_without_a_way_back_needs_the_snapshot_and_a_yes_for_the_row
     with httpx.Client(base_url=site.url, headers=headers) as client:
         assert client.post("/api/projects", json=kept).status_code == 201
         site.ppmctl("deploy", checkout=checkout)
-        assert client.post("/api/projects", json=new).status_code == 201
+        made = client.post("/api/projects", json=new)
+        assert made.status_code == 201, site.ppmctl("logs", "--tail", "20").stdout
 
         refused = site.ppmctl("rollback", status=1)
         assert "there is no downgrade from 9999" in refused.stderr
