@@ -3,7 +3,8 @@
 On one file, in one run, three times, medians: the copy alone against `cp` and fsync, idle and while another process
 commits 400 times a second; and the whole backup, proven, compressed and encrypted, against `sqlite3 .backup`,
 `PRAGMA integrity_check`, `zstd` and `age` one after another, and against Litestream, which also brings it back. Then
-what of 100 flipped bits and cut ends is found. It needs Debian's sqlite3, zstd and age, and six times the size on disk.
+what of 100 flipped bits and cut ends is found. It needs root, Debian's sqlite3, zstd and age, and six
+times the size on disk.
 """
 
 from __future__ import annotations

@@ -20,9 +20,8 @@ import pytest
 from bench.ledger import load, lost
 from deploy.engine import local_docker
 from deploy.lab.login import settle
-from tests.lab.test_migrations import ADD, DROP, revise
 from tests.load import losing_nothing
-from tests.revisions import newest
+from tests.revisions import ADD, DROP, newest, revise
 from tests.site import ALWAYS, Running, Site
 from tests.waiting import eventually
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from tests.lab.test_faults import says, untouched
-from tests.lab.test_migrations import ADD, revise
 from tests.load import losing_nothing
-from tests.revisions import newest
+from tests.revisions import ADD, newest, revise
 from tests.site import Site
 from tests.waiting import eventually
 

@@ -15,7 +15,7 @@ from tests.site import Site
 
 EVERY = timedelta(seconds=2)
 LIST = "    return (\n"
-TICK = '        Job("tick", timedelta(seconds=2), lambda run: run.slot.isoformat()),\n'
+TICK = f'        Job("tick", timedelta(seconds={EVERY.seconds}), lambda run: run.slot.isoformat()),\n'
 RUNS = """
 import json
 from pysqlite3 import dbapi2
