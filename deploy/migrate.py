@@ -161,11 +161,13 @@ def _record_of_the_same_migrations(upgrade: Upgrade) -> Record | None:
     record = stack.record
     if record is None or upgrade.resumed or stack.live is None or stack.release(stack.live) != record.id:
         return None
-    serves = record.release.images.api
-    if not record.revisions or (serves != image and not have_same_migrations(host, serves, image)):
+    if not record.revisions:
         return None
-    # Somebody else may have changed the schema meanwhile.
-    return record if serves == image or schema_revision(host) == record.schema_after else None
+    serves = record.release.images.api
+    if serves == image:
+        return record
+    as_recorded = schema_revision(host) == record.schema_after  # somebody else may have changed it meanwhile
+    return record if as_recorded and have_same_migrations(host, serves, image) else None
 
 
 def settle(upgrade: Upgrade, change: Change) -> None:
