@@ -30,11 +30,10 @@ from deploy.bases import ensure_bases
 from deploy.config import Images
 from deploy.configfile import ROOT
 from deploy.engine import local_docker
-from deploy.recipe import run_build
+from deploy.recipe import Recipe, build
 from deploy.render import IDLE_CPU_SHARES
 from deploy.stack import FULL_CPU_SHARES
 
-IMAGE = "ppm-bench/api:bench"
 RATE = 200
 SEARCH_RATE = 20
 WRITE_RATE = 300
@@ -160,7 +159,7 @@ async def closed_load(url: str, token: str, ask: Ask, seconds: float) -> Figures
 
 
 @contextmanager
-def containers(docker: DockerClient) -> Iterator[Callable[..., Container]]:
+def containers(docker: DockerClient, image: str) -> Iterator[Callable[..., Container]]:
     """Yield what starts a container of the image on one volume; all of it goes at the end."""
     volume = docker.volume.create(f"ppm-bench-{uuid.uuid4().hex[:8]}")
     started: list[Container] = []
@@ -169,7 +168,7 @@ def containers(docker: DockerClient) -> Iterator[Callable[..., Container]]:
         mounts = [(volume.name, "/data", "rw"), *more]
         envs = {"APP_ENV": "test", "LOG_LEVEL": "warning", "SCAN_PRIVATE_ADDRESSES": "true"}
         limits = LIMITS | {"cpu_shares": shares}
-        container = docker.run(IMAGE, list(command), detach=True, envs=envs, volumes=mounts, **limits)
+        container = docker.run(image, list(command), detach=True, envs=envs, volumes=mounts, **limits)
         started.append(container)
         return container
 
@@ -273,8 +272,8 @@ def main() -> None:
     options = parser.parse_args()
     docker = local_docker()
     base = ensure_bases(Images(bases="local"), docker, print)["python"]
-    run_build(docker, IMAGE, ROOT / "app", ROOT / "app/Dockerfile", {"PYTHON_IMAGE": base}, remedy="")
-    with containers(docker) as start:
+    recipe = Recipe("ppm/api", ROOT / "app/Dockerfile", {"PYTHON_IMAGE": base}, ROOT / "app")
+    with containers(docker, build(docker, recipe, print)) as start:
         code = (str(ROOT / "bench/bare.py"), "/srv/bare.py", "ro")
         bare = start("uvicorn", "bare:app", "--host=0.0.0.0", "--log-level=warning", more=(code,))
         api = start("ppm", "serve")

@@ -34,10 +34,10 @@ def timed(run: Callable[[], str]) -> tuple[float, str]:
     return time.monotonic() - began, said
 
 
-def changed_layer(environment: str) -> int:
-    """Return the bytes of the top layer of the api's image: the one with the code."""
+def top_layer(id: str) -> int:
+    """Return the bytes of an image's top layer: of the api's, the one with the code."""
     docker = local_docker()
-    image = docker.image.inspect(f"ppm/api:{environment}")
+    image = docker.image.inspect(id)
     known = imagestore.chain_ids(image.root_fs.layers or [])[:-1]
     with tempfile.NamedTemporaryFile() as archive:
         imagestore.save(imagestore.root(docker), [image.id], known, Path(archive.name))
@@ -48,11 +48,11 @@ def changed_layer(environment: str) -> int:
 def change(environment: str) -> dict[str, Any]:
     """Deploy a change of one line of code; return its figures."""
     with changed_checkout() as checkout:
-        ppmctl(checkout, "images", "build", "-e", environment)
+        built = dict(line.split() for line in ppmctl(checkout, "images", "build", "-e", environment).splitlines())
         seconds, said = timed(lambda: ppmctl(checkout, "deploy", "-e", environment, "--json"))
     done = json.loads(said)
     waiting = sum(step["seconds"] for step in done["steps"] if step["name"] in WAITING)
-    share = done["bytes_sent"] / changed_layer(environment)
+    share = done["bytes_sent"] / top_layer(built["api"])
     return {"seconds": seconds, "rest": seconds - waiting, "sent": done["bytes_sent"], "share": share}
 
 

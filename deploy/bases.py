@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deploy import bootstrap
 from deploy.configfile import ROOT
 from deploy.errors import BuildError
-from deploy.recipe import Recipe, all_there, build
+from deploy.recipe import Recipe, build, ids
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -67,7 +67,7 @@ def recipes(debian: str) -> dict[str, Recipe]:
 def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
     """Make every base here: Debian, then Python and nginx side by side, then what Python's pip fetches."""
     made_here = _made_here()
-    if all_there(docker, made_here.values()):
+    if ids(docker, made_here.values()) is not None:
         return made_here
     debian = bootstrap.ensure(docker, announce)
     wanted = recipes(debian)
@@ -89,11 +89,11 @@ def _use_registry(images: Images, published: Mapping[str, str], docker: DockerCl
     """Whether the published images are to be used; then they are all here. Raises BuildError."""
     if images.bases == "local":
         return False
-    if all_there(docker, published.values()):
+    if ids(docker, published.values()) is not None:
         return True
     # What was made here stays in use: a registry that answers now and then must not change what is deployed.
     here = [reference for name, reference in _made_here().items() if name in published]
-    if images.bases == "auto" and all_there(docker, here):
+    if images.bases == "auto" and ids(docker, here) is not None:
         return False
     missing = [reference for reference in published.values() if not docker.image.exists(reference)]
     silence = _pull_first(tuple(docker.client_config.docker_cmd), missing[0])

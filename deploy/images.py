@@ -17,10 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from deploy import imagestore
+from deploy import imagestore, recipe
 from deploy.configfile import ROOT
 from deploy.errors import ShipError
-from deploy.recipe import Announce, run_build
+from deploy.recipe import Announce, Recipe
 from deploy.release import Images
 from deploy.scratch import scratch
 
@@ -59,13 +59,14 @@ def build(environment: Environment, announce: Announce) -> Images:
         "VITE_API_BASE_URL": environment.app.vite_api_base_url,
         "MIGRATIONS": digest_of_migrations(_CONTEXTS["api"]),
     }
-    with ThreadPoolExecutor() as pool:
-        futures = {
-            name: pool.submit(_build_one, docker, name, f"ppm/{name}:{environment.name}", arguments, announce)
-            for name in _CONTEXTS
-        }
-        ids = {name: future.result() for name, future in futures.items()}
-    return Images(**ids, traefik=_image_id(docker, bases["traefik"]))
+    made_from = _recipes(docker, arguments)
+    references = [*(each.reference for each in made_from.values()), bases["traefik"]]
+    if (found := recipe.ids(docker, references)) is None:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
+        found = recipe.ids(docker, references)
+        assert found is not None, "they are there now"
+    return Images(**dict(zip((*made_from, "traefik"), found, strict=True)))
 
 
 def digest_of_migrations(app: Path) -> str:
@@ -95,19 +96,31 @@ def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
 
     docker = local_docker()
     bases = ensure_bases(environment.images, docker, announce)
-    arguments = {"PYTHON_IMAGE": bases["python"]}
-    return bases | {"api": _build_one(docker, "api", f"ppm/api:{environment.name}", arguments, announce)}
+    api = _recipes(docker, {"PYTHON_IMAGE": bases["python"]})["api"]
+    return bases | {"api": _build(docker, "api", api, announce)}
 
 
-def _image_id(docker: DockerClient, reference: str) -> str:
-    return docker.image.inspect(reference).id
+def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Recipe]:
+    """Return what each image is built from: the arguments that it declares, and what its bases' names stand for."""
+    named = {key: value for key, value in arguments.items() if key.endswith("_IMAGE")}
+    ids = dict(zip(named, recipe.ids(docker, named.values()) or (), strict=True))
+    found = {}
+    for name, context in _CONTEXTS.items():
+        dockerfile = context / "Dockerfile"
+        declared = dockerfile.read_text()
+        wanted = [key for key in arguments if f"ARG {key}" in declared]
+        found[name] = Recipe(
+            tag=f"ppm/{name}",
+            dockerfile=dockerfile,
+            arguments={key: arguments[key] for key in wanted},
+            context=context,
+            bases=[ids[key] for key in wanted if key in ids],
+        )
+    return found
 
 
-def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str, str], announce: Announce) -> str:
-    context = _CONTEXTS[name]
-    dockerfile = context / "Dockerfile"
-    declared = dockerfile.read_text()
-
+def _build(docker: DockerClient, name: str, made_from: Recipe, announce: Announce) -> str:
+    """Build one, unless it is there, and tell of its steps; return its reference."""
     steps: dict[str, str] = {}
 
     def heard(line: str) -> None:
@@ -118,9 +131,7 @@ def _build_one(docker: DockerClient, name: str, tag: str, arguments: Mapping[str
         elif rest[:1].isdigit() and number in steps:
             announce(f"{name}: {steps.pop(number)[:100]}")
 
-    wanted = {key: value for key, value in arguments.items() if f"ARG {key}" in declared}
-    remedy = f"Mend it and try alone: ppmctl images build; its Dockerfile: {dockerfile.relative_to(ROOT)}"
-    return run_build(docker, tag, context, dockerfile, wanted, remedy=remedy, heard=heard)
+    return recipe.build(docker, made_from, announce, heard)
 
 
 def _layers(docker: DockerClient, references: Collection[str]) -> dict[str, list[str]]:

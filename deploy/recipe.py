@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import os
 import subprocess
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from deploy.engine import build_secrets
 from deploy.errors import BuildError
-from deploy.scratch import scratch
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -32,17 +32,36 @@ class Recipe:
     """Build arguments, bases among them: a base that changes changes what is built on it."""
     context: Path | None = None
     """The folder that the Dockerfile copies from, if it copies."""
+    bases: Collection[str] = ()
+    """Ids of images among the arguments whose names may stand for others one day."""
 
     @property
     def reference(self) -> str:
         """The tag with the digest of the Dockerfile, the arguments and each file of the context."""
-        files = [self.dockerfile]
-        if self.context is not None:
-            files += sorted(path for path in self.context.rglob("*") if path.is_file())
         parts = [f"{key}={value}".encode() for key, value in sorted(self.arguments.items())]
-        for path in files:
-            parts += [path.name.encode(), path.read_bytes()]
+        parts += [base.encode() for base in self.bases]
+        parts += [self.dockerfile.name.encode(), self.dockerfile.read_bytes()]
+        if self.context is not None:
+            for path in _files(self.context):
+                name = f"{path.relative_to(self.context)}{'*' if os.access(path, os.X_OK) else ''}"
+                parts += [name.encode(), path.read_bytes()]
         return tagged(self.tag, *parts)
+
+
+def _files(context: Path) -> Iterator[Path]:
+    """Yield what a build may copy, in order.
+
+    Of .dockerignore it heeds names at the top and `**/NAME`, no more: a file too many costs a build, one too few the
+    change.
+    """
+    ignore = context / ".dockerignore"
+    lines = ignore.read_text().split() if ignore.exists() else []
+    everywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
+    for folder, folders, names in os.walk(context):
+        left_out = everywhere + lines if Path(folder) == context else everywhere
+        kept = {name for name in (*folders, *names) if not any(fnmatch(name, pattern) for pattern in left_out)}
+        folders[:] = sorted(kept.intersection(folders))
+        yield from (Path(folder, name) for name in sorted(kept.intersection(names)))
 
 
 def tagged(tag: str, *parts: bytes) -> str:
@@ -53,63 +72,44 @@ def tagged(tag: str, *parts: bytes) -> str:
     return f"{tag}{'-' if ':' in tag else ':'}{digest.hexdigest()[:12]}"
 
 
-def all_there(docker: DockerClient, references: Collection[str]) -> bool:
-    """Return whether the engine has all of these images; it is asked once."""
+def ids(docker: DockerClient, references: Collection[str]) -> list[str] | None:
+    """Return the images' ids in this order, or None where the engine lacks one; it is asked once."""
     inspect = [*docker.client_config.docker_cmd, "image", "inspect", "--format", "{{.Id}}", *references]
-    return subprocess.run(inspect, capture_output=True, check=False).returncode == 0
+    done = subprocess.run(inspect, capture_output=True, check=False, text=True)
+    return done.stdout.split() if done.returncode == 0 else None
 
 
-def build(docker: DockerClient, recipe: Recipe, announce: Announce) -> str:
-    """Build the image unless the engine has it; return its reference. Raises BuildError with the last lines."""
+def build(docker: DockerClient, recipe: Recipe, announce: Announce, heard: Announce = lambda _: None) -> str:
+    """Build the image unless the engine has it; return its reference. Each line that a build prints goes to ``heard``.
+
+    Raises BuildError with the last lines.
+    """
+    from python_on_whales import DockerException
+
     reference = recipe.reference
     if docker.image.exists(reference):
         return reference
     announce(f"Building {reference}")
-    context, name = recipe.context or recipe.dockerfile.parent, recipe.dockerfile.name
-    remedy = f"Mend {name}, or what it needs from the network, and run the command again"
-    run_build(docker, reference, context, recipe.dockerfile, recipe.arguments, remedy=remedy)
-    return reference
-
-
-def run_build(
-    docker: DockerClient,
-    tag: str,
-    context: Path,
-    dockerfile: Path,
-    arguments: Mapping[str, str],
-    *,
-    remedy: str,
-    heard: Announce = lambda _: None,
-) -> str:
-    """Build an image and return its id; each line that the build prints goes to ``heard``.
-
-    The id is the build's own word: by the time one asks, the tag may be what another checkout has built. Raises
-    BuildError with the last lines, and ``remedy`` as what to do next.
-    """
-    from python_on_whales import DockerException
-
     tail: deque[str] = deque(maxlen=30)
-    with scratch() as folder:
-        try:
-            lines = docker.buildx.build(
-                context,
-                file=dockerfile,
-                build_args=dict(arguments),
-                load=True,
-                progress="plain",
-                secrets=build_secrets(),
-                stream_logs=True,
-                tags=[tag],
-                metadata_file=folder / "metadata.json",
-            )
-            for line in cast("Iterator[str]", lines):
-                tail.append(line.rstrip())
-                heard(line)
-        except DockerException as failed:
-            raise BuildError(
-                f"the image {tag} did not build", step="build", seen="\n".join(tail), next=remedy
-            ) from failed
-        made: dict[str, str] = json.loads((folder / "metadata.json").read_text())
-    # An engine of its own image store goes by the config's digest, one with containerd's by the manifest's.
-    found = [made[key] for key in ("containerimage.config.digest", "containerimage.digest") if key in made]
-    return next(digest for digest in found if docker.image.exists(digest))
+    try:
+        lines = docker.buildx.build(
+            recipe.context or recipe.dockerfile.parent,
+            file=recipe.dockerfile,
+            build_args=dict(recipe.arguments),
+            load=True,
+            progress="plain",
+            secrets=build_secrets(),
+            stream_logs=True,
+            tags=[reference],
+        )
+        for line in cast("Iterator[str]", lines):
+            tail.append(line.rstrip())
+            heard(line)
+    except DockerException as failed:
+        raise BuildError(
+            f"the image {reference} did not build",
+            step="build",
+            seen="\n".join(tail),
+            next=f"Mend {recipe.dockerfile}, what it copies or needs from the network, and run the command again",
+        ) from failed
+    return reference

@@ -155,9 +155,9 @@ def bare(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """A copy of this checkout, to change the application's code in."""
+    """A copy of this checkout, to change the application's code in; with its bytecode, or each would compile anew."""
     copy = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns(".git", ".venv", "node_modules", ".*_cache", "__pycache__", ".ppmctl", "secrets")
+    ignored = shutil.ignore_patterns(".git", ".venv", "node_modules", ".*_cache", ".ppmctl", "secrets")
     shutil.copytree(ROOT, copy, ignore=ignored)
     yield copy
     shutil.rmtree(copy)

@@ -17,7 +17,7 @@ from python_on_whales import Container, DockerClient
 from deploy.bases import ensure_bases
 from deploy.config import Images
 from deploy.engine import local_docker
-from deploy.recipe import run_build
+from deploy.recipe import Recipe, build
 from tests.waiting import eventually
 
 APP = Path(__file__).parents[2] / "app"
@@ -42,16 +42,18 @@ Run = Callable[..., Container]
 def build_api(docker: DockerClient, tag: str, context: Path) -> str:
     """Build the image of api and worker from a folder; return its id."""
     base = ensure_bases(Images(bases="local"), docker, print)["python"]
-    run_build(docker, tag, context, context / "Dockerfile", {"PYTHON_IMAGE": base}, remedy="")
-    return str(docker.image.inspect(tag).id)
+    return _build(docker, Recipe(tag, context / "Dockerfile", {"PYTHON_IMAGE": base}, context))
 
 
 def build_frontend(docker: DockerClient, tag: str, context: Path, **arguments: str) -> str:
     """Build the frontend from a folder; return the image's id."""
     bases = ensure_bases(Images(bases="local"), docker, print)
     arguments |= {"NODE_IMAGE": bases["node"], "NGINX_IMAGE": bases["nginx"]}
-    run_build(docker, tag, context, context / "Dockerfile", arguments, remedy="")
-    return str(docker.image.inspect(tag).id)
+    return _build(docker, Recipe(tag, context / "Dockerfile", arguments, context))
+
+
+def _build(docker: DockerClient, recipe: Recipe) -> str:
+    return str(docker.image.inspect(build(docker, recipe, print)).id)
 
 
 def address(container: Container) -> str:

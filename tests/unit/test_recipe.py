@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from deploy.recipe import Recipe
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Recipe:
+    """A context as the application's are, with what must not count in it."""
+    (tmp_path / ".dockerignore").write_text("# not theirs\nui\n**/__pycache__\n**/*.pyc\n")
+    for name in ("Dockerfile", "main.py", "sub/deep.py", "sub/ui/page.ts", "ui/page.ts", "sub/__pycache__/deep.pyc"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return Recipe("ppm/api", tmp_path / "Dockerfile", {"PYTHON_IMAGE": "python:3.13"}, tmp_path, ["sha256:1"])
+
+
+def _rename(folder: Path) -> None:
+    (folder / "main.py").rename(folder / "sub" / "main.py")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: (folder / "Dockerfile").write_text("other"),
+        lambda folder: (folder / "sub/deep.py").write_text("other"),
+        lambda folder: (folder / "sub/ui/page.ts").write_text("other"),
+        lambda folder: (folder / "new.py").write_text(""),
+        lambda folder: (folder / "main.py").chmod(0o755),
+        lambda folder: (folder / "main.py").unlink(),
+        _rename,
+    ],
+    ids=["dockerfile", "file", "ignored-elsewhere", "new", "executable", "gone", "moved"],
+)
+def test_what_is_built_from_anything_else_has_another_reference(
+    recipe: Recipe, tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    before = recipe.reference
+
+    change(tmp_path)
+
+    assert recipe.reference != before
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"arguments": {"PYTHON_IMAGE": "python:3.14"}}, {"bases": ["sha256:2"]}, {"tag": "ppm/other"}],
+    ids=["argument", "base", "tag"],
+)
+def test_what_is_built_with_anything_else_has_another_reference(recipe: Recipe, changed: dict[str, object]) -> None:
+    assert replace(recipe, **changed).reference != recipe.reference  # type: ignore[arg-type]
+
+
+def test_what_no_build_copies_does_not_count(recipe: Recipe, tmp_path: Path) -> None:
+    before = recipe.reference
+
+    (tmp_path / "ui/page.ts").write_text("other")
+    (tmp_path / "sub/__pycache__/deep.pyc").write_text("other")
+    (tmp_path / "sub/deep.pyc").write_text("other")
+
+    assert recipe.reference == before
