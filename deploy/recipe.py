@@ -55,7 +55,7 @@ def _files(context: Path) -> Iterator[Path]:
     change.
     """
     ignore = context / ".dockerignore"
-    lines = ignore.read_text().split() if ignore.exists() else []
+    lines = [line for line in ignore.read_text().splitlines() if not line.startswith("#")] if ignore.exists() else []
     everywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
     for folder, folders, names in os.walk(context):
         left_out = everywhere + lines if Path(folder) == context else everywhere

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -224,12 +225,17 @@ UNDONE = ("build", "place", "start", "worker", "switch")
     "step",
     ["build", "start", "drain", *(pytest.param(step, marks=FULL) for step in ("place", "worker", "switch"))],
 )
-def test_ctrl_c_in_a_step_ends_with_one_release_that_serves_and_loses_nothing(live: Site, step: str) -> None:
+def test_ctrl_c_in_a_step_ends_with_one_release_that_serves_and_loses_nothing(
+    live: Site, checkout: Path, step: str
+) -> None:
     before = live.serving()
+    if step == "build":
+        code = checkout / "app" / "api" / "__init__.py"
+        code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
     watched = {"bake": "30s"} if step == "switch" else {}  # or the next step would be over before the key is pressed
     live.configure(app={"scan_interval_minutes": 100}, upgrade=watched)
     with losing_nothing(live):
-        with live.start("deploy") as deploy:
+        with live.start("deploy", checkout=checkout) as deploy:
             if step == "build":
                 deploy.await_program("buildx build")
             else:

@@ -94,7 +94,7 @@ def test_a_host_that_is_gone_comes_back_on_another_with_the_commands_of_the_runb
     (tmp_path / "phoenix").mkdir()
     phoenix = Site("phoenix", lab, 2, tmp_path / "phoenix")
     file, known = host_key(tmp_path)
-    options = ("--dir-cache-time=0s", "--user=me", "--pass=pw", f"--key={file}")
+    options = ("--dir-cache-time=50ms", "--user=me", "--pass=pw", f"--key={file}")
     with serving("sftp", tmp_path / "there", *options, address=outside) as port:
         access = f"host = {outside}\nport = {port}\nuser = me\npass = {obscured('pw')}\n"
         conf = f"[offsite]\ntype = sftp\n{access}host_keys = {known}\n"

@@ -10,7 +10,7 @@ from deploy.recipe import Recipe
 @pytest.fixture
 def recipe(tmp_path: Path) -> Recipe:
     """A context as the application's are, with what must not count in it."""
-    (tmp_path / ".dockerignore").write_text("# not theirs\nui\n**/__pycache__\n**/*.pyc\n")
+    (tmp_path / ".dockerignore").write_text("# all but main.py and sub\nui\n**/__pycache__\n**/*.pyc\n")
     for name in ("Dockerfile", "main.py", "sub/deep.py", "sub/ui/page.ts", "ui/page.ts", "sub/__pycache__/deep.pyc"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
