@@ -43,13 +43,15 @@ class Recipe:
         parts += [self.dockerfile.name.encode(), self.dockerfile.read_bytes()]
         if self.context is not None:
             for path in _files(self.context):
-                name = f"{path.relative_to(self.context)}{'*' if os.access(path, os.X_OK) else ''}"
-                parts += [name.encode(), path.read_bytes()]
+                link = path.is_symlink()
+                kind = "@" if link else "*" if os.access(path, os.X_OK) else ""
+                content = os.fsencode(path.readlink()) if link else path.read_bytes()
+                parts += [f"{path.relative_to(self.context)}{kind}".encode(), content]
         return tagged(self.tag, *parts)
 
 
 def _files(context: Path) -> Iterator[Path]:
-    """Yield what a build may copy, in order.
+    """Yield the files and links that a build may copy, in order.
 
     Of .dockerignore it heeds names at the top and `**/NAME`, no more: a file too many costs a build, one too few the
     change.
@@ -61,7 +63,8 @@ def _files(context: Path) -> Iterator[Path]:
         left_out = everywhere + lines if Path(folder) == context else everywhere
         kept = {name for name in (*folders, *names) if not any(fnmatch(name, pattern) for pattern in left_out)}
         folders[:] = sorted(kept.intersection(folders))
-        yield from (Path(folder, name) for name in sorted(kept.intersection(names)))
+        paths = (Path(folder, name) for name in sorted(kept))
+        yield from (path for path in paths if path.is_symlink() or not path.is_dir())
 
 
 def tagged(tag: str, *parts: bytes) -> str:
@@ -82,7 +85,7 @@ def ids(docker: DockerClient, references: Collection[str]) -> list[str] | None:
 def build(docker: DockerClient, recipe: Recipe, announce: Announce, heard: Announce = lambda _: None) -> str:
     """Build the image unless the engine has it; return its reference. Each line that a build prints goes to ``heard``.
 
-    Raises BuildError with the last lines.
+    Raises BuildError with the last lines, or when what it is built from changed meanwhile.
     """
     from python_on_whales import DockerException
 
@@ -112,4 +115,9 @@ def build(docker: DockerClient, recipe: Recipe, announce: Announce, heard: Annou
             seen="\n".join(tail),
             next=f"Mend {recipe.dockerfile}, what it copies or needs from the network, and run the command again",
         ) from failed
+    if recipe.reference != reference:
+        docker.image.remove(reference)
+        raise BuildError(
+            f"what {reference} is made from changed while it was built", step="build", next="Run the command again"
+        )
     return reference

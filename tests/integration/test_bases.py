@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,24 @@ def test_a_recipe_that_fails_shows_the_last_lines_of_the_build(
 
     assert "the reason is here" in (raised.value.seen or "")
     assert "broken.Dockerfile" in (raised.value.next or "")
+
+
+def test_an_image_whose_files_changed_while_it_was_built_is_none(
+    docker: DockerClient, bases: dict[str, str], tmp_path: Path
+) -> None:
+    dockerfile, code = tmp_path / "Dockerfile", tmp_path / "code"
+    dockerfile.write_text(f"FROM {bases['debian']}\nCOPY code /\n")
+    code.write_text(str(time.time_ns()))
+    recipe = Recipe("ppm-test/changing", dockerfile, context=tmp_path)
+    reference = recipe.reference
+
+    def edit(_: str) -> None:
+        code.write_text("edited")
+
+    with pytest.raises(BuildError, match="changed while it was built"):
+        build(docker, recipe, print, edit)
+
+    assert not docker.image.exists(reference)
 
 
 class _Silent(http.server.BaseHTTPRequestHandler):

@@ -61,3 +61,15 @@ def test_what_no_build_copies_does_not_count(recipe: Recipe, tmp_path: Path) -> 
     (tmp_path / "sub/deep.pyc").write_text("other")
 
     assert recipe.reference == before
+
+
+def test_of_a_link_it_counts_where_it_leads(recipe: Recipe, tmp_path: Path) -> None:
+    before = recipe.reference
+    (tmp_path / ".#main.py").symlink_to("me@here.1")  # as Emacs does, to nowhere
+    (tmp_path / "more").symlink_to("sub")
+    linked = recipe.reference
+
+    (tmp_path / "more").unlink()
+    (tmp_path / "more").symlink_to("ui")
+
+    assert len({before, linked, recipe.reference}) == 3
