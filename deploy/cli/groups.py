@@ -96,7 +96,7 @@ def images_base(env: Env = "lab") -> None:
 
 @images.command("build")
 def images_build(env: Env = "lab") -> None:
-    """Build the application's images."""
+    """Build those of the application's images that are not there as they are wanted; print their ids."""
     from deploy.images import build
 
     with console() as shown:
