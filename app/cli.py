@@ -57,7 +57,6 @@ def _start(service: str) -> tuple[Settings, Database]:
     tracing.configure(service, settings, database)
     if settings.migrate_at_start:
         migrate(database)
-    gc.freeze()  # what is loaded stays: no collection looks at it again while requests wait
     return settings, database
 
 

@@ -60,6 +60,12 @@ def ppmctl(checkout: Path, *argv: str) -> str:
     return done.stdout
 
 
+def change_code(checkout: Path) -> None:
+    """Add a line to the api's code in a checkout: another image, which does the same."""
+    code = checkout / "app" / "api" / "__init__.py"
+    code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
+
+
 @contextmanager
 def changed_checkout() -> Iterator[Path]:
     """Yield a copy of this checkout in which one line of the api's code differs."""
@@ -71,6 +77,5 @@ def changed_checkout() -> Iterator[Path]:
             shutil.copy2(ROOT / name, copy / name)
         for name in (".ppmctl", "secrets"):
             (copy / name).symlink_to(ROOT / name)
-        code = copy / "app" / "api" / "__init__.py"
-        code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
+        change_code(copy)
         yield copy

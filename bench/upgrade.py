@@ -56,7 +56,6 @@ def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tu
         "requests": report.requests,
         "failed": report.failed,
         "lost": len(asyncio.run(lost(url, token, report.acknowledged))),
-        "urgent": report.urgent,
         "p99_steady": report.percentile(0.99, 2, begin),
         "p99": report.percentile(0.99, begin, end),
         "longest": report.longest,
@@ -140,6 +139,16 @@ def row(name: str, runs: list[Figures]) -> str:
     )
 
 
+def print_remarks(reports: list[Report]) -> None:
+    """Print what else the client saw."""
+    slow, reopened = sum(report.slow for report in reports), sum(report.reconnects for report in reports)
+    print(f"Slow uploads: {slow}; streams that the server ended and the client opened again: {reopened}")
+    if not all(report.urgent for report in reports):
+        print("The client had to share the processor: as root its latencies are those of the application.")
+    for failure in (failure for report in reports for failure in report.failures):
+        print(failure)
+
+
 def main() -> None:
     """Print the table and what a deploy took, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -183,14 +192,7 @@ def main() -> None:
         seconds, reads, writes = (statistics.median(found) for found in zip(*(run[name] for run in steps), strict=True))
         print(f"| {name} | {seconds:.1f} | {reads:.0f} | {writes:.0f} |")
     print()
-    print(
-        f"Slow uploads: {sum(report.slow for report in reports)}; streams that the server ended and the client", end=" "
-    )
-    print(f"opened again: {sum(report.reconnects for report in reports)}")
-    if not all(figures["urgent"] for figures in ours):
-        print("The client had to share the processor: as root its latencies are those of the application.")
-    for failure in (failure for report in reports for failure in report.failures):
-        print(failure)
+    print_remarks(reports)
 
 
 if __name__ == "__main__":

@@ -60,11 +60,11 @@ def build(environment: Environment, announce: Announce) -> Images:
         "MIGRATIONS": digest_of_migrations(_CONTEXTS["api"]),
     }
     made_from = _recipes(docker, arguments)
-    references = [*(each.reference for each in made_from.values()), bases["traefik"]]
-    if (found := recipe.ids(docker, references)) is None:
+    wanted = [each.reference for each in made_from.values()]
+    if (found := recipe.ids(docker, [*wanted, bases["traefik"]])) is None:
         with ThreadPoolExecutor() as pool:
-            list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
-        found = recipe.ids(docker, references)
+            built = list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
+        found = recipe.ids(docker, [*built, bases["traefik"]])
         assert found is not None, "they are there now"
     return Images(**dict(zip((*made_from, "traefik"), found, strict=True)))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench.site import change_code
 from deploy import lock
 from tests.load import losing_nothing
 from tests.revisions import newest
@@ -230,8 +230,7 @@ def test_ctrl_c_in_a_step_ends_with_one_release_that_serves_and_loses_nothing(
 ) -> None:
     before = live.serving()
     if step == "build":
-        code = checkout / "app" / "api" / "__init__.py"
-        code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
+        change_code(checkout)
     watched = {"bake": "30s"} if step == "switch" else {}  # or the next step would be over before the key is pressed
     live.configure(app={"scan_interval_minutes": 100}, upgrade=watched)
     with losing_nothing(live):
