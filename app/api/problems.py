@@ -85,7 +85,8 @@ async def _busy(_: Request, error: Exception) -> JSONResponse:
 
 
 async def _crash(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    return answer(500, "an error of the application; its log has the details")
+    # uvicorn hangs up after a crash: unsaid, a proxy would send the next request, maybe a good one, into that: 502
+    return answer(500, "an error of the application; its log has the details", {"Connection": "close"})
 
 
 def install(app: FastAPI) -> None:

@@ -43,6 +43,7 @@ def test_a_crash_names_the_release_and_gives_nothing_away(client: Client, databa
     assert (answer.status_code, answer.headers["X-PPM-Release"]) == (500, RELEASE)
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert "no date" not in answer.text
+    assert answer.headers["Connection"] == "close", "the proxy would send another request into what the server closes"
 
 
 def test_a_database_that_lacks_its_tables_is_no_crash(client: Client, database: Database) -> None:
