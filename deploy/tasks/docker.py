@@ -10,13 +10,13 @@ from pyinfra.api.deploy import deploy
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import FileContents
-from pyinfra.facts.server import Users
 from pyinfra.operations import systemd
 
 from deploy.tasks import base, daemon
 from deploy.tasks.command import Said
 from deploy.tasks.connection import wanted
 from deploy.tasks.packages import INSTALL_TIMEOUT, Installed, packages
+from deploy.tasks.ssh import Account
 
 _DOCKERS_OWN = ("docker-ce", "docker-ce-cli", "containerd.io", "docker-compose-plugin")
 _ARCHIVE = "https://download.docker.com/linux"
@@ -76,8 +76,8 @@ mv {_SOURCES}.new {_SOURCES}
 @operation()
 def member(user: str) -> Generator[StringCommand, None, None]:
     """Put the user into the group that may use Docker (who is in it may do anything: the key is root's as well)."""
-    found = host.get_fact(Users).get(user)
-    if found is None or "docker" not in [found["group"], *found["groups"]]:
+    account = host.get_fact(Account, user=user)
+    if account is None or "docker" not in account.groups:
         yield StringCommand("usermod -a -G docker", QuoteString(user))
 
 

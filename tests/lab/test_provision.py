@@ -257,6 +257,18 @@ def test_a_user_with_sudo_can_provision_and_one_without_is_told(environment: Env
     assert run(admin).changed == 0
 
 
+def test_a_user_that_cannot_deploy_yet_is_made_one_that_can(environment: Environment, servers: labs.Lab) -> None:
+    root(servers, "useradd --no-create-home --shell /usr/sbin/nologin --groups users half")
+    half = on(servers, user="half")
+    [done] = run(half).hosts
+    assert done.error is None
+    assert list(changes(done))[:2] == ["SSH | User half", "SSH | Keys of half"]
+    with Host.connect(half, half.hosts[0]) as host:
+        assert host.run(["id", "-Gn"]).stdout.split() == ["half", "users", "docker"]
+    assert run(half).changed == 0
+    run(environment)
+
+
 def test_the_inventory_and_the_tasks_work_with_plain_pyinfra(
     environment: Environment, servers: labs.Lab, tmp_path: Path
 ) -> None:
