@@ -2,7 +2,8 @@
 
 OpenSSH is started once for a host, as the master of a control socket, so that ``~/.ssh/config``, agents,
 jump hosts and hardware keys work as the user set them up. The same connection forwards three sockets: the
-host's Docker engine, Traefik's loopback entry point, and the public port. The master runs ``cat`` and lives
+host's Docker engine, Traefik's loopback entry point, and the public port. Commands run in one shell that stays
+(`deploy/shell.py`), another one only while that is busy. The master runs ``cat`` and lives
 as long as our end of its pipe: if this process dies, by ``kill -9`` too, the connection ends, and with it
 what runs there for us: the process that holds the lock (`deploy/lock.py`).
 """
@@ -17,7 +18,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -25,21 +25,13 @@ from typing import TYPE_CHECKING
 from deploy import ssh
 from deploy.errors import CommandFailed, HostUnreachable
 from deploy.scratch import scratch
+from deploy.shell import START, Result, Shell, ShellGoneError
 
 if TYPE_CHECKING:
     import httpx
     from python_on_whales import DockerClient
 
     from deploy.config import Environment, HostAddress
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command printed, and its exit status."""
-
-    stdout: str
-    stderr: str
-    status: int
 
 
 class Host:
@@ -54,6 +46,7 @@ class Host:
         self._sockets = sockets
         self._options = ssh.options(environment, address)
         self._clients: list[httpx.Client] = []
+        self._idle: list[Shell] = []
         self._deadline: float | None = None
         self._cancelled: threading.Event | None = None
         self._destination = f"{environment.ssh.user}@{address.address}"
@@ -70,6 +63,8 @@ class Host:
             finally:
                 for client in host._clients:  # ssh does not end before what it forwards does
                     client.close()
+                for shell in host._idle:
+                    shell.close()
                 if master.stdin:
                     with suppress(BrokenPipeError):
                         master.stdin.close()
@@ -129,19 +124,17 @@ class Host:
         command = shlex.join(argv)
         timeout = min(timeout, self._left() or timeout)
         try:
-            done = subprocess.run(
-                self._argv(command), input=input or b"", capture_output=True, timeout=timeout, check=False
-            )
-        except subprocess.TimeoutExpired as slow:
+            with self._shell() as shell:
+                result = shell.run(argv, input or b"", timeout)
+        except TimeoutError as slow:
             raise CommandFailed(f"{self.name}: `{command}` did not end within {timeout:g} s", host=self.name) from slow
-        result = Result(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode)
-        if result.status == 255 and not (self._sockets / "control").exists():
+        except ShellGoneError as gone:
             raise HostUnreachable(
                 f"{self.name}: the SSH connection was lost",
                 host=self.name,
-                seen=result.stderr.strip() or None,
+                seen=str(gone) or None,
                 next="ppmctl status; then run the same command again: it goes on where this one stopped",
-            )
+            ) from gone
         if check and result.status != 0:
             raise CommandFailed(
                 f"{self.name}: `{command}` ended with status {result.status}",
@@ -149,6 +142,17 @@ class Host:
                 seen=(result.stderr or result.stdout).strip()[-2000:] or None,
             )
         return result
+
+    @contextmanager
+    def _shell(self) -> Iterator[Shell]:
+        """Lend a shell that has nothing to do, or a new one."""
+        shell = self._idle.pop() if self._idle else Shell(self._argv(START))
+        try:
+            yield shell
+        except BaseException:
+            shell.close()
+            raise
+        self._idle.append(shell)
 
     def read(self, path: PurePosixPath) -> str | None:
         """Return the text of a file, or None when there is no such file."""
