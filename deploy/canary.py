@@ -15,7 +15,7 @@ from deploy.errors import UpgradeError, UsageError
 from deploy.judge import FEW, Seen, errors, judge
 from deploy.metrics import Tally
 from deploy.release import other
-from deploy.stack import FULL_CPU_SHARES
+from deploy.render import FULL_CPU_SHARES
 
 if TYPE_CHECKING:
     from deploy.transaction import Upgrade

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from deploy import container, migrate, proxy, render
 from deploy.errors import UpgradeError
 from deploy.release import Color
-from deploy.stack import FULL_CPU_SHARES, PORTS
+from deploy.render import FULL_CPU_SHARES
+from deploy.stack import PORTS
 
 if TYPE_CHECKING:
     from deploy.transaction import Upgrade

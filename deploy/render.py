@@ -22,8 +22,11 @@ ROUTES = "routes.yaml"
 CERTIFICATES = "certificates.yaml"
 STEWARD = "steward.json"
 """Beside the Compose file and no part of the release: other settings of the steward start nothing else anew."""
-IDLE_CPU_SHARES = 64
-"""Of what can wait for the processor, where what answers users has 1,024."""
+FULL_CPU_SHARES = 8192
+"""Of what answers users. All else on a host has Docker's 1,024, or what comes to the same. So has the engine, which makes
+a container by dozens of processes: users would wait for each of them."""
+IDLE_CPU_SHARES = FULL_CPU_SHARES // 16
+"""Of what can wait for the processor, and of a release that starts until users come."""
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
 
@@ -80,6 +83,7 @@ def compose(environment: Environment, release: Release) -> str:
         release=release,
         directory=environment.directory,
         colors=COLORS,
+        full_cpu_shares=FULL_CPU_SHARES,
         idle_cpu_shares=IDLE_CPU_SHARES,
     )
 

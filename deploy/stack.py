@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from deploy.host import Host
 
 PORTS = {"api": 8000, "frontend": 8080}
-FULL_CPU_SHARES = 1024
-"""Docker's own default. Until users come, a container has the small share that the Compose file gives it."""
 ROLES = ("api", "frontend", "worker")
 
 

@@ -51,12 +51,12 @@ def test_only_the_proxy_listens_and_its_api_only_on_the_loopback(live: Site) -> 
     assert httpx.get(f"{live.url}/api/rawdata", headers={"Host": "traefik"}).status_code == 404
 
 
-def test_what_serves_has_its_full_share_of_the_processor_and_the_worker_a_small_one(live: Site) -> None:
+def test_what_serves_has_its_full_share_of_the_processor_and_what_can_wait_a_small_one(live: Site) -> None:
     look = "docker inspect $(docker ps -q) --format '{{index .Config.Labels \"ppm.role\"}} {{.HostConfig.CpuShares}}'"
     shares = dict(line.split() for line in live.root(look).splitlines())
 
-    assert shares["api"] == shares["frontend"] == "1024"
-    assert shares["worker"] == "64"
+    assert shares["reverse-proxy"] == shares["api"] == shares["frontend"] == "8192"
+    assert shares["worker"] == shares["steward"] == "512"
 
 
 def test_the_worker_scans_what_was_added(live: Site) -> None:
