@@ -31,8 +31,7 @@ from deploy.config import Images
 from deploy.configfile import ROOT
 from deploy.engine import local_docker
 from deploy.recipe import Recipe, build
-from deploy.render import IDLE_CPU_SHARES
-from deploy.stack import FULL_CPU_SHARES
+from deploy.render import FULL_CPU_SHARES, IDLE_CPU_SHARES
 
 RATE = 200
 SEARCH_RATE = 20
