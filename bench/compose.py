@@ -101,7 +101,8 @@ def one_color(environment: Environment, release: Release) -> dict[str, Any]:
     services = {}
     for name, service in stack["services"].items():
         if name == "reverse-proxy" or name.endswith("-blue"):
-            service.pop("profiles", None)
+            for ours in ("profiles", "cpu_shares"):  # that small share is for those to whom no users come yet
+                service.pop(ours, None)
             service["labels"] = {}
             services[name] = service
     services["api-blue"]["environment"]["MIGRATE_AT_START"] = "true"

@@ -30,7 +30,7 @@ STACK = "swarm"
 PORTS = {"api-blue": 8000, "frontend-blue": 8080}
 RULES = {"api-blue": "PathPrefix(`/api`)", "frontend-blue": "PathPrefix(`/`)"}
 ONLY_COMPOSE = (
-    *("pull_policy", "restart", "scale", "cpu_shares", "mem_limit", "memswap_limit", "cpus", "pids_limit"),
+    *("pull_policy", "restart", "scale", "mem_limit", "memswap_limit", "cpus", "pids_limit"),
     *("security_opt", "tmpfs"),
 )
 """What Swarm calls otherwise, or has not."""

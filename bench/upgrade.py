@@ -31,6 +31,7 @@ from deploy.config import Environment
 from deploy.configfile import ROOT
 from deploy.host import Host
 from deploy.release import Release
+from deploy.render import IDLE_CPU_SHARES
 from deploy.stack import look
 
 STEADY_SECONDS = 12.0
@@ -102,7 +103,7 @@ def run_control(environment: Environment, rate: float) -> Figures:
 
         def start() -> None:
             for name in names:
-                run = ["run", "--detach", "--name", name, "--cpu-shares", "64", "--entrypoint", "sleep"]
+                run = ["run", "--detach", "--name", name, "--cpu-shares", str(IDLE_CPU_SHARES), "--entrypoint", "sleep"]
                 subprocess.run([*docker, *run, record.release.images.frontend, "600"], check=True, capture_output=True)
 
         try:

@@ -23,8 +23,8 @@ CERTIFICATES = "certificates.yaml"
 STEWARD = "steward.json"
 """Beside the Compose file and no part of the release: other settings of the steward start nothing else anew."""
 FULL_CPU_SHARES = 8192
-"""Of what answers users. All else on a host has Docker's 1,024 or what comes to the same: so has the engine, which
-makes a container by dozens of processes, and users would wait for each of them."""
+"""Of what answers users. All else on a host has Docker's 1,024, or with cgroup v2 a weight of 100 where this is 300 and
+more: so has the engine, which makes a container by dozens of processes, and users would wait for each of them."""
 IDLE_CPU_SHARES = FULL_CPU_SHARES // 16
 """Of what can wait for the processor, and of a release that starts until users come."""
 Servers = Mapping[Color, Mapping[str, list[str]]]

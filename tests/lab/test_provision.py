@@ -257,14 +257,20 @@ def test_a_user_with_sudo_can_provision_and_one_without_is_told(environment: Env
     assert run(admin).changed == 0
 
 
-def test_a_user_that_cannot_deploy_yet_is_made_one_that_can(environment: Environment, servers: labs.Lab) -> None:
-    root(servers, "useradd --no-create-home --shell /usr/sbin/nologin --groups users half")
-    half = on(servers, user="half")
+@pytest.mark.parametrize(
+    ("user", "lacks"),
+    [("homeless", "--no-create-home --shell /bin/bash"), ("mute", "--create-home --shell /bin/false")],
+)
+def test_a_user_that_cannot_deploy_yet_is_made_one_that_can(
+    environment: Environment, servers: labs.Lab, user: str, lacks: str
+) -> None:
+    root(servers, f"useradd {lacks} --groups users {user}")
+    half = on(servers, user=user)
     [done] = run(half).hosts
     assert done.error is None
-    assert list(changes(done))[:2] == ["SSH | User half", "SSH | Keys of half"]
+    assert list(changes(done))[:2] == [f"SSH | User {user}", f"SSH | Keys of {user}"]
     with Host.connect(half, half.hosts[0]) as host:
-        assert host.run(["id", "-Gn"]).stdout.split() == ["half", "users", "docker"]
+        assert host.run(["id", "-Gn"]).stdout.split() == [user, "users", "docker"]
     assert run(half).changed == 0
     run(environment)
 
