@@ -27,7 +27,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
     with ExitStack() as stack:
         s3 = stack.enter_context(serving("s3", tmp_path / "s3", "--auth-key", "accesskeyid1,secretaccess1"))
         sftp = stack.enter_context(
-            serving("sftp", tmp_path / "sftp", "--dir-cache-time=50ms", "--user=me", "--pass=secret", f"--key={key}")
+            serving("sftp", tmp_path / "sftp", "--dir-cache-time=0s", "--user=me", "--pass=secret", f"--key={key}")
         )
         there = f"type = sftp\nhost = 127.0.0.1\nport = {sftp}\nuser = me\npass = {password}\n"
         (tmp_path / "rclone.conf").write_text(
