@@ -50,12 +50,13 @@ def _database() -> Database:
 def _start(service: str) -> tuple[Settings, Database]:
     """Return what a service needs; its database is migrated, if it is to see to that itself."""
     from app import logs, tracing
-    from app.migrate import migrate
 
     settings, database = _settings(), _database()
     logs.configure(settings)
     tracing.configure(service, settings, database)
     if settings.migrate_at_start:
+        from app.migrate import migrate
+
         migrate(database)
     return settings, database
 

@@ -33,6 +33,10 @@ def test_the_revisions_make_what_the_models_say(database: Database) -> None:
     assert difference(database) == []
 
 
+def test_the_files_are_named_in_the_order_of_the_revisions() -> None:
+    assert schema.names() == list(schema.revisions())
+
+
 def test_a_column_that_no_revision_makes_would_be_noticed(database: Database) -> None:
     with database.connection() as connection, connection.begin():
         connection.exec_driver_sql("ALTER TABLE projects DROP COLUMN license")
