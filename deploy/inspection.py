@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploy import difference, drift, placement, render, secrets
+from deploy import difference, drift, placement, render
 from deploy.backup import service
 from deploy.errors import ConfigError, HostError
 from deploy.plan import Plan, basis, decide
@@ -75,12 +74,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
             routes=found.get(drift.ROUTES),
             certificates=found.get(drift.CERTIFICATES),
             settings=found.get(service.SETTINGS),
-            secrets={
-                file: drift.SecretFile(
-                    version=secrets.version_of(file.partition("/")[0], there.value), fault=there.fault
-                )
-                for file, there in placed.result().items()
-            },
+            secrets=placed.result(),
             strangers=strangers.result(),
             services=services.result() if services else {},
         )
@@ -91,13 +85,6 @@ def _files(host: Host, base: Release) -> dict[str, str]:
     lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
     parts = (line.partition("\t") for line in lines)
     return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}
-
-
-def _versions(placed: dict[str, placement.Placed]) -> dict[str, drift.SecretFile]:
-    return {
-        file: drift.SecretFile(version=secrets.version_of(PurePosixPath(file).parts[0], there.value), fault=there.fault)
-        for file, there in placed.items()
-    }
 
 
 def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 The files belong to that user, mode 0400, below a directory that only the user who deploys can enter. Giving a file
 away takes root; who may use Docker has that in a container, so it is one that writes them and reads them again: with
-no network, no log, and of the release's own image. Values come and go through its standard input and output.
+no network, no log, and of the release's own image. Values come and go through its standard input and output. The
+file `placed` beside them says how each looked when it was written.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ import base64
 import io
 import tarfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from deploy import redact
+from deploy.drift import SecretFile
 from deploy.errors import CommandFailed
+from deploy.secrets import version_of
 
 if TYPE_CHECKING:
     from deploy.host import Host
@@ -44,60 +46,73 @@ for file; do
 done
 """
 _NO_IMAGE = 125
-
-
-@dataclass(frozen=True)
-class Placed:
-    """One version of a secret as it lies on a host."""
-
-    value: str
-    fault: str | None
-    """Who else may read it, if anybody."""
+_LOOKS = "%n %i %s %a %u %z"
+"""What stat(1) prints of a file. Whoever changes its content, its mode or its owner changes `%z`, whether or not they
+set its other times back."""
+_PLACED = "placed"
+"""How each file looked when it had been written; nobody has touched one that still looks so."""
+_NOTE = f"""cd "$1"; shift; stat -c '{_LOOKS}' "$@" >> {_PLACED}; sync {_PLACED}"""
+_UNTOUCHED = f"""
+cd "$1" || exit 0
+shift
+for file; do stat -c '{_LOOKS}' "$file" 2> /dev/null | grep -qxFf - {_PLACED} && echo "$file"; done 2> /dev/null
+true
+"""
 
 
 def place(host: Host, secrets: Mapping[str, Secret], image: str) -> int:
     """Write to the host the versions that it lacks; return how many those were."""
-    there = _directory(host)
-    wanted = {there / secret.name / secret.version: secret for secret in secrets.values()}
-    # The proxy mounts some of these directories, and must get through. To everybody else the one above is closed.
-    script = 'for file; do install -d -m 711 "${file%/*}" || exit; test -e "$file" || echo "$file"; done'
-    missing = host.run(["sh", "-c", script, "sh", *map(str, wanted)]).stdout.split()
-    write(host, [secret for path, secret in wanted.items() if str(path) in missing], image)
+    wanted = {f"{secret.name}/{secret.version}": secret for secret in secrets.values()}
+    # Of the user that deploys: old versions are removed without a container. The proxy mounts some of these
+    # directories, and must get through. To everybody else the one above is closed.
+    host.run(["install", "-d", "-m", "711", *sorted(str(_directory(host) / name) for name in secrets)])
+    missing = wanted.keys() - _untouched(host, wanted)
+    write(host, [wanted[file] for file in sorted(missing)], image)
     return len(missing)
+
+
+def _untouched(host: Host, files: Iterable[str]) -> set[str]:
+    """Return those of the files that are there as they were written."""
+    argv = ["sh", "-c", _UNTOUCHED, "sh", str(_directory(host)), *files]
+    return set(host.run(argv).stdout.splitlines())
 
 
 def write(host: Host, secrets: Iterable[Secret], image: str) -> None:
     """Write these versions, whatever is there of them."""
-    archive, directories = io.BytesIO(), set()
+    archive, files = io.BytesIO(), []
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for secret in secrets:
             content = secret.value.get_secret_value().encode()
             member = tarfile.TarInfo(f"{secret.name}/{secret.version}")
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
-            directories.add(str(_directory(host) / secret.name))
-    if directories:
-        # Of the user that deploys: old versions are removed without a container.
-        host.run(["install", "-d", "-m", "711", *sorted(directories)])
+            files.append(member.name)
+    if files:
         host.run(_inside(host, image, _WRITE), input=archive.getvalue())
+        host.run(["sh", "-c", _NOTE, "sh", str(_directory(host)), *files])
 
 
-def read(host: Host, versions: Mapping[str, str], image: str) -> dict[str, Placed]:
-    """Given {name: version}, return {name/version: what lies there} of those that are there."""
-    files = [f"{name}/{version}" for name, version in versions.items()]
-    if not files:
-        return {}
-    done = host.run(_inside(host, image, _READ, *files), check=False)
+def read(host: Host, versions: Mapping[str, str], image: str) -> dict[str, SecretFile]:
+    """Given {name: version}, return {name/version: what lies there} of those that are there.
+
+    A container reads only what does not look as it did when it was written: to start one takes the processor from
+    users.
+    """
+    files = {f"{name}/{version}": version for name, version in versions.items()}
+    found = {file: SecretFile(version=files[file]) for file in _untouched(host, files)}
+    doubtful = files.keys() - found.keys()
+    if not doubtful:
+        return found
+    done = host.run(_inside(host, image, _READ, *sorted(doubtful)), check=False)
     if done.status == _NO_IMAGE and "No such image" in done.stderr:
-        return {}  # somebody removed it, and a deploy brings it again
+        return found  # somebody removed it, and a deploy brings it again
     if done.status:
         raise CommandFailed(f"{host.name}: cannot read the versions of secrets", host=host.name, seen=done.stderr)
-    found = {}
     for line in done.stdout.splitlines():
         file, rights, content = line.split("\t")
         value = base64.b64decode(content).decode(errors="replace").strip()
         redact.learn(value)
-        found[file] = Placed(value, _fault(rights))
+        found[file] = SecretFile(version=version_of(file.partition("/")[0], value), fault=_fault(rights))
     return found
 
 

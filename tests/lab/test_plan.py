@@ -62,7 +62,7 @@ def running(live: Site) -> str:
 
 
 def test_a_host_that_is_as_wanted_has_no_differences_and_looking_changes_nothing(live: Site) -> None:
-    before = untouched(live)
+    before, began = untouched(live), live.root("date +%s.%N")
 
     assert "no differences" in live.ppmctl("plan").stdout
 
@@ -71,6 +71,7 @@ def test_a_host_that_is_as_wanted_has_no_differences_and_looking_changes_nothing
     assert found["release"] == live.serving()
     assert [(host["name"], host["sections"], host["drift"]) for host in found["hosts"]] == [(live.host.name, [], [])]
     assert untouched(live) == before
+    assert live.root(f"docker events --since {began} --until 0s --filter event=create") == "", "a container was started"
 
 
 def test_a_changed_setting_is_a_diff_that_names_the_release_once(live: Site) -> None:
