@@ -74,7 +74,7 @@ def route(
     host.write(_path(host), text)
 
 
-def confirm_preview(host: Host, stack: Stack, color: Color, release: str, replicas: int, timeout: float) -> str | None:
+def confirm_preview(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> str | None:
     """Wait until each replica answers ready through the preview route; return None, or what was seen last.
 
     First the route must be in force, with its servers: both colours can have the same release, and of a colour that
@@ -82,7 +82,7 @@ def confirm_preview(host: Host, stack: Stack, color: Color, release: str, replic
     answers in a row as there are replicas, twice over, come from all of them.
     """
     servers = stack.servers((color,))[color]
-    wanted = 2 * replicas
+    wanted = 2 * max(len(urls) for urls in servers.values())
     row = 0
 
     def seen() -> str | None:

@@ -7,6 +7,7 @@ Ctrl-C) undoes what was done, in reverse; after that the only way is forward. An
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,11 +32,12 @@ from deploy.backup.office import give_place
 from deploy.canary import bake, canary, full_share, smoke
 from deploy.errors import NotReady
 from deploy.release import Color, Record, other
-from deploy.stack import ROLES
+from deploy.stack import PORTS, ROLES
 from deploy.transaction import Step, Upgrade
 
 if TYPE_CHECKING:
     from deploy.host import Host
+    from deploy.stack import Found
 
 
 def ship(upgrade: Upgrade) -> str:
@@ -75,22 +77,40 @@ def start_proxy(upgrade: Upgrade) -> str:
 
 
 def start(upgrade: Upgrade) -> str:
-    """Start the target colour; nobody is sent to it yet, nor any more by the canary of a run that was killed."""
+    """Create the target colour, and start one container of each service: the others follow once it answers.
+
+    Nobody is sent to it yet, nor any more by the canary of a run that was killed. Where a hold comes all start now:
+    users wait from then on.
+    """
     proxy.route(upgrade.host, upgrade.stack, live=upgrade.stack.live, preview=None)
-    # While a hold can still be taken back, nobody may write to the database: then the worker comes later.
-    roles = ("api", "frontend") if _held(upgrade) else ROLES
-    _up(upgrade, *(f"{role}-{upgrade.target}" for role in roles))
+    upgrade.compose.compose.create([f"{role}-{upgrade.target}" for role in PORTS], no_build=True)
+    upgrade.look_again()
+    resting = [_resting(upgrade, role) for role in PORTS]
+    _start(upgrade, [c for found in resting for c in (found if _held(upgrade) else found[:1])])
     stack = upgrade.look_again()
-    return ", ".join(c.name for role in roles for c in stack.running(role, upgrade.target))
+    return ", ".join(c.name for role in PORTS for c in stack.running(role, upgrade.target))
 
 
 def await_ready(upgrade: Upgrade) -> str:
-    """Wait until every new container answers through the proxy, on the path that users will take."""
-    host, environment = upgrade.host, upgrade.environment
-    proxy.route(host, upgrade.stack, live=upgrade.stack.live, preview=upgrade.target)
+    """Wait until every new container answers through the proxy, on the path that users will take.
+
+    A container that loads its code takes a processor, whatever its share. So the next one starts when those before
+    it answer: two at once would leave none to users.
+    """
+    _await_answers(upgrade)
+    for container in [c for role in PORTS for c in _resting(upgrade, role)]:
+        _start(upgrade, [container])
+        upgrade.look_again()
+        _await_answers(upgrade)
+    return "answers through the proxy"
+
+
+def _await_answers(upgrade: Upgrade) -> None:
+    """Wait until each of the target's containers that was started answers. Raises NotReady."""
+    host, environment, stack = upgrade.host, upgrade.environment, upgrade.stack
+    proxy.route(host, stack, live=stack.live, preview=upgrade.target)
     timeout = environment.upgrade.ready_timeout.total_seconds()
-    replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
-    last = proxy.confirm_preview(host, upgrade.stack, upgrade.target, upgrade.release.id, replicas, timeout)
+    last = proxy.confirm_preview(host, stack, upgrade.target, upgrade.release.id, timeout)
     if last is not None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
@@ -98,13 +118,11 @@ def await_ready(upgrade: Upgrade) -> str:
             seen=diagnosis.of(host, upgrade.look_again(), upgrade.target, last),
             next=f"Mend it and run: ppmctl deploy -e {environment.name}. A look at it: docker logs on {host.name}",
         )
-    return "answers through the proxy"
 
 
 def hand_over_worker(upgrade: Upgrade) -> str:
-    """See the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
-    if not upgrade.stack.active("worker", upgrade.target):
-        _up(upgrade, f"worker-{upgrade.target}")
+    """Start the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
+    _up(upgrade, f"worker-{upgrade.target}")
     _confirm_worker(upgrade, working=False)
     _stop(upgrade.host, [c.id for c in upgrade.stack.active("worker", other(upgrade.target))])
     _confirm_worker(upgrade, working=True)
@@ -214,8 +232,18 @@ def _see_worker(upgrade: Upgrade, color: Color, *, working: bool) -> str | None:
     return "its container does not run"
 
 
-def _up(upgrade: Upgrade, *services: str) -> None:
-    upgrade.compose.compose.up(list(services), detach=True, dependencies=False, no_build=True, quiet=True)
+def _up(upgrade: Upgrade, service: str) -> None:
+    upgrade.compose.compose.up([service], detach=True, dependencies=False, no_build=True, quiet=True)
+
+
+def _resting(upgrade: Upgrade, role: str) -> list[Found]:
+    """Return the target's containers of a role that nobody has started."""
+    return [c for c in upgrade.stack.of(role, upgrade.target) if not c.active]
+
+
+def _start(upgrade: Upgrade, containers: Sequence[Found]) -> None:
+    if containers:
+        upgrade.host.docker.container.start([c.id for c in containers])
 
 
 def _stop(host: Host, containers: list[str]) -> None:
