@@ -39,8 +39,8 @@ AFTER_SECONDS = 6.0
 FIGURES = ("requests", "failed", "lost", "p99_steady", "p99", "longest", "seconds")
 Figures = dict[str, Any]
 Peer = ComposeStack | SwarmStack
-CREATED = 5
-"""Containers that an upgrade creates: two of the api, frontend, worker, and the one that looks for migrations."""
+CREATED = 4
+"""Containers that an upgrade creates: two of the api, frontend, worker."""
 
 
 def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tuple[Figures, Report, Any]:

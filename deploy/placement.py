@@ -62,6 +62,8 @@ true
 
 def place(host: Host, secrets: Mapping[str, Secret], image: str) -> int:
     """Write to the host the versions that it lacks; return how many those were."""
+    if not secrets:
+        return 0
     wanted = {f"{secret.name}/{secret.version}": secret for secret in secrets.values()}
     # Of the user that deploys: old versions are removed without a container. The proxy mounts some of these
     # directories, and must get through. To everybody else the one above is closed.

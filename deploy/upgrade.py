@@ -237,7 +237,7 @@ def _up(upgrade: Upgrade, service: str) -> None:
 
 
 def _resting(upgrade: Upgrade, role: str) -> list[Found]:
-    """Return the target's containers of a role that nobody has started."""
+    """Return the target's containers of a role that do not run."""
     return [c for c in upgrade.stack.of(role, upgrade.target) if not c.active]
 
 
