@@ -36,7 +36,10 @@ from deploy.stack import look
 
 STEADY_SECONDS = 12.0
 AFTER_SECONDS = 6.0
-FIGURES = ("requests", "failed", "lost", "p99_steady", "p99", "longest", "seconds")
+FIGURES = ("requests", "failed", "lost", "p99_steady", "p99", "slowed", "longest", "seconds")
+HEAD = """\
+| | requests | failed | lost writes | p99 before, ms | p99 during, ms | ratio | over 2 x | longest, ms | seconds |
+| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |"""
 Figures = dict[str, Any]
 Peer = ComposeStack | SwarmStack
 CREATED = 4
@@ -53,12 +56,14 @@ def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tu
         time.sleep(AFTER_SECONDS)
         report = running.stop()
     begin, end = begin - report.started, end - report.started
+    steady = report.percentile(0.99, 2, begin)
     figures = {
         "requests": report.requests,
         "failed": report.failed,
         "lost": len(asyncio.run(lost(url, token, report.acknowledged))),
-        "p99_steady": report.percentile(0.99, 2, begin),
+        "p99_steady": steady,
         "p99": report.percentile(0.99, begin, end),
+        "slowed": sum(latency > 2 * steady for due, latency, _ in report.samples if begin <= due < end),
         "longest": report.longest,
         "seconds": end - begin,
         "end": end,
@@ -118,16 +123,31 @@ def medians(runs: list[Figures]) -> Figures:
     return {key: (max if key in worst else statistics.median)(run[key] for run in runs) for key in FIGURES}
 
 
-def by_step(figures: Figures, report: Report, deploy: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
-    """Return {step of a deploy: (seconds, p99 of reads, p99 of writes)}; the last step ends with the deploy."""
+def spans(figures: Figures, deploy: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Return {step of a deploy: (when it began, when it ended)}; the last step ends with the deploy."""
     found = {}
     begin = figures["end"] - sum(step["seconds"] for step in deploy["steps"])
     for step in deploy["steps"]:
-        end = begin + step["seconds"]
-        p99s = (report.percentile(0.99, begin, end, (method,)) for method in ("GET", "POST"))
-        found[step["name"]] = (step["seconds"], *p99s)
-        begin = end
+        found[step["name"]] = (begin, begin + step["seconds"])
+        begin += step["seconds"]
     return found
+
+
+def by_step(figures: Figures, report: Report, deploy: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
+    """Return {step of a deploy: (seconds, p99 of reads, p99 of writes)}."""
+    found = {}
+    for name, (begin, end) in spans(figures, deploy).items():
+        reads, writes = (report.percentile(0.99, begin, end, (method,)) for method in ("GET", "POST"))
+        found[name] = (end - begin, reads, writes)
+    return found
+
+
+def busy_p99(figures: Figures, report: Report, deploy: dict[str, Any]) -> float:
+    """Return the p99 of a deploy in ms without its bake, which waits."""
+    begin, end = spans(figures, deploy)["bake"]
+    outside = (figures["end"] - figures["seconds"], begin), (end, figures["end"])
+    samples = [sample for sample in report.samples if any(first <= sample[0] < last for first, last in outside)]
+    return Report(samples=samples).percentile(0.99)
 
 
 def row(name: str, runs: list[Figures]) -> str:
@@ -135,8 +155,8 @@ def row(name: str, runs: list[Figures]) -> str:
     found = medians(runs)
     return (
         f"| {name} | {found['requests']:,.0f} | {found['failed']:,} | {found['lost']} | {found['p99_steady']:.0f} "
-        f"| {found['p99']:.0f} | {found['p99'] / found['p99_steady']:.1f} | {found['longest']:,.0f} "
-        f"| {found['seconds']:.1f} |"
+        f"| {found['p99']:.0f} | {found['p99'] / found['p99_steady']:.1f} | {found['slowed']:,.0f} "
+        f"| {found['longest']:,.0f} | {found['seconds']:.1f} |"
     )
 
 
@@ -168,7 +188,7 @@ def main() -> None:
         runs.append(figures)
         print(row("", [figures]), file=sys.stderr)
 
-    with site() as environment:
+    with site(bake="5s") as environment:  # as it is by default
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
             figures, report, deploy = run_ppmctl(environment, options.rate)
@@ -179,8 +199,7 @@ def main() -> None:
             ran(control, run_control(environment, options.rate))
         for _ in range(options.runs):  # last: it asks for an engine without live-restore, which ends what runs there
             ran(swarmed, run_peer(environment, options.rate, swarm_stack))
-    print("| | requests | failed | lost writes | p99 before, ms | p99 during, ms | ratio | longest, ms | seconds |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    print(HEAD)
     print(row("`ppmctl deploy`", ours))
     print(row("`docker compose up -d`", composed))
     print(row("Docker Swarm, `start-first`", swarmed))
@@ -188,11 +207,13 @@ def main() -> None:
     print(f"\nBytes sent: {max(deploy['bytes_sent'] for deploy in deploys):,}.\n")
     print("| step of `ppmctl deploy` | seconds | p99 of reads, ms | p99 of writes, ms |")
     print("| --- | --- | --- | --- |")
-    steps = [by_step(*run) for run in zip(ours, reports, deploys, strict=True)]
+    runs = list(zip(ours, reports, deploys, strict=True))
+    steps = [by_step(*run) for run in runs]
     for name in steps[0]:
         seconds, reads, writes = (statistics.median(found) for found in zip(*(run[name] for run in steps), strict=True))
         print(f"| {name} | {seconds:.1f} | {reads:.0f} | {writes:.0f} |")
-    print()
+    busy = statistics.median(busy_p99(*run) for run in runs)
+    print(f"\np99 of the deploy without its bake: {busy:.0f} ms, {busy / medians(ours)['p99_steady']:.1f} x before")
     print_remarks(reports)
 
 

@@ -129,6 +129,18 @@ def test_what_lies_on_the_host_is_what_render_writes(live: Site, tmp_path: Path)
     assert live.root(f"readlink {live.directory}/current") == f"releases/{release}"
 
 
+def starts(site: Site, role: str) -> list[tuple[float, float]]:
+    """Return when each container of a role was started, and when it had loaded its code and spoke, in this order."""
+    script = """
+    for container in $(docker ps -qf label=ppm.role=ROLE); do
+      date -d $(docker inspect -f '{{.State.StartedAt}}' $container) +%s.%N
+      date -d $(docker logs -t $container 2>&1 | head -1 | cut -d' ' -f1) +%s.%N
+    done
+    """
+    times = [float(time) for time in site.root(script.replace("ROLE", role)).split()]
+    return sorted(zip(times[::2], times[1::2], strict=True))
+
+
 @pytest.mark.timeout(240)
 def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: Site, checkout: Path) -> None:
     before, token = live.serving(), live.user
@@ -152,6 +164,9 @@ def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: 
     assert record["bytes_sent"] < 2_000_000, "only the layer with the code is sent"
     steps = {step["name"]: step["outcome"] for step in record["steps"]}
     assert steps["schema"] == "none: the release that serves has the same", "no container was started to ask"
+    [(_, first_loaded), (second_started, _)] = starts(live, "api")
+    [(worker_started, _)] = starts(live, "worker")
+    assert first_loaded < second_started < worker_started, "two loaded their code at once"
 
 
 @pytest.mark.full
