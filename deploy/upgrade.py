@@ -102,7 +102,8 @@ def await_ready(upgrade: Upgrade) -> str:
         _start(upgrade, [container])
         upgrade.look_again()
         _await_answers(upgrade)
-    return "answers through the proxy"
+    answering = [c for role in PORTS for c in upgrade.stack.running(role, upgrade.target)]
+    return f"{len(answering)} containers answer through the proxy"
 
 
 def _await_answers(upgrade: Upgrade) -> None:
