@@ -23,9 +23,9 @@ NAME, SSH_PORT = "bench", 2901
 
 
 @contextmanager
-def site(bake: str = "0s") -> Iterator[Environment]:
-    """Yield an environment that is deployed to a fresh host of its own; ``bake`` is a time to wait, as long as one
-    likes."""
+def site(bake: str | None = "0s") -> Iterator[Environment]:
+    """Yield an environment that is deployed to a fresh host of its own; ``bake``, a time to wait, is None for what it
+    is by default."""
     with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as inventory:
         state = f".ppmctl/{NAME}"
         settings = {
@@ -35,7 +35,7 @@ def site(bake: str = "0s") -> Iterator[Environment]:
             "ssh": {"identity_file": f"{state}/id_ed25519", "known_hosts_file": f"{state}/known_hosts"},
             "app": {"rate_limit_per_minute": 1_000_000},
             "secrets": {"directory": f"{inventory}/secrets"},
-            "upgrade": {"bake": bake},
+            "upgrade": {"bake": bake} if bake else {},
             "provision": {"firewall": False},  # the peers listen on a port that is not ours
         }
         (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))

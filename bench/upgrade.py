@@ -188,7 +188,7 @@ def main() -> None:
         runs.append(figures)
         print(row("", [figures]), file=sys.stderr)
 
-    with site(bake="5s") as environment:  # as it is by default
+    with site(bake=None) as environment:
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
             figures, report, deploy = run_ppmctl(environment, options.rate)

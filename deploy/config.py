@@ -147,7 +147,7 @@ class Upgrade(Model):
     """Deadlines of an upgrade, and what a new release is judged by."""
 
     ready_timeout: Duration = timedelta(seconds=90)
-    """How long new containers may take to get ready."""
+    """How long a new container may take to get ready."""
     switch_timeout: Duration = timedelta(seconds=15)
     """How long the proxy may take to send everyone to the new colour."""
     drain_timeout: Duration = timedelta(seconds=30)

@@ -79,10 +79,8 @@ class Found:
     """Why the engine does not answer, in the client's words."""
 
 
-def client(
-    *, deadline: float | None = None, variables: Mapping[str, str] | None = None, **options: Any
-) -> DockerClient:
-    """Return a client that runs this machine's docker command, with ``variables`` in its environment.
+def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
+    """Return a client that runs this machine's docker command.
 
     No command of it outlives ``deadline`` seconds: python-on-whales itself knows no timeout. Raises EngineError when
     there is no such command.
@@ -96,7 +94,7 @@ def client(
         raise EngineError(
             "this machine has no docker command", step="engine", next=advice({Part.CLIENT}, _os_release())
         )
-    call = ["env", *(f"{name}={value}" for name, value in variables.items()), path] if variables else [path]
+    call = [path]
     if deadline is not None and (bound := shutil.which("timeout")):  # macOS has none: there it waits for ssh's own
         call = [bound, "--foreground", "--kill-after=5", f"{deadline:.0f}", *call]
     return DockerClient(client_call=call, **options)

@@ -214,15 +214,11 @@ class Host:
         return client(deadline=self._left(), host=f"unix://{self._sockets / 'docker'}")
 
     def compose(self, file: Path) -> DockerClient:
-        """A client for the environment's Compose project on the host, as the rendered ``file`` describes it.
-
-        It starts one container after another: all at once, they would take the processor from users.
-        """
+        """A client for the environment's Compose project on the host, as the rendered ``file`` describes it."""
         from deploy.engine import client
 
         return client(
             deadline=self._left(),
-            variables={"COMPOSE_PARALLEL_LIMIT": "1"},
             host=f"unix://{self._sockets / 'docker'}",
             compose_files=[file],
             compose_project_name=self.environment.project,

@@ -270,6 +270,13 @@ def _migration(upgrade: Upgrade) -> float:
     return 2 * upgrade.environment.upgrade.migrate_timeout.total_seconds() + 120
 
 
+def _readiness(upgrade: Upgrade) -> float:
+    """Return the seconds in which each container may take as long as one may."""
+    services = upgrade.environment.services
+    containers = services.api.replicas + services.frontend.replicas
+    return containers * upgrade.environment.upgrade.ready_timeout.total_seconds() + 300
+
+
 STEPS: tuple[Step, ...] = (
     Step("ship", ship),
     Step("place", place),
@@ -281,7 +288,7 @@ STEPS: tuple[Step, ...] = (
     Step("migrate", migrate.apply, when=_beside, deadline=_migration),
     Step("start", start, undo=stop_target),
     Step("hold", hold.hold, undo=hold.reopen, when=_held, deadline=_migration),
-    Step("ready", await_ready),
+    Step("ready", await_ready, deadline=_readiness),
     Step("smoke", smoke),
     Step("worker", hand_over_worker, undo=give_back_worker),
     Step("canary", canary, undo=switch_back),

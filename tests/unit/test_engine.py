@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -111,17 +110,3 @@ def test_a_ca_bundle_becomes_a_build_secret_only_where_one_is_named(
     bundle.touch()
     monkeypatch.setenv("PIP_CERT", str(bundle))
     assert build_secrets() == [f"id=ca,src={bundle}"]
-
-
-@pytest.mark.parametrize("deadline", [None, 5.0])
-def test_the_docker_command_gets_its_variables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deadline: float | None
-) -> None:
-    command = tmp_path / "docker"
-    command.write_text('#!/bin/sh\necho "$COMPOSE_PARALLEL_LIMIT"\n')
-    command.chmod(0o755)
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-
-    made = client(deadline=deadline, variables={"COMPOSE_PARALLEL_LIMIT": "1"})
-
-    assert subprocess.check_output(made.client_config.docker_cmd, text=True) == "1\n"
