@@ -16,7 +16,7 @@ from typing import Any
 import uvicorn
 
 from app.api import create_app
-from app.api.tokens import Caller, caller
+from app.api.tokens import Admin, Caller, Reader, Writer
 from app.database import Database
 from app.errors import PpmError
 from app.listener import listen
@@ -63,7 +63,8 @@ def check(settings: Settings, database: Database) -> dict[str, Any]:
 def _serving(settings: Settings, database: Database) -> Iterator[tuple[HTTPConnection, list[str]]]:
     """Yield a connection to the api, which asks nobody for a token, and the paths that can be read."""
     app = create_app(settings, database)
-    app.dependency_overrides[caller] = lambda: Caller("check", Scope.ADMIN)
+    for needs in (Reader, Writer, Admin):
+        app.dependency_overrides[needs.dependency] = lambda: Caller("check", Scope.ADMIN)
     paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods and "{" not in path]
     listening = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))

@@ -82,11 +82,6 @@ class Project(Base):
         lazy="raise", order_by="ProjectTag.tag", cascade="all, delete-orphan", passive_deletes=True
     )
 
-    @property
-    def tags(self) -> list[str]:
-        """The names of its tags, in alphabetical order."""
-        return [label.tag for label in self.labels]
-
 
 class ProjectTag(Base):
     """That a project has a tag."""

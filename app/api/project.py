@@ -47,6 +47,11 @@ def weeks(activity: object) -> object:
     return [activity.get((monday - timedelta(weeks=ago)).isoformat(), 0) for ago in range(WEEKS - 1, -1, -1)]
 
 
+def _names(tags: object) -> object:
+    """Given tags as the database joins them, return them one by one, in alphabetical order."""
+    return sorted(tags.split(",")) if isinstance(tags, str) else tags or []
+
+
 def _indexable(url: str) -> str:
     """Given an address, return it if an index of Postgres holds it, whose rows have 2700 bytes at most."""
     if (length := len(url.encode())) > URL_BYTES:
@@ -139,7 +144,7 @@ class ProjectOut(Numbered):
 
     name: str
     url: str
-    tags: list[str]
+    tags: Annotated[list[str], BeforeValidator(_names)]
     archived: bool
     created_at: datetime
     scanned_at: datetime | None

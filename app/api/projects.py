@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel
-from sqlalchemy import Select, delete, func, or_, select
+from sqlalchemy import bindparam, delete, func, insert, select
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, selectinload, undefer
+from sqlalchemy.orm import Session, selectinload
 
-from app.api.paging import Id, Name, Page, Paging, Since, Slice
+from app.api import listing
+from app.api.listing import ProjectQuery
+from app.api.paging import Id, Page, Since, Slice
 from app.api.problems import Problem
-from app.api.project import Change, NewProject, ProjectDetail, ProjectOut, ScanOut, Tag, refuse_unreachable
+from app.api.project import Change, NewProject, ProjectDetail, ProjectOut, ScanOut, refuse_unreachable
+from app.api.route import Route
 from app.api.state import Given
 from app.api.tokens import Reader, Writer
 from app.database import Database
 from app.models import Project, ProjectTag, Scan, now
 
-router = APIRouter(prefix="/api/projects", tags=["projects"], dependencies=[Reader])
-Order = Literal[
-    "created", "-created", "name", "-name", "last_commit", "-last_commit", "commits", "-commits", "scanned", "-scanned"
-]
-_COLUMNS: dict[str, Any] = {
-    "created": Project.id,
-    "name": Project.name,
-    "last_commit": Project.last_commit_at,
-    "commits": Project.commits,
-    "scanned": Project.scanned_at,
-}
-_TAGS = selectinload(Project.labels)
-FEW = 2000
-"""Projects that a search finds: so many are sorted in less time than it takes to find them in their order."""
+router = APIRouter(route_class=Route, prefix="/api/projects", tags=["projects"], dependencies=[Reader])
+# Built once, and for rows, as those in listing.py.
+_ONE = select(*listing.shown(ProjectDetail)).where(Project.id == bindparam("id"))
+_NEW = insert(Project).returning(*(column for column in listing.shown(ProjectOut) if column is not listing.TAGS))
 
 
 class ProjectPage(Page[ProjectOut]):
@@ -42,21 +33,6 @@ class ProjectPage(Page[ProjectOut]):
 
 class ScanSlice(Slice[ScanOut]):
     """Some of the scans of a project."""
-
-
-class ProjectQuery(Paging):
-    """Which of the projects, and in which order."""
-
-    sort: Order = "created"
-    """With a minus the largest or newest first; what is unknown counts as smallest."""
-    archived: bool = False
-    """Those that are archived, instead of the others."""
-    name: Name | None = None
-    """Only the project with this name."""
-    tag: Tag | None = None
-    """Only those with this tag."""
-    q: Name | None = None
-    """Only those with this text in their name or address."""
 
 
 class TagOut(BaseModel):
@@ -71,14 +47,16 @@ class TagOut(BaseModel):
 def create(new: NewProject, state: Given, response: Response) -> ProjectOut:
     """Add a project; the worker scans it soon."""
     refuse_unreachable(new.url, state.settings)
-    project = Project(name=new.title, url=new.url, labels=[ProjectTag(tag=tag) for tag in new.tags])
     try:
         with state.database.write() as session:
-            session.add(project)
+            connection = session.connection()
+            row = connection.execute(_NEW, {"name": new.title, "url": new.url}).one()
+            if new.tags:
+                connection.execute(insert(ProjectTag), [{"project_id": row.id, "tag": tag} for tag in new.tags])
     except IntegrityError as conflict:
         raise _taken(state.database, new.title, new.url) from conflict
-    response.headers["Location"] = f"{router.prefix}/{project.id}"
-    return ProjectOut.model_validate(project)
+    response.headers["Location"] = f"{router.prefix}/{row.id}"
+    return ProjectOut.model_validate({**row._mapping, "tags": new.tags})
 
 
 def _taken(database: Database, name: str | None, url: str | None) -> Problem:
@@ -94,76 +72,37 @@ def _taken(database: Database, name: str | None, url: str | None) -> Problem:
 @router.get("")
 def index(query: Annotated[ProjectQuery, Query()], state: Given) -> ProjectPage:
     """List projects, with how many there are."""
-    chosen = _chosen(query, sqlite=state.database.file is not None)
     with state.database.read() as session:
-        few = _few(session, chosen) if query.q is not None else None
-        if few is not None:
-            chosen = select(Project).where(Project.id.in_(few))
-        page = chosen.order_by(*_order(query.sort)).limit(query.limit).offset(query.offset).options(_TAGS)
-        total = len(few) if few is not None else _total(session, query, chosen)
-        items = [ProjectOut.model_validate(project) for project in session.scalars(page)]
+        rows, total = listing.find(session.connection(), query)
+    items = [ProjectOut.model_validate(row) for row in rows]
     return ProjectPage(items=items, total=total, limit=query.limit, offset=query.offset)
-
-
-def _chosen(query: ProjectQuery, *, sqlite: bool) -> Select[Project]:
-    """Return what selects the projects, in no order."""
-    chosen = select(Project).where(Project.archived.is_(query.archived))
-    if query.name is not None:
-        chosen = chosen.where(Project.name == query.name)
-    if query.tag is not None:
-        chosen = chosen.where(Project.id.in_(select(ProjectTag.project_id).where(ProjectTag.tag == query.tag)))
-    if query.q is not None:
-        pattern = "%" + re.sub(r"([/%_])", r"/\1", query.q) + "%"
-        # SQLite's LIKE is Postgres's ILIKE. SQLAlchemy would write lower() for that, which takes twice as long.
-        names = Project.name, Project.url
-        likes = (name.like(pattern, "/") if sqlite else name.ilike(pattern, "/") for name in names)
-        chosen = chosen.where(or_(*likes))
-    return chosen
-
-
-def _count(session: Session, chosen: Select[Project]) -> int:
-    return session.scalar(chosen.with_only_columns(func.count(), maintain_column_froms=True)) or 0
-
-
-def _total(session: Session, query: ProjectQuery, chosen: Select[Project]) -> int:
-    """Return how many are chosen. SQLite counts all rows by the page, and those of a condition one by one: of projects
-    that are not archived, the most, it is asked for the others."""
-    if (query.archived, query.name, query.tag, query.q) != (False, None, None, None):
-        return _count(session, chosen)
-    return _count(session, select(Project)) - _count(session, select(Project).where(Project.archived.is_(True)))
-
-
-def _few(session: Session, chosen: Select[Project]) -> Sequence[int] | None:
-    """Given what a search selects, return the numbers of those projects; None when they are many.
-
-    Every name is read to find them, but once, and nothing else of those that are not among them.
-    """
-    found = session.scalars(chosen.with_only_columns(Project.id).limit(FEW + 1)).all()
-    return found if len(found) <= FEW else None
-
-
-def _order(sort: str) -> tuple[Any, ...]:
-    """Return what to order by: for SQLite as for Postgres, what is null is smallest, and no two are equal."""
-    column = _COLUMNS[sort.removeprefix("-")]
-    if sort.startswith("-"):
-        return column.desc().nulls_last(), Project.id.desc()
-    return column.asc().nulls_first(), Project.id
 
 
 @router.get("/{id}")
 def read(id: Id, state: Given) -> ProjectDetail:
     """Return one project."""
     with state.database.read() as session:
-        return ProjectDetail.model_validate(_get(session, id))
+        return _read(session, id)
 
 
-def _get(session: Session, id: int, *, to_change: bool = False) -> Project:
-    """Return a project with all that is known of it. Raises a Problem when there is none."""
-    options = _TAGS, undefer(Project.languages), undefer(Project.manifests)
-    project = session.get(Project, id, options=options, with_for_update=to_change or None)
+def _read(session: Session, id: int) -> ProjectDetail:
+    """Return all that is known of a project. Raises a Problem when there is none."""
+    row = session.connection().execute(_ONE, {"id": id}).one_or_none()
+    if row is None:
+        raise _none(id)
+    return ProjectDetail.model_validate(row)
+
+
+def _get(session: Session, id: int) -> Project:
+    """Return a project, to change it. Raises a Problem when there is none."""
+    project = session.get(Project, id, options=[selectinload(Project.labels)], with_for_update=True)
     if project is None:
-        raise Problem(404, f"there is no project {id}")
+        raise _none(id)
     return project
+
+
+def _none(id: int) -> Problem:
+    return Problem(404, f"there is no project {id}")
 
 
 @router.patch("/{id}", dependencies=[Writer])
@@ -171,13 +110,14 @@ def change(id: Id, change: Change, state: Given) -> ProjectDetail:
     """Change a project. With another address, or out of the archive, it is scanned soon."""
     try:
         with state.database.write() as session:
-            project = _get(session, id, to_change=True)
+            project = _get(session, id)
             if change.url not in (None, project.url):
                 refuse_unreachable(change.url, state.settings)
             _apply(change, project)
+            session.flush()
+            return _read(session, id)
     except IntegrityError as conflict:
         raise _taken(state.database, change.name, change.url) from conflict
-    return ProjectDetail.model_validate(project)
 
 
 def _apply(change: Change, project: Project) -> None:
@@ -196,11 +136,12 @@ def _apply(change: Change, project: Project) -> None:
 def scan(id: Id, state: Given) -> ProjectDetail:
     """Let the worker scan a project as soon as it can, whatever its last scan has come to."""
     with state.database.write() as session:
-        project = _get(session, id, to_change=True)
+        project = _get(session, id)
         if project.archived:
             raise Problem(409, f"project {id} is archived, and those are not scanned")
         project.scan_due_at = now()
-    return ProjectDetail.model_validate(project)
+        session.flush()
+        return _read(session, id)
 
 
 @router.get("/{id}/scans")
@@ -212,7 +153,7 @@ def scans(id: Id, query: Annotated[Since, Query()], state: Given) -> ScanSlice:
     with state.database.read() as session:
         found = [ScanOut.model_validate(scan) for scan in session.scalars(chosen)]
         if not found:
-            _get(session, id)
+            _read(session, id)
     return ScanSlice.of(found, query.limit)
 
 
@@ -221,10 +162,10 @@ def remove(id: Id, state: Given) -> None:
     """Delete a project and the record of its scans."""
     with state.database.write() as session:
         if session.scalar(delete(Project).where(Project.id == id).returning(Project.id)) is None:
-            raise Problem(404, f"there is no project {id}")
+            raise _none(id)
 
 
-tags = APIRouter(prefix="/api/tags", tags=["projects"], dependencies=[Reader])
+tags = APIRouter(route_class=Route, prefix="/api/tags", tags=["projects"], dependencies=[Reader])
 
 
 @tags.get("")

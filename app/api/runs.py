@@ -10,12 +10,13 @@ from pydantic import ConfigDict, Field
 from sqlalchemy import Select, select
 
 from app.api.paging import LARGEST, Name, Numbered, Since, Slice
+from app.api.route import Route
 from app.api.state import Given
 from app.api.tokens import Reader
 from app.models import JobRun
 from app.worker.heartbeat import HEARTBEAT
 
-router = APIRouter(prefix="/api/runs", tags=["runs"], dependencies=[Reader])
+router = APIRouter(route_class=Route, prefix="/api/runs", tags=["runs"], dependencies=[Reader])
 
 
 class RunOut(Numbered):

@@ -13,13 +13,14 @@ from sqlalchemy.orm import Session
 
 from app import schema
 from app.api.certificate import CertificateOut
+from app.api.route import Route
 from app.api.runs import RunOut, latest
 from app.api.state import Given, State
 from app.facts import BackupsOut, DeployOut
 from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT, STALE_SECONDS
 
-router = APIRouter(prefix="/api/system", tags=["system"])
+router = APIRouter(route_class=Route, prefix="/api/system", tags=["system"])
 LAST_RUNS = 10
 
 

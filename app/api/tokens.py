@@ -6,10 +6,9 @@ A token that was found is trusted for a few seconds.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends
@@ -23,16 +22,18 @@ from starlette.responses import Response
 from app import tokens
 from app.api.paging import Id, Name
 from app.api.problems import Problem
+from app.api.route import Route
 from app.api.state import Given, State
 from app.models import Token, now
 from app.scope import Scope
 from app.sessions import SECONDS, SESSION
 
-router = APIRouter(prefix="/api/tokens", tags=["tokens"])
+router = APIRouter(route_class=Route, prefix="/api/tokens", tags=["tokens"])
 TRUSTED_SECONDS = 5.0
 """After this a revoked token no longer works."""
 LONGEST_DAYS = 3650
-_bearer = HTTPBearer(auto_error=False, description="A token, as `ppm token create` prints it.")
+_CALLER = "ppm_caller"
+"""Where a request keeps who sent it."""
 
 
 @dataclass(frozen=True)
@@ -43,17 +44,36 @@ class Caller:
     scope: Scope
 
 
-Sent = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+class Needs(HTTPBearer):
+    """What a route depends on that not everybody may call. One dependency for all of it: FastAPI takes its time for
+    each."""
+
+    def __init__(self, scope: Scope) -> None:
+        about = "A token, as `ppm token create` prints it."
+        super().__init__(scheme_name="HTTPBearer", description=about, auto_error=False)
+        self.scope = scope
+
+    async def __call__(self, request: Request, response: Response) -> Caller:  # type: ignore[override]
+        """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session; 403 to whoever
+        may not do this; 429 to whoever calls too often."""
+        caller: Caller | None = request.scope.get(_CALLER)
+        if caller is None:
+            caller = request.scope[_CALLER] = await self._caller(request, response)
+        if not caller.scope.includes(self.scope):
+            raise Problem(403, f"this needs the scope {self.scope}; {caller.name} has {caller.scope}")
+        return caller
+
+    async def _caller(self, request: Request, response: Response) -> Caller:
+        state: State = request.app.state.ppm
+        sent = await super().__call__(request)
+        found = _person(request, state) if sent is None else await _program(request, state, sent)
+        if state.limit is not None:
+            sort = "person" if sent is None else "token"
+            response.headers.update(state.limit.take(f"{sort} {found.name}").headers)
+        return found
 
 
-async def caller(request: Request, response: Response, state: Given, sent: Sent) -> Caller:
-    """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session; 429 to whoever
-    calls too often."""
-    found = _person(request, state) if sent is None else await _program(request, state, sent)
-    if state.limit is not None:
-        sort = "person" if sent is None else "token"
-        response.headers.update(state.limit.take(f"{sort} {found.name}").headers)
-    return found
+Reader, Writer, Admin = (Depends(Needs(scope)) for scope in Scope)
 
 
 async def _program(request: Request, state: State, sent: HTTPAuthorizationCredentials) -> Caller:
@@ -93,17 +113,6 @@ def _from_our_page(request: Request, state: State) -> None:
 def _trust_seconds(token: Token) -> float:
     left = TRUSTED_SECONDS if token.expires_at is None else (token.expires_at - now()).total_seconds()
     return min(left, TRUSTED_SECONDS)
-
-
-def _needs(scope: Scope) -> Callable[[Caller], Coroutine[Any, Any, None]]:
-    async def allowed(caller: Annotated[Caller, Depends(caller)]) -> None:
-        if not caller.scope.includes(scope):
-            raise Problem(403, f"this needs the scope {scope}; {caller.name} has {caller.scope}")
-
-    return allowed
-
-
-Reader, Writer, Admin = (Depends(_needs(scope)) for scope in Scope)
 
 
 class NewToken(BaseModel):
@@ -151,7 +160,7 @@ me = APIRouter(prefix="/api/me", tags=["login"])
 
 
 @me.get("")
-async def who(caller: Annotated[Caller, Depends(caller)]) -> MeOut:
+async def who(caller: Annotated[Caller, Reader]) -> MeOut:
     """Return who asks, and what they may do."""
     return MeOut(name=caller.name, scope=caller.scope)
 

@@ -102,5 +102,7 @@ def test_each_token_has_its_own_and_is_told_what_is_left(
         assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
         assert "more than 2 requests a minute" in problem(answers[2], 429)["detail"]
         assert 0 < int(answers[2].headers["Retry-After"]) <= 30
-        assert client.get("/api/projects", headers=two).status_code == 200
+        made = client.post("/api/projects", headers=two, json={"url": "https://git.example.org/a.git"})
+        assert made.status_code == 201
+        assert made.headers["RateLimit-Remaining"] == "1", "both scopes are asked for, by one request"
         assert client.get("/api/system").status_code == 200
