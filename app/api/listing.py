@@ -55,7 +55,7 @@ class ProjectQuery(Paging):
 
 def shown(by: type[BaseModel]) -> list[Any]:
     """Return the columns that a client is shown; its tags are one, with commas between them."""
-    return [TAGS if name == "tags" else getattr(Project, name) for name in by.model_fields]
+    return [TAGS if name == "tags" else getattr(Project, name).label(name) for name in by.model_fields]
 
 
 def find(connection: Connection, query: ProjectQuery) -> tuple[list[Row[Any]], int]:
