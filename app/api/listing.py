@@ -34,6 +34,7 @@ TAGS = (
     .scalar_subquery()
     .label("tags")
 )
+"""The tags of a project, with commas between them, which none of them holds."""
 FEW = 2000
 """Projects that a search finds: so many are sorted in less time than it takes to find them in their order."""
 
@@ -54,7 +55,7 @@ class ProjectQuery(Paging):
 
 
 def shown(by: type[BaseModel]) -> list[Any]:
-    """Return the columns that a client is shown; its tags are one, with commas between them."""
+    """Return the columns that a client is shown, each by the name that the client knows."""
     return [TAGS if name == "tags" else getattr(Project, name).label(name) for name in by.model_fields]
 
 

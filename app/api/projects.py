@@ -89,7 +89,7 @@ def _read(session: Session, id: int) -> ProjectDetail:
     """Return all that is known of a project. Raises a Problem when there is none."""
     row = session.connection().execute(_ONE, {"id": id}).one_or_none()
     if row is None:
-        raise _none(id)
+        raise _missing(id)
     return ProjectDetail.model_validate(row)
 
 
@@ -97,11 +97,11 @@ def _get(session: Session, id: int) -> Project:
     """Return a project, to change it. Raises a Problem when there is none."""
     project = session.get(Project, id, options=[selectinload(Project.labels)], with_for_update=True)
     if project is None:
-        raise _none(id)
+        raise _missing(id)
     return project
 
 
-def _none(id: int) -> Problem:
+def _missing(id: int) -> Problem:
     return Problem(404, f"there is no project {id}")
 
 
@@ -162,7 +162,7 @@ def remove(id: Id, state: Given) -> None:
     """Delete a project and the record of its scans."""
     with state.database.write() as session:
         if session.scalar(delete(Project).where(Project.id == id).returning(Project.id)) is None:
-            raise _none(id)
+            raise _missing(id)
 
 
 tags = APIRouter(route_class=Route, prefix="/api/tags", tags=["projects"], dependencies=[Reader])
