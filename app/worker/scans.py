@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import cycle
+from enum import Enum
 
-from sqlalchemy import ColumnElement, UnaryExpression, and_, delete, func, select
+from sqlalchemy import ColumnElement, and_, delete, func, select
 from sqlalchemy.orm import Session
 
 from app import tracing
@@ -24,8 +24,6 @@ from app.worker.mirror import Found
 from app.worker.process import Cancelled
 
 SCAN = "scan"
-AT_ONCE = 2
-"""How many scans run at a time: the memory and the processor of a worker are small."""
 PAUSE_SECONDS = 0.5
 """After each that was work: many new projects at once must not take the processor from those who are served."""
 JITTER = 0.1
@@ -37,6 +35,17 @@ KEEP_SCANS = timedelta(days=365)
 CACHE_BYTES = 2 << 30
 """How large the mirrors may be together; the longest unused go first, and are fetched anew when needed."""
 log = logging.getLogger(__name__)
+
+
+class Order(Enum):
+    """Of the projects that are due. One scan goes on in each: the memory and the processor of a worker are small.
+
+    Who adds a project looks at it, and must not wait until a thousand others have been scanned. Nor do these wait for
+    the new ones, each of which takes longer; so each is scanned some day.
+    """
+
+    NEWEST = Project.scan_due_at.desc()
+    OLDEST = Project.scan_due_at.asc()
 
 
 @dataclass(frozen=True)
@@ -76,22 +85,23 @@ class Scanner:
     def scan_due(self, run: Run) -> None:
         """Scan what is due, until nothing is; each project is recorded as soon as its scan has ended."""
         _count_due(run.database)
-        going: dict[Future[Result | None], int] = {}
-        turns = cycle((Project.scan_due_at.desc(), Project.scan_due_at.asc()))
+        scanned: dict[Order, int] = {}
+        going: dict[Future[Result | None], Order] = {}
         cut_short = False
-        with ThreadPoolExecutor(AT_ONCE, "scan") as pool:
+        with ThreadPoolExecutor(len(Order), "scan") as pool:
             while True:
-                while len(going) < AT_ONCE and not cut_short and run.may_go_on():
-                    due = _next(run.database, next(turns), besides=going.values())
-                    if due is None:
-                        break
-                    going[pool.submit(self._scan, run, due)] = due.id
+                for order in Order:
+                    if order in scanned or cut_short or not run.may_go_on():
+                        continue
+                    if due := _next(run.database, order, besides=scanned.values()):
+                        scanned[order] = due.id
+                        going[pool.submit(self._scan, run, due)] = order
                 if not going:
                     return
                 ended = wait(going, return_when=FIRST_COMPLETED).done
                 self._record(run, ended)
                 for future in ended:
-                    del going[future]
+                    del scanned[going.pop(future)]
                     cut_short |= future.result() is None
 
     def clean(self, run: Run) -> str:
@@ -157,15 +167,11 @@ def pause(interval: timedelta, failures: int) -> timedelta:
     return min(backed_off, longest) * random.uniform(1, 1 + JITTER)  # noqa: S311 - nobody gains by a guess
 
 
-def _next(database: Database, order: UnaryExpression[datetime], besides: Collection[int]) -> Due | None:
-    """Return the project that is due and comes first in that order, without those that are being scanned.
-
-    By turns that is the one that became due last: who adds a project looks at it, and must not wait until a thousand
-    others have been scanned. The others go by how long they are due, so that each is scanned some day.
-    """
+def _next(database: Database, order: Order, besides: Collection[int]) -> Due | None:
+    """Return the project that is due and comes first in that order, without those that are being scanned."""
     chosen = select(Project.id, Project.url, Project.last_commit, Project.activity).where(_is_due())
     with database.read() as session:
-        row = session.execute(chosen.where(Project.id.not_in(besides)).order_by(order).limit(1)).first()
+        row = session.execute(chosen.where(Project.id.not_in(besides)).order_by(order.value).limit(1)).first()
     if row is None:
         return None
     # Without its activity it was scanned by a release that did not look as closely.

@@ -135,6 +135,25 @@ def test_what_became_due_last_does_not_wait_for_all_that_are_due_for_longer(
     assert sorted(id for id in order if id) == list(range(1, 11))
 
 
+def test_what_is_due_for_longest_does_not_wait_for_new_ones_which_take_longer(
+    database: Database, server: GitServer, scanner_of: MakeScanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        server.create(f"old-{number}.git", "a@example.org")
+    add(database, *(server.url(f"old-{number}.git") for number in range(6)))
+    scanning = scanner_of("w1")
+    scanning.scan()
+    with database.write() as session:
+        session.execute(update(Project).values(scan_due_at=now() - timedelta(days=1)))
+    add(database, server.url("new.git"), server.url("newer.git"))
+    monkeypatch.setattr("app.worker.scans.PAUSE_SECONDS", 2)
+
+    scanning.scan()
+
+    recorded = sorted(runs(database), key=lambda run: run.id)
+    assert [run.outcome for run in recorded][6:] == ["unchanged"] * 6 + ["failed"] * 2
+
+
 def test_two_workers_never_scan_at_once(database: Database, server: GitServer, scanner_of: MakeScanner) -> None:
     for number in range(4):
         server.create(f"both-{number}.git", "a@example.org")
