@@ -61,6 +61,7 @@ import sys
 from pysqlite3 import dbapi2
 count, base, tip = int(sys.argv[1]), sys.argv[2], sys.argv[3]
 connection = dbapi2.connect("/data/ppm.db")
+connection.execute("UPDATE projects SET scan_due_at = '2099-01-01'")
 connection.executemany("INSERT INTO projects (name, url, created_at, scan_due_at, last_commit, activity) "
     "VALUES (?, ?, '2026-01-01', '2026-01-01', ?, '{}')", [(f"r{n}", f"{base}/{n}.git", tip) for n in range(count)])
 connection.commit()
@@ -228,7 +229,7 @@ def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
 def scan_seconds(start: Callable[..., Container], api: Container, count: int, token: str, sustained: float) -> str:
     """Return how long a worker takes to look at repositories that have not changed, and how writes went beside it then.
 
-    What is written is scanned, too: it always has work.
+    At first nothing else is due. What is written then is scanned, too: it always has work.
     """
     with repositories(count, str(bridge(api).gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
