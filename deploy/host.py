@@ -251,6 +251,13 @@ class Host:
         """Return the seconds until the deadline, at least one; None when there is none."""
         return None if self._deadline is None else max(1.0, self._deadline - time.monotonic())
 
+    @cached_property
+    def engine_version(self) -> tuple[int, ...]:
+        """The engine's version, major and minor. Raises DockerException when it does not answer."""
+        server = self.docker.version().server
+        version = server.version if server else None
+        return tuple(int(part) for part in (version or "0.0").split(".")[:2])
+
     def await_docker(self, seconds: float = 30) -> None:
         """Wait for the engine to answer: it may be restarting. Raises what it said last, and at once HostUnreachable
         when the connection is lost: over that it never will."""

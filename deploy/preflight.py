@@ -82,8 +82,7 @@ def _check_engine(host: Host) -> None:
     from python_on_whales import DockerException
 
     try:
-        server = host.docker.version().server
-        version = server.version if server else None
+        found = host.engine_version
     except DockerException as error:
         raise _refuse(
             host,
@@ -91,9 +90,9 @@ def _check_engine(host: Host) -> None:
             f"ppmctl provision -e {host.environment.name}",
             error.stderr,
         ) from error
-    found = tuple(int(part) for part in (version or "0.0").split(".")[:2])
     if found < MIN_ENGINE:
-        raise _refuse(host, f"its Docker engine is {version}; 20.10 or newer is needed", "Upgrade docker there")
+        said = ".".join(map(str, found))
+        raise _refuse(host, f"its Docker engine is {said}; 20.10 or newer is needed", "Upgrade docker there")
 
 
 def _refuse(host: Host, message: str, next_step: str, seen: str | None = None) -> UpgradeError:

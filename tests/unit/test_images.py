@@ -6,14 +6,17 @@ import hashlib
 import io
 import json
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
+import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.configfile import ROOT
-from deploy.images import digest_of_migrations, needless
+from deploy.images import Pipe, digest_of_migrations, needless
 from deploy.imagestore import chain_ids
 
 
@@ -57,6 +60,30 @@ def test_a_layer_is_sent_when_one_image_has_it_on_another_base() -> None:
 def test_a_host_gets_exactly_the_layers_above_those_it_has(layers: list[str], has: int) -> None:
     with archive_of(layers) as archive:
         assert needless(archive, set(chain_ids(layers[:has]))) == {f"{layer}.tar" for layer in layers[:has]}
+
+
+@pytest.mark.parametrize("compress", [True, False])
+def test_what_goes_through_the_pipe_arrives_and_is_counted(tmp_path: Path, *, compress: bool) -> None:
+    blocks = [bytes([number]) * 100_000 for number in range(20)]
+    progress: list[tuple[int, int]] = []
+    arrived = tmp_path / "arrived"
+    with (
+        arrived.open("wb") as out,
+        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=out) as process,
+    ):
+        pipe = Pipe(process, 2_000_000, lambda *done: progress.append(done), compress=compress)
+        for block in blocks:
+            pipe.write(block)
+        pipe.end()
+        process.communicate()
+
+    content = arrived.read_bytes()
+    assert pipe.bytes == len(content)
+    assert (len(content) < 10_000) is compress
+    if compress:
+        content = zstandard.ZstdDecompressor().decompressobj().decompress(content)
+    assert content == b"".join(blocks)
+    assert progress == [(100_000 * (number + 1), 2_000_000) for number in range(20)]
 
 
 def test_other_migrations_have_another_digest_and_other_code_has_not(tmp_path: Path) -> None:
