@@ -85,23 +85,23 @@ class Scanner:
     def scan_due(self, run: Run) -> None:
         """Scan what is due, until nothing is; each project is recorded as soon as its scan has ended."""
         _count_due(run.database)
-        scanned: dict[Order, int] = {}
+        in_flight: dict[Order, int] = {}
         going: dict[Future[Result | None], Order] = {}
         cut_short = False
         with ThreadPoolExecutor(len(Order), "scan") as pool:
             while True:
                 for order in Order:
-                    if order in scanned or cut_short or not run.may_go_on():
+                    if order in in_flight or cut_short or not run.may_go_on():
                         continue
-                    if due := _next(run.database, order, besides=scanned.values()):
-                        scanned[order] = due.id
+                    if due := _next(run.database, order, besides=in_flight.values()):
+                        in_flight[order] = due.id
                         going[pool.submit(self._scan, run, due)] = order
                 if not going:
                     return
                 ended = wait(going, return_when=FIRST_COMPLETED).done
                 self._record(run, ended)
                 for future in ended:
-                    del scanned[going.pop(future)]
+                    del in_flight[going.pop(future)]
                     cut_short |= future.result() is None
 
     def clean(self, run: Run) -> str:
