@@ -100,6 +100,12 @@ def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
     return DockerClient(client_call=call, **options)
 
 
+def version(docker: DockerClient) -> tuple[int, ...]:
+    """Return an engine's version, major and minor. Raises DockerException when it does not answer."""
+    server = docker.version().server
+    return tuple(int(part) for part in ((server and server.version) or "0.0").split(".")[:2])
+
+
 def local_docker() -> DockerClient:
     """Return a client of this machine's engine. Raises EngineError when anything is missing."""
     ensure(None)

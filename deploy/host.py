@@ -253,10 +253,10 @@ class Host:
 
     @cached_property
     def engine_version(self) -> tuple[int, ...]:
-        """The engine's version, major and minor. Raises DockerException when it does not answer."""
-        server = self.docker.version().server
-        version = server.version if server else None
-        return tuple(int(part) for part in (version or "0.0").split(".")[:2])
+        """The engine's version, as `version` in engine.py has it."""
+        from deploy.engine import version
+
+        return version(self.docker)
 
     def await_docker(self, seconds: float = 30) -> None:
         """Wait for the engine to answer: it may be restarting. Raises what it said last, and at once HostUnreachable

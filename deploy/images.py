@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 Sent = Callable[[int, int], None]
 """Called with (bytes of the layers that are sent, all of them), as they are before they are compressed."""
-_COMPRESSED_SINCE = (25, 0)
+COMPRESSED_SINCE = (25, 0)
 """Of the engine: with either image store it loads what zstd has compressed (moby/moby#41759, #46605)."""
 _LEVEL = 1
 """Of zstd. Level 3 would send a tenth less for half as much processor again."""
@@ -252,7 +252,7 @@ class Pipe:
 def _send(host: Host, whole: Path, known: Collection[str], sent: Sent) -> int:
     """Load the archive on the host, without the layers in ``known``; return the bytes sent."""
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "load", "-q"]
-    compress = host.engine_version >= _COMPRESSED_SINCE
+    compress = host.engine_version >= COMPRESSED_SINCE
     with (
         tarfile.open(whole) as archive,
         tempfile.TemporaryFile() as errors,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -12,7 +13,8 @@ import pytest
 from python_on_whales import DockerClient
 
 from deploy import imagestore
-from deploy.engine import local_docker
+from deploy.engine import local_docker, version
+from deploy.images import COMPRESSED_SINCE, Pipe
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,20 @@ def test_a_layer_that_is_known_is_left_out(docker: DockerClient, image: str, roo
     imagestore.save(root, [image], [first], tmp_path / "thin.tar")
 
     assert layers(tmp_path / "thin.tar") == [None, diff_ids[1].removeprefix("sha256:")]
+
+
+def test_an_engine_of_this_version_loads_what_it_is_sent(docker: DockerClient, image: str, tmp_path: Path) -> None:
+    whole = tmp_path / "whole.tar"
+    docker.image.save(image, output=whole)
+    content = whole.read_bytes()
+
+    with subprocess.Popen(["docker", "load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
+        pipe = Pipe(load, len(content), lambda *_: None, compress=version(docker) >= COMPRESSED_SINCE)
+        pipe.write(content)
+        pipe.end()
+        said, _ = load.communicate()
+
+    assert (load.returncode, said.decode().split()) == (0, ["Loaded", "image", "ID:", image])
 
 
 def test_a_layer_that_came_out_different_is_refused(
