@@ -17,7 +17,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from deploy.cli import backups, groups, upgrades
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load, load_hosts, print_json
+from deploy.cli.common import (
+    DIFFERENT,
+    Env,
+    Json,
+    OneHost,
+    Output,
+    Yes,
+    confirm,
+    console,
+    load,
+    load_hosts,
+    print_json,
+)
 
 app = typer.Typer(
     help="Deploys a small web application whose data matters to hosts that you reach by SSH.",
@@ -189,8 +201,9 @@ def main() -> None:
     atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
+    output = Output()
     try:
-        app()
+        app(obj=output)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
@@ -202,7 +215,7 @@ def main() -> None:
 
         if not isinstance(error, PpmctlError):
             raise
-        if "--json" in sys.argv:
+        if output.as_json:
             print_json(error.as_dict())
         else:
             console().error(error)

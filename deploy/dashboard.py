@@ -31,7 +31,7 @@ def watch(environment: Environment, address: HostAddress, show: Callable[[str], 
         sys.stdout.flush()  # whoever reads it through a pipe shall not wait for the end
         with suppress(KeyboardInterrupt), host.start(["cat"]) as connection:
             connection.wait()
-            raise CommandFailed(f"{host.name}: the SSH connection was lost", host=host.name, next="Run it again")
+            raise host.lost()
 
 
 @contextmanager

@@ -129,12 +129,7 @@ class Host:
         except TimeoutError as slow:
             raise CommandFailed(f"{self.name}: `{command}` did not end within {timeout:g} s", host=self.name) from slow
         except ShellGoneError as gone:
-            raise HostUnreachable(
-                f"{self.name}: the SSH connection was lost",
-                host=self.name,
-                seen=str(gone) or None,
-                next="ppmctl status; then run the same command again: it goes on where this one stopped",
-            ) from gone
+            raise self.lost(str(gone)) from gone
         if check and result.status != 0:
             raise CommandFailed(
                 f"{self.name}: `{command}` ended with status {result.status}",
@@ -142,6 +137,15 @@ class Host:
                 seen=(result.stderr or result.stdout).strip()[-2000:] or None,
             )
         return result
+
+    def lost(self, seen: str = "") -> HostUnreachable:
+        """Return the error for a connection that has ended, with what ssh said about it."""
+        return HostUnreachable(
+            f"{self.name}: the SSH connection was lost",
+            host=self.name,
+            seen=seen or None,
+            next="ppmctl status; then run the same command again: it goes on where this one stopped",
+        )
 
     @contextmanager
     def _shell(self) -> Iterator[Shell]:
@@ -229,13 +233,16 @@ class Host:
     def within(self, seconds: float, cancelled: threading.Event | None = None) -> Iterator[None]:
         """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it.
 
-        Once ``cancelled`` is set, nor does a :meth:`rest`.
+        Once ``cancelled`` is set, nor does a :meth:`rest`. A block inside another one never outlives that.
         """
-        self._deadline, self._cancelled = time.monotonic() + seconds, cancelled
+        outer = self._deadline, self._cancelled
+        deadline = time.monotonic() + seconds
+        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+        self._cancelled = cancelled or self._cancelled
         try:
             yield
         finally:
-            self._deadline = self._cancelled = None
+            self._deadline, self._cancelled = outer
 
     def rest(self, seconds: float) -> None:
         """Wait, as whoever polls does. Raises KeyboardInterrupt when the operation was cancelled.
@@ -269,7 +276,7 @@ class Host:
                 self.docker.version()
             except DockerException as error:
                 if not (self._sockets / "control").exists():
-                    raise HostUnreachable(f"{self.name}: the SSH connection was lost", host=self.name) from error
+                    raise self.lost() from error
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)

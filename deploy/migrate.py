@@ -222,8 +222,8 @@ def rehearse(upgrade: Upgrade) -> str:
         steward("verify", copy)
         _prove(upgrade, variables)
     except UpgradeError as failed:
-        failed.message = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
-        raise
+        said = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
+        raise failed.with_context(said) from failed
     finally:
         steward("remove", copy)
     upgrade.note(predicted=f"{seconds:.3f}")
@@ -242,9 +242,10 @@ def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
         try:
             container.ask(upgrade.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
         except UpgradeError as failed:
-            failed.message = f"{who} does not work on the changed schema: {failed.message}"
-            failed.next = failed.next or 'Mend the migration; one that the old release cannot bear is not "expand"'
-            raise
+            raise failed.with_context(
+                f"{who} does not work on the changed schema: {failed.message}",
+                next='Fix the migration; one that the old release cannot run with is not "expand"',
+            ) from failed
 
 
 def apply(upgrade: Upgrade) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from deploy import facts, lock, render
-from deploy.errors import PpmctlError, UpgradeError
+from deploy.errors import PpmctlError
 from deploy.host import Host
 from deploy.scratch import scratch
 from deploy.transaction import NEW, OLD, Upgrade
@@ -114,10 +114,9 @@ def _one_after_another(environment: Environment, act: Callable[[HostAddress, thr
         try:
             done.append(act(address, threading.Event()))
         except PpmctlError as error:
-            began = [host.name for host in environment.hosts[: len(done)]]
+            finished = [host.name for host in environment.hosts[: len(done)]]
             waiting = [host.name for host in environment.hosts[len(done) + 1 :]]
-            _name_others(error, began, waiting)
-            raise
+            raise error.with_context(error.message + _others([], finished, waiting)) from error
     return done
 
 
@@ -131,15 +130,11 @@ def _raise_first(environment: Environment, jobs: list[Future[Done | None]]) -> N
     first = errors[0]
     if not isinstance(first, PpmctlError):
         raise first
-    also = [str(error) for error in errors[1:]]
-    if also:
-        first = UpgradeError(f"{first.message}. Failed too: {'; '.join(also)}", host=first.host, seen=first.seen)
-    _name_others(first, finished, waiting)
-    raise first
+    failed = [str(error) or type(error).__name__ for error in errors[1:]]
+    raise first.with_context(first.message + _others(failed, finished, waiting)) from first
 
 
-def _name_others(error: PpmctlError, finished: list[str], waiting: list[str]) -> None:
-    if finished:
-        error.message += f". Done before: {', '.join(finished)}"
-    if waiting:
-        error.message += f". Not begun: {', '.join(waiting)}"
+def _others(failed: list[str], finished: list[str], waiting: list[str]) -> str:
+    """Return what to add to the message of the first host that failed: how the other hosts are."""
+    parts = {"Failed too": "; ".join(failed), "Done before": ", ".join(finished), "Not begun": ", ".join(waiting)}
+    return "".join(f". {what}: {which}" for what, which in parts.items() if which)

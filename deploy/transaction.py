@@ -240,10 +240,7 @@ def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -
     what = f" {change.said.removeprefix('backup ')}" if kind == "restore" and change else ""
     again = f"ppmctl {kind}{what} -e {upgrade.environment.name}"
     if isinstance(error, PpmctlError):
-        error.step, error.host = step.name, upgrade.host.name
-        error.message = f"{error.message}. {state}"
-        error.next = error.next or again
-        return error
+        return error.with_context(f"{error.message}. {state}", step=step.name, host=upgrade.host.name, next=again)
     if isinstance(error, KeyboardInterrupt):
         return UpgradeError(
             f"{upgrade.host.name}: interrupted. {state}", step=step.name, host=upgrade.host.name, next=again
