@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 WARN = timedelta(days=20)
 """So long before the end a certificate should have been renewed. Of one that lasts less, a quarter of its time."""
-_LETSENCRYPT = "letsencrypt.org"
-_ADDRESSES = 'ip -o address show scope global | awk \'{sub("/.*", "", $4); print $4}\''
 
 
 @dataclass(frozen=True)

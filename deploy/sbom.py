@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from deploy.release import Images, Release
 
 FILE = "sbom.json"
-_NAMESPACES = {"deb": "debian"}
 _LOCK = ROOT / "app" / "ui" / "package-lock.json"
 _PYTHON = "import importlib.metadata as m; [print('pypi', d.name, d.version) for d in m.distributions()]"
 _LIST = """
