@@ -11,11 +11,11 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from deploy.appconfig import App
 from deploy.backup.config import Backup
-from deploy.configtypes import Bytes, Duration, Model, Name, Port, Recipient, UrlPath
+from deploy.configtypes import Address, Bytes, Duration, Model, Name, Port, Recipient, UrlPath
 from deploy.proxyconfig import Proxy
 
 __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
@@ -30,8 +30,8 @@ class HostAddress(Model):
 
     name: Name
     """What ppmctl calls the host in its output."""
-    address: str = Field(min_length=1)
-    """DNS name, IP address, or a Host of ~/.ssh/config."""
+    address: Address
+    """DNS name, IP address, or a Host of ~/.ssh/config: without user, port or brackets."""
     port: Port = 22
     """The port of its sshd."""
 
@@ -44,7 +44,8 @@ class Ssh(Model):
     provision_user: Name = "root"
     """The user that provisions; anyone but root needs sudo without a password."""
     identity_file: str | None = None
-    """Private key. Default: what OpenSSH picks (agent, ~/.ssh). Relative to the project's folder."""
+    """Private key. Default: what OpenSSH picks (agent, ~/.ssh). Relative to the project's folder; `~` is
+    your home."""
     known_hosts_file: str | None = None
     """Known host keys. Default: OpenSSH's own. A key that is not in there is never accepted."""
     connect_timeout: Duration = timedelta(seconds=10)
@@ -221,13 +222,23 @@ class Environment(Model):
     backup: Backup = Backup()
     provision: Provision = Provision()
 
+    @field_validator("hosts")
+    @classmethod
+    def _hosts_differ(cls, hosts: tuple[HostAddress, ...]) -> tuple[HostAddress, ...]:
+        names = [host.name for host in hosts]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
+        places: dict[tuple[str, int], str] = {}
+        for host in hosts:
+            first = places.setdefault((host.address.lower(), host.port), host.name)
+            if first != host.name:
+                raise ValueError(f"{first} and {host.name} are one host: both are {host.address}, port {host.port}")
+        return hosts
+
     @model_validator(mode="after")
     def _fits_together(self) -> Environment:
         if self.kind != "dev" and not self.hosts:
             raise ValueError("`hosts` is empty: name at least one host, or set `kind: dev`")
-        names = [host.name for host in self.hosts]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
         if self.acme and self.proxy.letsencrypt_email is None:
             raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
         if self.wildcard and self.wildcard.count(".") < 2:

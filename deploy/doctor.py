@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import closed, domain
+from deploy import closed, configcheck, domain
 from deploy.config import Model
+from deploy.configdocument import dotted
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
 from deploy.preflight import MIN_ENGINE
@@ -70,7 +71,22 @@ def examine(environment: Environment) -> list[Check]:
     with ThreadPoolExecutor(max_workers=len(tools) + len(environment.hosts)) as pool:
         here = [pool.submit(_tool, tool) for tool in tools]
         there = [pool.submit(_host, environment, address) for address in environment.hosts]
-        return [job.result() for job in here] + [check for job in there for check in job.result()]
+        mine = [
+            *(job.result() for job in here),
+            *(_file(environment, named) for named in configcheck.files(environment)),
+        ]
+        return mine + [check for job in there for check in job.result()]
+
+
+def _file(environment: Environment, named: configcheck.Named) -> Check:
+    return Check(
+        where=HERE,
+        name=dotted(named.location),
+        ok=named.wrong is None,
+        found=named.wrong or str(named.path),
+        wanted="a file that is there, and that this user can read",
+        fix=f"Put it right, or name another file in deploy/inventory/{environment.name}.yaml",
+    )
 
 
 def _tool(tool: _Tool) -> Check:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deploy import age
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import ConfigError, UsageError
 from deploy.localfile import replace, shown, too_open
 
@@ -73,7 +73,7 @@ class PlainFiles:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._directory = ROOT / (environment.secrets.directory or f"secrets/{environment.name}")
+        self._directory = local_path(environment.secrets.directory or f"secrets/{environment.name}")
 
     def prepare(self) -> str | None:
         """Return None: there is nothing to make."""

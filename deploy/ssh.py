@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.config import Environment, HostAddress
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import HostError, HostKeyChanged, HostUnreachable
 
 
@@ -20,9 +20,9 @@ def options(environment: Environment, address: HostAddress) -> list[str]:
         "LogLevel": "ERROR",
     }
     if ssh.known_hosts_file:
-        chosen["UserKnownHostsFile"] = str(ROOT / ssh.known_hosts_file)
+        chosen["UserKnownHostsFile"] = str(local_path(ssh.known_hosts_file))
     if ssh.identity_file:
-        chosen |= {"IdentityFile": str(ROOT / ssh.identity_file), "IdentitiesOnly": "yes"}
+        chosen |= {"IdentityFile": str(local_path(ssh.identity_file)), "IdentitiesOnly": "yes"}
     flags = [part for key, value in chosen.items() for part in ("-o", f"{key}={value}")]
     # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
     return flags if address.port == 22 else [*flags, "-p", str(address.port)]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy import container
 from deploy.backup.steward import places
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import UsageError
 from deploy.operation import compose_text
 from deploy.redact import learn
@@ -82,7 +81,7 @@ def identity(environment: Environment) -> str | None:
     name = environment.backup.identity_file
     if name is None:
         return None
-    path = ROOT / Path(name).expanduser()
+    path = local_path(name)
     try:
         text = path.read_text()
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -17,9 +18,17 @@ lab = group("Throwaway hosts on this machine.")
 
 
 @config.command("check")
-def config_check(env: Env = "lab") -> None:
-    """Read the YAML and say what is wrong with it."""
-    environment = load(env)
+def config_check(env: Env = "lab", as_json: Json = False) -> None:
+    """Read the YAML; say what is wrong with it, and warn of what is most likely not meant."""
+    from deploy.configcheck import check
+
+    environment, warnings = check(env)
+    if as_json:
+        found = {"environment": env, "url": environment.url, "hosts": len(environment.hosts)}
+        print_json({**found, "warnings": [asdict(warning) for warning in warnings]})
+        return
+    for warning in warnings:
+        console().say(f"warning: {warning}")
     sys.stdout.write(f"{env}: ok, {len(environment.hosts)} hosts, {environment.url}\n")
 
 

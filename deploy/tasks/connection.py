@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra.context import host
 
 from deploy.config import Environment, HostAddress
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 
 HostData = tuple[str, dict[str, Any]]
 
@@ -50,7 +50,7 @@ def _login(environment: Environment) -> dict[str, Any]:
         "_sudo": ssh.provision_user != "root",
     }
     if ssh.identity_file:
-        data["ssh_key"] = str(ROOT / ssh.identity_file)
+        data["ssh_key"] = str(local_path(ssh.identity_file))
     if ssh.known_hosts_file:
-        data["ssh_known_hosts_file"] = str(ROOT / ssh.known_hosts_file)
+        data["ssh_known_hosts_file"] = str(local_path(ssh.known_hosts_file))
     return data

@@ -11,7 +11,7 @@ from deploy.errors import NotReady, UpgradeError
 from deploy.operation import on_each_host
 from tests.unit.conftest import environment_of
 
-THREE = environment_of(hosts=[{"name": f"web-{n}", "address": "127.0.0.1"} for n in (1, 2, 3)])
+THREE = environment_of(hosts=[{"name": f"web-{n}", "address": f"127.0.0.{n}"} for n in (1, 2, 3)])
 
 
 def failing(*names: str) -> tuple[list[str], object]:

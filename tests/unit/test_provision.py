@@ -251,7 +251,7 @@ def test_an_audit_is_of_those_who_ask_for_it() -> None:
 
 
 def test_where_root_does_not_log_in_the_user_that_deploys_provisions_by_sudo() -> None:
-    hosts = [{"name": name, "address": "127.0.0.1"} for name in ("open", "closed")]
+    hosts = [{"name": name, "address": name} for name in ("open", "closed")]
 
     found = dict(connection.hosts(environment_of(hosts=hosts), without_root=["closed"]))
 
