@@ -27,7 +27,7 @@ def write(plan: EnvironmentPlan, file: Path) -> None:
     """Replace a file with the plan; nobody else can read it. Raises UsageError when it cannot be written."""
     try:
         descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
-        with os.fdopen(descriptor, "w") as out:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(redacted_json(plan.model_dump(mode="json"), indent=2))
         Path(scratch).replace(file)
     except OSError as error:
@@ -40,7 +40,7 @@ def read(file: Path, environment: str) -> EnvironmentPlan:
     """Return a saved plan. Raises UsageError when it is none, or one of another environment."""
     again = _again(environment, file)
     try:
-        plan = EnvironmentPlan.model_validate_json(file.read_text())
+        plan = EnvironmentPlan.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", next=again) from error
     except (ValidationError, UnicodeDecodeError) as error:

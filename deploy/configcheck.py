@@ -67,17 +67,35 @@ def files(environment: Environment) -> list[Named]:
     if ssh.known_hosts_file and environment.kind == "hosts":
         path = local_path(ssh.known_hosts_file)
         found.append(Named(("ssh", "known_hosts_file"), path, _no_file(path)))
-    if secrets.provider != "command" and secrets.directory and (path := local_path(secrets.directory)).exists():
-        wrong = None if path.is_dir() else f"{path} is no directory"
-        found.append(Named(("secrets", "directory"), path, wrong))
+    if secrets.provider != "command" and secrets.directory and _exists(path := local_path(secrets.directory)):
+        found.append(Named(("secrets", "directory"), path, _no_directory(path)))
     keys = {
         ("secrets", "identity_file"): secrets.identity_file if secrets.provider == "age" else None,
         ("backup", "identity_file"): environment.backup.identity_file,
     }
     for location, key in keys.items():
-        if key and (path := local_path(key)).exists():
+        if key and _exists(path := local_path(key)):
             found.append(Named(location, path, _no_key(path)))
     return found
+
+
+def _exists(path: Path) -> bool:
+    """Return whether something is there, as far as this user can tell."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:  # a directory on the way is closed to this user
+        return True
+    return True
+
+
+def _no_directory(path: Path) -> str | None:
+    """Return why that is no directory, or None."""
+    try:
+        return None if stat.S_ISDIR(path.stat().st_mode) else f"{path} is no directory"
+    except OSError as error:
+        return f"{path} cannot be read: {error.strerror}"
 
 
 def _no_file(path: Path) -> str | None:
@@ -140,7 +158,7 @@ def _holds_size(annotation: Any) -> bool:
 def _without_key(document: Document, environment: Environment) -> Iterator[Remark]:
     """Yield a warning when the private key of the backups is not here: only what reads a backup needs it."""
     key, location = environment.backup.identity_file, ("backup", "identity_file")
-    if key and not local_path(key).exists():
+    if key and not _exists(local_path(key)):
         sentence = f"{local_path(key)} does not exist; `backup verify`, `drill` and `restore` need it"
         yield document.remark(location, f"{dotted(location)}: {sentence}")
 

@@ -45,7 +45,7 @@ def ask(
         done = subprocess.run(
             _argv(compose, service, command, variables, "--rm", "-T"),
             capture_output=True,
-            text=True,
+            encoding="utf-8",
             input=input or "",
             timeout=timeout,
             check=False,
@@ -84,7 +84,10 @@ def start_waiting(host: Host, compose: DockerClient, service: str, name: str, co
     """Start a container that loads everything and then waits for SIGUSR1. One of the same name is replaced."""
     remove(host, name)
     done = subprocess.run(
-        _argv(compose, service, command, None, "--detach", "--name", name), capture_output=True, text=True, check=False
+        _argv(compose, service, command, None, "--detach", "--name", name),
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
     )
     if done.returncode != 0:
         raise failure(host.name, service, f"`{' '.join(command)}`", done.returncode, done.stderr)

@@ -54,7 +54,7 @@ def forwarded(host: Host, port: int) -> Iterator[int]:
 def _tell(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
     """Give the SSH connection that is there an order."""
     argv = ["ssh", "-S", str(host.control_socket), "-O", *command, host.name]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    return subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=_TIMEOUT, check=False)
 
 
 def _see(host: Host, url: str) -> None:

@@ -55,7 +55,7 @@ def source() -> Source:
     """Return the commit of the checkout, and whether it has changes beyond it."""
 
     def git(*argv: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(ROOT), *argv], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", str(ROOT), *argv], capture_output=True, encoding="utf-8", check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     return Source(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))

@@ -94,7 +94,7 @@ def _tool(tool: _Tool) -> Check:
     if shutil.which(tool.argv[0]):
         try:
             done = subprocess.run(
-                tool.argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20, check=False
+                tool.argv, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=20, check=False
             )
             said = (done.stdout + done.stderr).strip()
         except subprocess.TimeoutExpired:

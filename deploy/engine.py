@@ -202,7 +202,7 @@ def install(parts: Collection[Part], announce: Announce) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     )
     if done.returncode:
         raise EngineError(
@@ -241,7 +241,7 @@ def _found() -> Found:
         ["docker", "info", "--format", "{{json .}}"],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         stdin=subprocess.DEVNULL,
     )
     try:
@@ -280,7 +280,7 @@ def _start(announce: Announce) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not (found := _found()).answers:
         if time.monotonic() > deadline:
-            tail = _LOG.read_text(errors="replace").splitlines()[-10:] if _LOG.exists() else []
+            tail = _LOG.read_text(errors="replace", encoding="utf-8").splitlines()[-10:] if _LOG.exists() else []
             raise EngineError(
                 f"the Docker engine did not answer within {_START_SECONDS:.0f} s",
                 step="engine",

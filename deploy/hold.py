@@ -154,7 +154,7 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
         text = render.routes(environment, live=color, preview=color, servers=servers)
         host.write(directory / f"routes.{name}", text)
     host.write(directory / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
-    host.write(directory / "hold.sh", _SCRIPT.read_text())
+    host.write(directory / "hold.sh", _SCRIPT.read_text(encoding="utf-8"))
 
 
 def _begin(upgrade: Upgrade) -> float:

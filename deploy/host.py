@@ -105,7 +105,7 @@ class Host:
         if master.stdin:
             master.stdin.close()
         master.stdout.close()
-        said = errors.read_text(errors="replace").strip()
+        said = errors.read_text(errors="replace", encoding="utf-8").strip()
         raise ssh.why_no_connection(self.environment, self.name, self._destination, said)
 
     def _argv(self, command: str) -> list[str]:

@@ -91,7 +91,7 @@ def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:
     """Return the names of containers on the environment's networks or volumes that are none of its stack."""
     columns = '{{.Names}}\t{{.Networks}},{{.Mounts}}\t{{.Label "com.docker.compose.oneoff"}}'
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "ps", "-a", "--no-trunc", "--format", columns]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=60, check=False)
     if done.returncode:
         raise HostError(f"{host.name}: the engine does not list its containers", host=host.name, seen=done.stderr)
     return tuple(sorted(_foreign(done.stdout, f"{host.environment.project}_", known)))
@@ -112,7 +112,7 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
 
     with scratch() as folder, ThreadPoolExecutor() as pool:
         file = folder / render.COMPOSE
-        file.write_text(compose)
+        file.write_text(compose, encoding="utf-8")
         here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
         argv = [str(part) for part in here.compose.docker_compose_cmd]
         asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
@@ -122,7 +122,7 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
 
 
 def _answer(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=60, check=False)
     if done.returncode:
         raise ConfigError("Docker Compose does not take the Compose file", step="plan", seen=done.stderr.strip())
     return done.stdout

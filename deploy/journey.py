@@ -123,7 +123,7 @@ def _dev(environment: Environment, announce: Announce) -> DockerClient:
     directory = _dev_directory(environment)
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / render.COMPOSE
-    file.write_text(render.dev(environment, images.build_dev(environment, announce)))
+    file.write_text(render.dev(environment, images.build_dev(environment, announce)), encoding="utf-8")
     # The mount point of the page's packages: the engine would make it root's.
     (ROOT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
     return client(compose_files=[file], compose_project_name=environment.project)
@@ -154,7 +154,7 @@ def render_to(environment: Environment, out: Path, announce: Announce) -> list[P
     with scratch() as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(content)
+            (folder / name).write_text(content, encoding="utf-8")
         shutil.copytree(folder, out, dirs_exist_ok=True)
     return [out / name for name in sorted(files)]
 

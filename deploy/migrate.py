@@ -101,7 +101,7 @@ def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
     """
     closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
     argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=60, check=False)
     if done.returncode == 0:
         return _REVISIONS.validate_json(done.stdout)
     if "No such image" in done.stderr:

@@ -88,7 +88,7 @@ def logs(environment: Environment, address: HostAddress, service: str | None, *,
         flags = ["--follow"] if follow else []
         followers = [
             subprocess.Popen(
-                [*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                [*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8"
             )
             for container in found
         ]

@@ -55,9 +55,9 @@ def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: A
         lies_there = intent.kind != "deploy" or "resumed" in more
         text = compose_text(host, intent.release.id) if lies_there else None
         text = text or render.compose(host.environment, intent.release)
-        (files / NEW).write_text(text)
+        (files / NEW).write_text(text, encoding="utf-8")
         if intent.previous:
-            (files / OLD).write_text(compose_text(host, intent.previous) or text)
+            (files / OLD).write_text(compose_text(host, intent.previous) or text, encoding="utf-8")
         try:
             yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), watcher=watcher, **more)
         except BaseException:

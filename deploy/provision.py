@@ -109,7 +109,7 @@ def _tasks(environment: Environment, arguments: list[str], announce: Callable[[s
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         start_new_session=True,
     )
     with process:

@@ -65,7 +65,7 @@ def collect(images: Images) -> dict[str, tuple[Package, ...]]:
     by_name = images.by_name()
     with ThreadPoolExecutor() as pool:
         found = dict(zip(by_name, pool.map(_of_image, by_name.values()), strict=True))
-    return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text())))}
+    return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text(encoding="utf-8"))))}
 
 
 def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Package, ...]:
@@ -94,7 +94,7 @@ def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Pack
 
 
 def _parse(cache: Path) -> tuple[Package, ...]:
-    rows = sorted({tuple(line.split(" ", 2)) for line in cache.read_text().splitlines()})
+    rows = sorted({tuple(line.split(" ", 2)) for line in cache.read_text(encoding="utf-8").splitlines()})
     return tuple(Package(kind=kind, name=name, version=version) for kind, name, version in rows)
 
 

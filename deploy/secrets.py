@@ -207,7 +207,7 @@ def _fault(store: Store, name: str, value: str | None) -> str | None:
 
 def _unfit(name: str, value: str) -> str | None:
     kind, example = _kind(name), ROOT / "secrets.example" / name
-    if example.is_file() and value == example.read_text().strip():
+    if example.is_file() and value == example.read_text(encoding="utf-8").strip():
         return "is still the example"
     if len(value) < kind.min_length:
         return f"is shorter than {kind.min_length} characters"

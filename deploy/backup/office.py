@@ -61,7 +61,7 @@ def office(host: Host) -> Iterator[Office]:
     give_place(host, record.release.images.steward)
     with scratch() as folder:
         file = folder / "compose.yaml"
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         yield Office(host, host.compose(file))
 
 
@@ -83,7 +83,7 @@ def identity(environment: Environment) -> str | None:
         return None
     path = local_path(name)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"backup.identity_file: {path} cannot be read: {error.strerror}",

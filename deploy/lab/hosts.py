@@ -92,7 +92,7 @@ def prepare(docker: DockerClient, lab: Lab, images: Images, announce: Announce) 
         lab,
         image=_image(docker, images, announce),
         cgroup_version=1 if output(info).strip() == "1" else 2,
-        public_key=lab.identity_file.with_suffix(".pub").read_text().strip(),
+        public_key=lab.identity_file.with_suffix(".pub").read_text(encoding="utf-8").strip(),
     )
     replace(lab.compose_file, text)
     replace(lab.directory / "lab.json", json.dumps({"hosts": len(lab.hosts), "offset": lab.offset}) + "\n")
@@ -157,7 +157,7 @@ def _compose(docker: DockerClient, lab: Lab, *arguments: str, file: bool = True)
         [*docker.client_config.docker_cmd, "compose", *files, "--project-name", lab.project, *arguments],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
@@ -173,7 +173,7 @@ def _stored(name: str) -> Lab | None:
     path = directory(name) / "lab.json"
     if not path.exists():
         return None
-    known = json.loads(path.read_text())
+    known = json.loads(path.read_text(encoding="utf-8"))
     return wanted(name, known["hosts"], known["offset"])
 
 

@@ -81,7 +81,7 @@ def _until(deadline: float, condition: Callable[[], str | bool | None]) -> str:
 
 def output(command: list[str]) -> str:
     """Return what the command prints, nothing when it fails."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL)
     return done.stdout if done.returncode == 0 else ""
 
 

@@ -46,3 +46,12 @@ def test_json_that_another_program_is_asked_for_is_not_ours(inventory: Path) -> 
 
     assert (done.returncode, done.stdout) == (2, "")
     assert "did you mean site?" in done.stderr
+
+
+def test_an_ascii_locale_changes_neither_what_is_read_nor_whether_it_can_be_shown(inventory: Path) -> None:
+    (inventory / "site.yaml").write_text(f"# größe\n{SITE}app: {{oauth_client_id: größe}}\n", encoding="utf-8")
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+
+    done = ppmctl(inventory, "config", "show", "-e", "site", **ascii_locale)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "oauth_client_id: gr\\xf6\\xdfe" in done.stdout
