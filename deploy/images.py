@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from deploy import imagestore, recipe
+from deploy import builtimages, imagestore, recipe
 from deploy.configfile import ROOT
 from deploy.errors import ShipError
 from deploy.recipe import Announce, Recipe
@@ -73,6 +73,7 @@ def build(environment: Environment, announce: Announce) -> Images:
             built = list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
         found = recipe.ids(docker, [*built, bases["traefik"]])
         assert found is not None, "they are there now"
+    builtimages.settle(docker, wanted)
     return Images(**dict(zip((*made_from, "traefik"), found, strict=True)))
 
 
@@ -104,7 +105,9 @@ def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
     docker = local_docker()
     bases = ensure_bases(environment.images, docker, announce)
     api = _recipes(docker, {"PYTHON_IMAGE": bases["python"]})["api"]
-    return bases | {"api": _build(docker, "api", api, announce)}
+    reference = _build(docker, "api", api, announce)
+    builtimages.settle(docker, [reference])
+    return bases | {"api": reference}
 
 
 def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Recipe]:
@@ -114,10 +117,10 @@ def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Re
     found = {}
     for name, context in _CONTEXTS.items():
         dockerfile = context / "Dockerfile"
-        declared = dockerfile.read_text()
+        declared = dockerfile.read_text(encoding="utf-8")
         wanted = [key for key in arguments if f"ARG {key}" in declared]
         found[name] = Recipe(
-            tag=f"ppm/{name}",
+            tag=f"{builtimages.REPOSITORY}/{name}",
             dockerfile=dockerfile,
             arguments={key: arguments[key] for key in wanted},
             context=context,
