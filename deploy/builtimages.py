@@ -69,7 +69,7 @@ def changes(tags: Iterable[str], wanted: Collection[str], today: date) -> Change
     return result
 
 
-def settle(
+def prune(
     docker: DockerClient, wanted: Collection[str], repository: str = REPOSITORY, today: date | None = None
 ) -> None:
     """Note on the engine that these images are wanted today, and remove those that nobody has wanted for long.

@@ -74,7 +74,7 @@ class Document:
         if found is None:  # merged from an anchor, where it is remarked on
             return self.remark(location, f"{where}: the key `{key}` is {kind(key)}, not a text")
         line, column = found
-        match = _KEY.match(self.text.splitlines()[line - 1][column - 1 :])
+        match = _KEY.match("".join(self.text.splitlines()[line - 1 : line])[column - 1 :])
         written = (match and match[1]) or str(key)
         sentence = f'{where}: YAML reads the key `{written}` as {kind(key)}; quote it: "{written}"'
         return Remark(self.file, line, column, sentence)

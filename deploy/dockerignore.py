@@ -50,7 +50,7 @@ def files(context: Path, dockerfile: Path) -> Iterator[Path]:
 def parse(text: str) -> list[Pattern]:
     """Return the patterns of a .dockerignore, in order."""
     found = []
-    for line in text.splitlines():
+    for line in text.split("\n"):
         pattern = "" if line.startswith("#") else line.strip()
         keeps = pattern.startswith("!")
         if pattern := pattern.removeprefix("!").strip():

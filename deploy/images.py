@@ -73,7 +73,7 @@ def build(environment: Environment, announce: Announce) -> Images:
             built = list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
         found = recipe.ids(docker, [*built, bases["traefik"]])
         assert found is not None, "they are there now"
-    builtimages.settle(docker, wanted)
+    builtimages.prune(docker, wanted)
     return Images(**dict(zip((*made_from, "traefik"), found, strict=True)))
 
 
@@ -106,7 +106,7 @@ def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
     bases = ensure_bases(environment.images, docker, announce)
     api = _recipes(docker, {"PYTHON_IMAGE": bases["python"]})["api"]
     reference = _build(docker, "api", api, announce)
-    builtimages.settle(docker, [reference])
+    builtimages.prune(docker, [reference])
     return bases | {"api": reference}
 
 

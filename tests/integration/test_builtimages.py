@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import pytest
 from python_on_whales import DockerClient
 
-from deploy.builtimages import KEEP_LAST, settle
+from deploy.builtimages import KEEP_LAST, prune
 from deploy.engine import local_docker
 
 TODAY = date(2026, 3, 31)
@@ -58,7 +58,7 @@ def test_old_images_go_but_for_the_newest_those_wanted_and_those_that_a_containe
     container = docker.container.create(made[contained], ["/name"])
     docker.image.tag(made[released], f"{repository}-host/api:release")
     try:
-        settle(docker, [f"{repository}/api:{wanted:012x}"], repository, TODAY)
+        prune(docker, [f"{repository}/api:{wanted:012x}"], repository, TODAY)
 
         there = {image.id for image in docker.image.list()}
         assert {number for number, id in made.items() if id not in there} == {obsolete}
@@ -78,6 +78,6 @@ def test_what_is_wanted_every_day_has_one_day(docker: DockerClient, repository: 
     reference = f"{repository}/api:{1:012x}"
     make(docker, reference, 0)
     for day in range(3):
-        settle(docker, [reference], repository, TODAY + timedelta(days=day))
+        prune(docker, [reference], repository, TODAY + timedelta(days=day))
 
     assert names(docker, repository) == {reference, f"{reference}-20260402"}
