@@ -125,7 +125,8 @@ class Client:
                     if answer.status != 200:
                         self._fail(f"GET /api/events: {answer.status}")
                     while not self.stop.is_set():
-                        line = await asyncio.wait_for(answer.content.readline(), 10)
+                        async with asyncio.timeout(10):
+                            line = await answer.content.readline()
                         if not line:
                             self.report.reconnects += 1
                             break
