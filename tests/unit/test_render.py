@@ -15,6 +15,7 @@ from deploy import render
 from deploy.config import Environment
 from deploy.configfile import load
 from deploy.release import COLORS, Images
+from deploy.secrets import needed
 from deploy.stack import ROLES
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import EVERY_WAY, PRODUCTION, SECRETS, compose_of, release_of
@@ -180,6 +181,30 @@ def test_no_secret_value_is_rendered_only_its_file(environment: Environment, ima
     assert compose_of(environment, images)["secrets"] == {
         "session_secret": {"file": "/srv/ppm/test/secrets/session_secret/0a1b2c3d4e5f"}
     }
+
+
+@pytest.mark.parametrize("hosts", [[], ["git.example.org ssh-ed25519 AAAA"]])
+def test_the_worker_which_handles_what_strangers_wrote_mounts_only_what_it_reads(
+    images: Images, hosts: list[str]
+) -> None:
+    app = {"scan_known_hosts": hosts, "oauth_client_id": "id", "oauth_logins": {"ann": "read"}}
+    environment = environment_of(app=app)
+    names = [*needed(environment), "session_secret_previous"]
+    made = render.release(environment, images, dict.fromkeys(names, "0a1b2c3d"))
+    services = YAML(typ="safe").load(render.tree(environment, made)[render.COMPOSE])["services"]
+
+    assert services["worker-blue"]["secrets"] == services["worker-green"]["secrets"] == ["git_deploy_key"] * bool(hosts)
+    assert services["api-blue"]["secrets"] == ["session_secret", "oauth_client_secret", "session_secret_previous"]
+
+
+def test_the_api_counts_clients_behind_trusted_proxies_as_the_proxy_does(images: Images) -> None:
+    told = [
+        compose_of(environment_of(proxy=proxy), images)["services"]["api-blue"]["environment"].get("TRUSTED_PROXIES")
+        for proxy in ({}, {"trusted_proxies": ["192.0.2.0/24", "2001:db8::/32"]})
+    ]
+
+    assert told[0] is None
+    assert json.loads(told[1]) == ["192.0.2.0/24", "2001:db8::/32"]
 
 
 def test_the_key_for_repositories_is_mounted_by_the_worker_alone(images: Images) -> None:
