@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy import render
 from deploy.errors import UpgradeError
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from deploy.stack import Stack
 
 _POLL = 0.1
+_SYSTEM = "/statusz"
 RELEASE_HEADER = "X-PPM-Release"
 
 
@@ -107,15 +108,15 @@ def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *,
 
     def seen() -> str | None:
         try:
-            workers = host.internal.get("/api/system").json()["workers"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            return f"GET /api/system: {type(error).__name__}: {error}"
+            workers = _system(host)["workers"]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            return f"GET {_SYSTEM}: {type(error).__name__}: {error}"
         for worker in workers:
             ours = worker["release"] == release and datetime.fromisoformat(worker["since"]) >= since
             if ours and not (working and worker["standby"]):
                 return None
         living = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
-        return f"GET /api/system: the living workers are: {', '.join(living) or 'none'}"
+        return f"GET {_SYSTEM}: the living workers are: {', '.join(living) or 'none'}"
 
     return _poll(host, seen, timeout)
 
@@ -168,11 +169,21 @@ def schema_revision(host: Host) -> str | None:
     import httpx
 
     try:
-        answer = host.internal.get("/api/system").json()
-        revision: str | None = answer["database"]["revision"]
+        revision: str | None = _system(host)["database"]["revision"]
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return None
     return revision
+
+
+def _system(host: Host) -> Any:
+    """Return what the api tells the host alone of itself. Raises httpx.HTTPError or ValueError.
+
+    A release of before tells it to everybody at another path; it answers 404 here, or with the page, by routes of then.
+    """
+    answer = host.internal.get(_SYSTEM)
+    if answer.status_code == 404 or answer.headers.get("Content-Type", "").startswith("text/html"):
+        answer = host.internal.get("/api/system")
+    return answer.raise_for_status().json()
 
 
 def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) -> str | None:

@@ -168,6 +168,11 @@ class Site:
         """Run ppmctl with --json; return the document."""
         return json.loads(self.ppmctl(command, *argv, "--json", status=status).stdout)
 
+    def told(self) -> Any:
+        """Return what the application tells its host alone of itself."""
+        url = f"http://127.0.0.1:{self.environment.proxy.internal_port}/statusz"
+        return json.loads(self.root(f"curl -fsS -H 'Host: preview' {url}"))
+
     def root(self, script: str) -> str:
         """Run a script as root on the host, without ppmctl; return what it prints."""
         argv = [*ssh_command(self.lab, self.host), script]

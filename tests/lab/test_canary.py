@@ -144,7 +144,7 @@ def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fai
 
 
 def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checkout: Path, before: str) -> None:
-    edit(checkout / "app" / "api" / "system.py", "    return look(state)", "    raise RuntimeError\n")
+    edit(checkout / "app" / "api" / "system.py", "    seen = look(state)", "    raise RuntimeError\n")
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 

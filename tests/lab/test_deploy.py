@@ -112,8 +112,11 @@ def test_the_journal_holds_every_step_of_the_last_deploy(live: Site) -> None:
 def test_the_page_is_told_of_the_last_deploy_and_of_what_the_steward_knows(live: Site) -> None:
     live.root(f"cd {live.directory}/facts; test -e backups.json || echo '{{}}' > backups.json")
 
-    seen = httpx.get(f"{live.url}/api/system").json()
+    seen = httpx.get(f"{live.url}/api/system", headers={"Authorization": f"Bearer {live.user}"}).json()
 
+    assert seen.keys() == live.told().keys()
+    assert httpx.get(f"{live.url}/api/system").json().keys() == {"release", "login"}
+    assert httpx.get(f"{live.url}/statusz").status_code == 404
     last = next(past for past in live.json("history") if past["outcome"] != "unfinished")
     assert seen["deploys"][0].items() <= last.items()
     assert (seen["backups"] is None, seen["certificate"]) == (False, None)

@@ -38,7 +38,7 @@ def head(checkout: Path) -> str:
 
 
 def revision(site: Site) -> str:
-    found: str = httpx.get(f"{site.url}/api/system").json()["database"]["revision"]
+    found: str = site.told()["database"]["revision"]
     return found
 
 
