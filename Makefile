@@ -28,9 +28,9 @@ else
 	@$(BIN)/pytest -n $(LABS) --dist loadfile --no-loadscope-reorder tests/lab tests/e2e tests/integration
 endif
 
-test-all: setup ## every variant too, above all every fault in every step of an upgrade (two hours)
+test-all: setup ## every variant too, above all every fault in every step of an upgrade (hours); SHARD=1/4: a quarter
 	@$(BIN)/ppmctl engine
-	@$(BIN)/pytest --full $(T)
+	@$(BIN)/pytest --full $(if $(SHARD),--shard=$(SHARD)) $(T)
 
 lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@$(BIN)/ruff check .

@@ -223,7 +223,7 @@ def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
             try:
                 yield f"git://{host}:9419", tip
             finally:
-                daemon.terminate()
+                daemon.kill()
 
 
 def scan_seconds(start: Callable[..., Container], api: Container, count: int, token: str, sustained: float) -> str:

@@ -6,7 +6,6 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv4Network
@@ -24,6 +23,7 @@ from deploy.bases import ensure_bases
 from deploy.config import Environment, Images
 from deploy.release import Release
 from tests.integration.conftest import HARDENED, address
+from tests.processes import threads
 from tests.unit.conftest import environment_of
 from tests.waiting import eventually
 
@@ -202,12 +202,12 @@ def test_what_waits_for_the_api_while_it_does_not_listen_is_answered(docker: Doc
         port = int(url.rpartition(":")[2])
     with edge(docker, tmp_path, url, ready="/metrics", timeout=10) as client:
         began = time.monotonic()
-        with ThreadPoolExecutor(8) as pool:
+        with threads(8) as pool:
             reads = [pool.submit(client.get, "/api/system") for _ in range(4)]
             writes = [pool.submit(client.post, "/api/projects", content=b"x") for _ in range(4)]
             assert not eventually(lambda: any(held.done() for held in reads + writes), 4)
             with listening(docker, port):
-                statuses = [held.result().status_code for held in reads + writes]
+                statuses = [held.result(60).status_code for held in reads + writes]
 
     assert statuses == [200] * 4 + [201] * 4
     assert time.monotonic() - began > 4
@@ -225,7 +225,9 @@ def test_every_answer_has_the_security_headers_once(site: httpx.Client) -> None:
     assert site.get("/").headers.get_list("Content-Security-Policy") == [CSP]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/healthz", "/%6detrics", "//metrics", "/x/../readyz"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/readyz", "/healthz", "/statusz", "/%6detrics", "/%73tatusz", "//metrics", "/x/../readyz"]
+)
 def test_what_is_for_the_host_alone_is_not_found(site: httpx.Client, path: str) -> None:
     with socket.create_connection((site.base_url.host, 8000), 5) as raw:  # httpx would put the path in order
         raw.sendall(f"GET {path} HTTP/1.1\r\nHost: ppm\r\nConnection: close\r\n\r\n".encode())
@@ -271,7 +273,7 @@ def test_nobody_is_believed_who_says_for_whom_he_asks(site: httpx.Client) -> Non
 
 
 def _answers(client: httpx.Client, count: int, method: str = "GET", **headers: str) -> list[httpx.Response]:
-    with ThreadPoolExecutor(8) as pool:
+    with threads(8) as pool:
         paths = ["/", "/api/system"] * (count // 2)
         return list(pool.map(lambda path: client.request(method, path, headers=headers), paths))
 

@@ -13,6 +13,7 @@ import pytest
 from deploy import lockout
 from deploy.lab.hosts import ssh_command
 from tests.lab.test_firewall import ADDRESS
+from tests.processes import running
 from tests.site import Site
 from tests.waiting import eventually
 
@@ -80,11 +81,11 @@ print(heard, flush=True)
 input()
 """
     argv = [*ssh_command(bare.lab, bare.host), f"python3 -c '{knocks}'"]
-    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
+    with running(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as stranger:
         assert stranger.stdout
         heard = int(stranger.stdout.readline())
         assert live.root("echo in") == "in"
-        stranger.communicate("\n")
+        stranger.communicate("\n", timeout=30)
 
     assert 0 < heard <= 10
 

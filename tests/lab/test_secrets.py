@@ -24,6 +24,7 @@ from app.settings import Settings
 from deploy.configfile import ROOT
 from deploy.lab import Lab
 from tests.load import losing_nothing
+from tests.processes import join
 from tests.site import Site
 
 NAMES = ("session_secret", "oauth_client_secret")
@@ -83,7 +84,7 @@ def watching_processes() -> Iterator[list[str]]:
         yield found
     finally:
         ended.set()
-        watcher.join()
+        join(watcher)
 
 
 @pytest.fixture(scope="module")
