@@ -35,7 +35,7 @@ async def cancel(*tasks: asyncio.Task[Any]) -> set[asyncio.Task[Any]]:
 
 
 def leave_within(seconds: float) -> None:
-    """Let this process end with status 1 if it still runs after so many seconds; the log then names what runs in it."""
+    """End this process with status 1 if it still runs after so many seconds; the log then names its threads."""
     timer = threading.Timer(seconds, _leave_late, [seconds])
     timer.daemon = True
     timer.start()

@@ -96,7 +96,7 @@ class Settings(BaseSettings):
         return values
 
     def check_session_secret(self) -> None:
-        """Raise PpmError when the session secret is none, in production. Only who signs sessions needs it: the api."""
+        """Raise PpmError when the session secret is missing or short, in production. Only the api signs sessions."""
         secret = self.session_secret.get_secret_value() if self.session_secret else ""
         if self.app_env == "production" and len(secret) < MIN_SECRET:
             raise PpmError(

@@ -1,6 +1,6 @@
 """The address that a request comes from. The proxy names it in `X-Forwarded-For`, behind those that others have named.
 
-Only the proxy can reach the api, and it takes that header from nobody but the proxies before it that it trusts.
+Only the proxy can reach the api. It takes that header only from the proxies before it that it trusts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The outermost layer: headers of every response, errors too. Plain ASGI, so that streams stay streams.
 
-And it is full at some point: what it cannot take it refuses at once, so that the rest is answered.
+It also bounds how many requests are open: one more is refused at once, so that the others are answered.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ MOST_REQUESTS = 3000
 
 
 class Edge:
-    """Names the release on every response, which nobody may keep unless it says so, and asks clients to leave while the
-    process drains."""
+    """Names the release on every response, lets no cache keep it unless it says so, and asks clients to leave while
+    the process drains."""
 
     def __init__(self, app: ASGIApp, release: str, drain: asyncio.Event) -> None:
         self.app, self.drain = app, drain

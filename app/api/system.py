@@ -90,7 +90,7 @@ def system(state: Given, caller: Known) -> SystemOut | PublicSystemOut:
 
 @internal.get("/statusz")
 def statusz(state: Given) -> SystemOut:
-    """Return the state of the whole to the host that this runs on: the proxy sends nobody else here."""
+    """Return the state of the whole to the host that this runs on: the proxy has no public route to it."""
     return look(state)
 
 

@@ -109,7 +109,7 @@ def _public(address: str) -> bool:
 def _inside(address: IPv6Address) -> IPv4Address | IPv6Address | None:
     """Return the address that packets to this one go to in the end, if another one is written in it."""
     if address in _LOCAL_NAT64:
-        return IPv6Address(0)  # nobody here can say which
+        return IPv6Address(0)  # which one, only that network knows
     last, before = IPv4Address(int(address) & 0xFFFFFFFF), int(address) >> 32 & 0xFFFFFFFF
     if before in _ISATAP or any(address in network for network in _TRANSLATED):
         return last
