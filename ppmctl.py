@@ -16,6 +16,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from deploy import __version__
 from deploy.cli import backups, groups, upgrades
 from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load, load_hosts, print_json
 
@@ -33,6 +34,21 @@ app.add_typer(groups.images, name="images")
 app.add_typer(groups.releases, name="releases")
 app.add_typer(groups.secrets, name="secrets")
 app.add_typer(groups.lab, name="lab")
+
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"ppmctl {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version of ppmctl.")
+    ] = False,
+) -> None:
+    """Deploys a small web application whose data matters to hosts that you reach by SSH."""
 
 
 @app.command()

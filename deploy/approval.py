@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from deploy import inspection, proxy, render
 from deploy.errors import PlanStale, UsageError
-from deploy.host import Host
+from deploy.operation import read_only
 from deploy.plan import Basis, EnvironmentPlan, stale
 from deploy.redact import redacted_json
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
+    from deploy.host import Host
     from deploy.inspection import Study
     from deploy.release import Release
 
@@ -62,7 +63,7 @@ def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) 
     rendered = render.tree(environment, release)
 
     def differences(address: HostAddress) -> list[str]:
-        with Host.connect(environment, address) as host:
+        with read_only(environment, address) as host:
             return confirm_host(host, saved, inspection.study(host, release, rendered))
 
     with ThreadPoolExecutor(max_workers=len(environment.hosts)) as pool:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import closed, domain
+from deploy import closed, domain, version
 from deploy.config import Model
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
@@ -113,12 +113,18 @@ def _host(environment: Environment, address: HostAddress) -> list[Check]:
 
     try:
         with Host.connect(environment, address) as host:
-            return [reached(True, "it does", ""), *judge(environment, _look(host))]
+            return [reached(True, "it does", ""), _ppmctl(host), *judge(environment, _look(host))]
     except HostKeyChanged as error:
         return [reached(False, error.message, error.next or provision)]
     except (HostUnreachable, CommandFailed) as error:
         refused = "Permission denied" in (error.seen or "")
         return [reached(False, error.seen or error.message, provision if refused else error.next or provision)]
+
+
+def _ppmctl(host: Host) -> Check:
+    error = version.look(host)
+    found, fix = (error.message, error.next or "") if error else ("none", "")
+    return Check(where=host.name, name="newer ppmctl", ok=error is None, found=found, wanted="none was here", fix=fix)
 
 
 # One line for each fact: a name, and what it is. What is missing prints nothing.

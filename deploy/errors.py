@@ -7,7 +7,8 @@ PpmctlError                     exit code 1: it failed; says what is left and wh
 │   ├── HostUnreachable         no connection
 │   ├── HostKeyChanged          the host is not the one that known_hosts names
 │   ├── CommandFailed           a command on the host ended with a non-zero status
-│   └── HostLocked              another operation holds the host
+│   ├── HostLocked              another operation holds the host
+│   └── HostNewer               a newer ppmctl has changed the host
 ├── EngineError                 Docker on this machine is missing or too old
 ├── BuildError                  an image did not build
 ├── ShipError                   an image did not arrive whole
@@ -34,6 +35,7 @@ __all__ = [
     "HostError",
     "HostKeyChanged",
     "HostLocked",
+    "HostNewer",
     "HostUnreachable",
     "Inconclusive",
     "NotReady",
@@ -112,6 +114,10 @@ class CommandFailed(HostError):
 
 class HostLocked(HostError):
     """Another operation holds the host's lock."""
+
+
+class HostNewer(HostError):
+    """A newer ppmctl has changed the host, and this one may misread what lies there."""
 
 
 class EngineError(PpmctlError):

@@ -11,6 +11,7 @@ from deploy import journal, sbom
 from deploy.backup.steward import places
 from deploy.errors import UsageError
 from deploy.host import Host
+from deploy.operation import read_only
 from deploy.release import Record
 from deploy.stack import Found, Stack, look, records
 
@@ -39,7 +40,7 @@ def only(environment: Environment, name: str | None) -> Environment:
 
 def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
     """Return the records on a host, newest first, and what runs there."""
-    with Host.connect(environment, address) as host:
+    with read_only(environment, address) as host:
         return records(host), look(host)
 
 
@@ -50,7 +51,7 @@ def release(
 
     With ``ask`` its images are asked where there is none. Raises UsageError, and BuildError when they are gone.
     """
-    with Host.connect(environment, address) as host:
+    with read_only(environment, address) as host:
         found = [record for record in records(host) if name in (None, record.id)]
         if not found:
             what = f"no release {name}" if name else "no release yet"
@@ -61,7 +62,7 @@ def release(
 
 def history(environment: Environment, address: HostAddress) -> list[Past]:
     """Return the operations in the host's journal, newest first."""
-    with Host.connect(environment, address) as host:
+    with read_only(environment, address) as host:
         return journal.history(journal.lines(host))
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploy import facts, lock, render
+from deploy import facts, lock, render, version
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.host import Host
 from deploy.scratch import scratch
@@ -34,7 +34,7 @@ def who() -> str:
 
 @contextmanager
 def locked(environment: Environment, address: HostAddress, command: str) -> Iterator[Host]:
-    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked."""
+    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked, and HostNewer."""
     owner = {
         "who": who(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -42,6 +42,15 @@ def locked(environment: Environment, address: HostAddress, command: str) -> Iter
         "process": str(os.getpid()),
     }
     with Host.connect(environment, address) as host, lock.held(host, owner):
+        version.refuse(host)
+        yield host
+
+
+@contextmanager
+def read_only(environment: Environment, address: HostAddress) -> Iterator[Host]:
+    """Yield the host, connected, to read what ppmctl has written there; takes no lock. Raises HostNewer."""
+    with Host.connect(environment, address) as host:
+        version.refuse(host)
         yield host
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deploy import approval, deployment, difference, inspection, migrate, provision, render
 from deploy.difference import Section
 from deploy.errors import PpmctlError
-from deploy.host import Host
+from deploy.operation import read_only
 from deploy.plan import EnvironmentPlan, HostPlan
 from deploy.provision import HostReport
 from deploy.recipe import Announce
@@ -74,7 +74,7 @@ def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> Ho
     from python_on_whales import DockerException
 
     try:
-        with Host.connect(environment, address) as host:
+        with read_only(environment, address) as host:
             found = inspection.study(host, wanted.release, wanted.rendered)
             basis = approval.basis_of(host, found)
             fresh = found.stack.live is None and not inspection.has_data(host)

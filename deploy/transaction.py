@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from deploy import journal, secrets
+from deploy import journal, secrets, version
 from deploy.backup.steward import places
 from deploy.errors import PpmctlError, UpgradeError
 from deploy.metrics import Tally
@@ -158,6 +158,7 @@ def run(upgrade: Upgrade, steps: Sequence[Step]) -> None:
 
     An operation that was cut short goes on: its steps see for themselves what they need not do again.
     """
+    version.record(upgrade.host)
     if upgrade.resumed is None:
         write(upgrade, upgrade.intent.kind, "begin", intent=upgrade.intent)
     undos: list[Step] = []

@@ -11,8 +11,7 @@ from pydantic import ConfigDict
 
 from deploy.backup.office import Office, identity, office
 from deploy.config import Model
-from deploy.host import Host
-from deploy.operation import locked, on_each_host
+from deploy.operation import locked, on_each_host, read_only
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -133,7 +132,7 @@ def _each(
     """Return what the stewards answer, host after host, each with its host; under the lock if there is a command."""
 
     def on(address: HostAddress, _: threading.Event) -> list[dict[str, object]]:
-        connected = locked(environment, address, command) if command else Host.connect(environment, address)
+        connected = locked(environment, address, command) if command else read_only(environment, address)
         with connected as host, office(host) as steward:
             return [{"host": address.name, **found} for found in act(steward)]
 
