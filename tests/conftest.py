@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
     settings.load_profile("search" if config.getoption("--full") else "ci")  # Hypothesis's own: the same every time
 
 
-_LONGEST = {"test_backup", "test_migrations", "test_runbooks"}
+_LONGEST = {"test_backup", "test_existing_sites", "test_migrations", "test_runbooks"}
 """Files of tests/lab that take minutes: a process that began with one last would be the only one at the end."""
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from bench.ledger import Report, load, lost
+from deploy import __version__
 from deploy.lab import Lab
 from tests import earlier
 from tests.conftest import named
@@ -105,7 +106,8 @@ def test_todays_code_takes_over_a_site_and_loses_nothing_of_it(site: Site, code:
     cut_short(site, code, "worker")
 
     go_on(site, "abort")
-    assert site.healthy() == before
+    assert site.serving() == before
+    assert json.loads(site.root(f"cat {site.directory}/version.json")) == {"version": __version__}
     [plan] = site.json("plan", status=3)["hosts"]
     was = proxy(site)
     with load(site.url, token, rate=RATE, connections=6) as running:
@@ -124,7 +126,7 @@ def test_todays_code_takes_over_a_site_and_loses_nothing_of_it(site: Site, code:
     assert names(site, token, "before", "after") == [1, 0]
 
     assert [(host["release"], host["data"]) for host in site.json("rollback")] == [(before, "untouched")]
-    assert site.healthy() == before
+    assert site.serving() == before
     kinds = [(past["kind"], past["outcome"]) for past in site.json("history")]
     assert kinds == [(kind, "done") for kind in ("rollback", "restore", "deploy")] + [
         ("deploy", "undone"),
