@@ -56,10 +56,12 @@ def provisioned(lab: Lab, code: Path, tmp_path_factory: pytest.TempPathFactory) 
 def site(provisioned: Site, code: Path) -> Iterator[Site]:
     """A site that only the earlier code has seen."""
     site = Site(provisioned.name, provisioned.lab, provisioned.number, provisioned.folder)
-    site.ppmctl("deploy", checkout=code)
-    yield site
-    site.ppmctl("down", "--purge", "--yes")
-    site.root(f"find {site.directory} -mindepth 1 ! -type d -delete; find {site.directory} -mindepth 2 -delete")
+    try:
+        site.ppmctl("deploy", checkout=code)
+        yield site
+    finally:
+        site.ppmctl("down", "--purge", "--yes")
+        site.root(f"find {site.directory} -mindepth 1 ! -type d -delete; find {site.directory} -mindepth 2 -delete")
 
 
 def by(code: Path, site: Site, command: str, *argv: str) -> Any:
