@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from deploy.appconfig import App
 from deploy.backup.config import Backup
@@ -50,6 +50,13 @@ class Ssh(Model):
     connect_timeout: Duration = timedelta(seconds=10)
     """After how long a host counts as unreachable."""
 
+    @field_validator("identity_file", "known_hosts_file")
+    @classmethod
+    def _no_variable(cls, path: str | None) -> str | None:
+        if path and "${" in path:
+            raise ValueError("OpenSSH would put a variable of the shell in the place of `${…}`: write the path itself")
+        return path
+
 
 class Service(Model):
     """What one container of a service may use."""
@@ -80,22 +87,25 @@ class Services(Model):
     steward: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0, pids=64)
 
 
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9]\S*$")]
+
+
 class Bases(Model):
     """Base images that the Dockerfiles start from, and Traefik."""
 
-    python: str = "python:3.13-slim-trixie"
-    node: str = "node:24-trixie-slim"
-    nginx: str = "nginx:1.28"
-    traefik: str = "traefik:v3.7"
+    python: Reference = "python:3.13-slim-trixie"
+    node: Reference = "node:24-trixie-slim"
+    nginx: Reference = "nginx:1.28"
+    traefik: Reference = "traefik:v3.7"
 
 
 class RegistryImages(Model):
     """Images that CI has pushed; each by digest."""
 
-    api: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
-    frontend: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
-    steward: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
-    traefik: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+    api: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    frontend: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    steward: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    traefik: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
 
 
 class Images(Model):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from io import StringIO
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
 _EXAMPLE = ".example"
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_INTO_COMPOSE = {"url", "app", "proxy", "images"}
+"""Keys whose values stand in a Compose file."""
 Location = tuple[int | str, ...]
 
 
@@ -50,6 +54,7 @@ def load(name: str) -> Environment:
             next="Begin with a copy of production.example.yaml",
         )
     try:
+        _refuse_control_characters(data, shown)
         return Environment.model_validate({**_plain(data), "name": name.removesuffix(_EXAMPLE)})
     except ValidationError as error:
         found = sorted(_sentences(error, data))
@@ -68,6 +73,16 @@ def load_hosts(name: str) -> Environment:
             next=f"docker compose -p {environment.project} ps, logs, exec, …",
         )
     return environment
+
+
+def notes(environment: Environment) -> tuple[str, ...]:
+    """Return what is right in the file and may still not be meant, a line each."""
+    values = environment.model_dump(mode="json", include=_INTO_COMPOSE)
+    return tuple(
+        f"{_dotted(location)}: `$$` is two dollar signs. Compose made one of them once; if one is meant, write `$`"
+        for location, text in _texts(values)
+        if "$$" in text
+    )
 
 
 def dump(environment: Environment) -> str:
@@ -98,6 +113,32 @@ def _parse(text: str, shown: str) -> Any:
         raise ConfigError(f"{where}: {problem}", next=f"Mend {shown}") from error
     except YAMLError as error:
         raise ConfigError(f"{shown}: not YAML: {error}", next=f"Mend {shown}") from error
+
+
+def _texts(value: Any, location: Location = ()) -> Iterator[tuple[Location, str]]:
+    """Yield every text in a value, keys too, with where it is."""
+    if isinstance(value, str):
+        yield location, value
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if isinstance(key, str):
+                yield (*location, key), key
+            yield from _texts(item, (*location, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _texts(item, (*location, number))
+
+
+def _refuse_control_characters(data: Any, shown: str) -> None:
+    """Raise ConfigError where a text has a character that neither a variable of a container nor a path can have."""
+    found = [(*_position(data, where), _dotted(where), _CONTROL.search(text)) for where, text in _texts(data)]
+    lines = [
+        f"{shown}:{line}:{column}: {_CONTROL.sub('?', path)}: a value cannot hold the character {control[0]!r}"
+        for line, column, path, control in found
+        if control
+    ]
+    if lines:
+        raise ConfigError("\n".join(lines), next=f"Remove it from {shown}")
 
 
 def _no_such_environment(name: str, path: Path) -> ConfigError:

@@ -8,6 +8,7 @@ rest. It runs there and not here, because whoever is between two releases must n
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -153,7 +154,7 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     for name, color in routes.items():
         text = render.routes(environment, live=color, preview=color, servers=servers)
         host.write(directory / f"routes.{name}", text)
-    host.write(directory / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
+    host.write(directory / "plan", "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items()))
     host.write(directory / "hold.sh", _SCRIPT.read_text())
 
 

@@ -118,7 +118,8 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
         asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
         config, hashes, version = pool.map(lambda question: _answer([*argv, *question]), asked)
     by_service = dict(line.split() for line in hashes.splitlines())
-    return drift.intended(json.loads(config), by_service, version.strip())
+    # What Compose prints is a Compose file again, so each `$` of a value is doubled in it.
+    return drift.intended(json.loads(config.replace("$$", "$")), by_service, version.strip())
 
 
 def _answer(argv: list[str]) -> str:

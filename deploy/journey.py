@@ -118,12 +118,12 @@ def down(environment: Environment, console: Console, *, purge: bool) -> None:
 
 def _dev(environment: Environment, announce: Announce) -> DockerClient:
     """Return a client for the dev environment's Compose project, rendered under .ppmctl/."""
-    from deploy.engine import client
+    from deploy.engine import ca_bundle, client
 
     directory = _dev_directory(environment)
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / render.COMPOSE
-    file.write_text(render.dev(environment, images.build_dev(environment, announce)))
+    file.write_text(render.dev(environment, images.build_dev(environment, announce), ca_bundle()))
     # The mount point of the page's packages: the engine would make it root's.
     (ROOT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
     return client(compose_files=[file], compose_project_name=environment.project)
@@ -146,8 +146,10 @@ def _dev_directory(environment: Environment) -> Path:
 
 def render_to(environment: Environment, out: Path, announce: Announce) -> list[Path]:
     """Write what a host would get below ``out``; return the files. Each is replaced as a whole."""
+    from deploy.engine import ca_bundle
+
     if environment.kind == "dev":
-        files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce))}
+        files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce), ca_bundle())}
     else:
         release, _ = deployment.wanted(environment, announce)
         files = {**render.tree(environment, release), render.STEWARD: render.steward(environment)}

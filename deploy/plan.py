@@ -135,6 +135,8 @@ class EnvironmentPlan(Model):
     release: str
     changed: bool
     hosts: tuple[HostPlan, ...]
+    notes: tuple[str, ...] = ()
+    """What the environment's file says and may not mean; no difference."""
 
     @property
     def problems(self) -> tuple[str, ...]:

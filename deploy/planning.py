@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import approval, deployment, difference, inspection, migrate, provision, render
+from deploy import approval, configfile, deployment, difference, inspection, migrate, provision, render
 from deploy.difference import Section
 from deploy.errors import PpmctlError
 from deploy.host import Host
@@ -55,7 +55,11 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
         )
         hosts = tuple(pool.map(lambda address: _host(environment, address, wanted), environment.hosts))
     return EnvironmentPlan(
-        environment=environment.name, release=release.id, changed=any(host.changed for host in hosts), hosts=hosts
+        environment=environment.name,
+        release=release.id,
+        changed=any(host.changed for host in hosts),
+        hosts=hosts,
+        notes=configfile.notes(environment),
     )
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from deploy.config import Model
 from deploy.configfile import ROOT
+from deploy.engine import command
 from deploy.errors import BuildError
 from deploy.localfile import replace
 from deploy.render import IDLE_CPU_SHARES
@@ -56,7 +57,7 @@ def of(environment: Environment, release: Release) -> str | None:
 def on_host(host: Host, release: Release) -> str:
     """Return the document of a release whose images are on the host, but for the page's own packages. Raises BuildError
     when one of them is gone."""
-    engine = ("docker", "-H", f"unix://{host.docker_socket}")
+    engine = (*command(), "-H", f"unix://{host.docker_socket}")
     images = release.images.by_name()
     return document(release.id, images, {name: _of_image(reference, engine) for name, reference in images.items()})
 
@@ -69,7 +70,7 @@ def collect(images: Images) -> dict[str, tuple[Package, ...]]:
     return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text())))}
 
 
-def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Package, ...]:
+def _of_image(reference: str, engine: Sequence[str] = ()) -> tuple[Package, ...]:
     cache = ROOT / ".ppmctl" / "sbom" / reference.rpartition(":")[2]
     if not cache.is_file():
         # Beside what serves it must cost little.
@@ -85,7 +86,7 @@ def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Pack
             "--memory",
             "256m",
         ]
-        argv = [*engine, "run", "--rm", *closed, "--entrypoint", "sh", reference]
+        argv = [*(engine or command()), "run", "--rm", *closed, "--entrypoint", "sh", reference]
         done = subprocess.run([*argv, "-c", _LIST, "sh", _PYTHON], capture_output=True, timeout=120, check=False)
         if done.returncode:
             seen = done.stderr.decode(errors="replace").strip()

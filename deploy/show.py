@@ -128,6 +128,8 @@ def plan(found: EnvironmentPlan) -> None:
     for host in found.hosts:
         for line in _host_plan(host):
             console.print(Text(redact(line), style=_style(line)), soft_wrap=True)
+    for note in found.notes:
+        console.print(Text(redact(f"# note: {note}"), style="bold"), soft_wrap=True)
     for problem in found.problems:
         console.print(Text(redact(f"! {problem}"), style="red"), soft_wrap=True)
     deploys = any(host.basis and host.basis.changes for host in found.hosts)

@@ -23,9 +23,18 @@ def options(environment: Environment, address: HostAddress) -> list[str]:
         chosen["UserKnownHostsFile"] = str(ROOT / ssh.known_hosts_file)
     if ssh.identity_file:
         chosen |= {"IdentityFile": str(ROOT / ssh.identity_file), "IdentitiesOnly": "yes"}
-    flags = [part for key, value in chosen.items() for part in ("-o", f"{key}={value}")]
+    flags = [part for key, value in chosen.items() for part in option(key, value)]
     # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
     return flags if address.port == 22 else [*flags, "-p", str(address.port)]
+
+
+def option(name: str, value: str) -> list[str]:
+    """Return the arguments by which OpenSSH takes an option with this value, be it a path with blanks in it.
+
+    OpenSSH reads them as a line of ssh_config(5), and puts a file's name in the place of tokens like ``%h``.
+    """
+    text = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return ["-o", f"{name}={value}" if value.isalnum() else f'{name}="{text}"']
 
 
 def why_no_connection(environment: Environment, name: str, destination: str, said: str) -> HostError:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from deploy.errors import EngineError
 from deploy.lab.model import Lab, LabHost, replace
+from deploy.ssh import option
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -36,14 +37,14 @@ def settle(docker: DockerClient, lab: Lab) -> None:
 def ssh_command(lab: Lab, host: LabHost) -> list[str]:
     """Return the argv that logs in on a host of the lab as root, with the lab's key and known hosts only."""
     options = {
-        "IdentityFile": lab.identity_file,
+        "IdentityFile": str(lab.identity_file),
         "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": lab.known_hosts_file,
+        "UserKnownHostsFile": str(lab.known_hosts_file),
         "StrictHostKeyChecking": "yes",
         "ConnectTimeout": "5",
         "LogLevel": "ERROR",
     }
-    flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    flags = [part for key, value in options.items() for part in option(key, value)]
     # -F: what ~/.ssh/config says about 127.0.0.1 is not meant for a lab.
     return ["ssh", "-F", os.devnull, *flags, "-p", str(host.ssh_port), "root@127.0.0.1"]
 

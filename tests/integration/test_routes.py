@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from ruamel.yaml import YAML
 
 from deploy import render
 from deploy.bases import ensure_bases
-from deploy.config import Images
+from deploy.config import Environment, Images
 from deploy.release import Color
 from tests.integration.conftest import address
 from tests.unit.conftest import environment_of
@@ -22,6 +23,7 @@ from tests.waiting import eventually
 SERVERS = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
 OPTIONS = (
     "--entryPoints.web.address=:8000",
+    "--entryPoints.websecure.address=:8443",
     "--entryPoints.internal.address=:8081",
     "--providers.file.directory=/etc/traefik/dynamic",
     "--providers.file.watch=true",
@@ -51,9 +53,11 @@ def traefik(docker: DockerClient, folder: Path) -> Iterator[httpx.Client]:
     docker.remove(container, force=True)
 
 
-def understood(traefik: httpx.Client, folder: Path, **routes: Any) -> dict[str, Any]:
+def understood(
+    traefik: httpx.Client, folder: Path, environment: Environment | None = None, **routes: Any
+) -> dict[str, Any]:
     """Put routes in force; return {service: what Traefik made of it}, once it has them and has enabled every router."""
-    text = render.routes(environment_of(), servers=SERVERS, **routes)  # type: ignore[arg-type]
+    text = render.routes(environment or environment_of(), servers=SERVERS, **routes)  # type: ignore[arg-type]
     (folder / "new").write_text(text)
     (folder / "new").rename(folder / render.ROUTES)
     http = YAML(typ="safe").load(text)["http"]
@@ -96,3 +100,15 @@ def test_traefik_shares_out_a_canary_by_weight(traefik: httpx.Client, folder: Pa
         {"name": "api-blue", "weight": 95},
         {"name": "api-green", "weight": 5},
     ]
+
+
+@pytest.mark.parametrize("domain", ['{{ env "path" }}.example.org', "a`b'c\"d\\e$f.example.org"], ids=["go", "quotes"])
+def test_traefik_reads_the_domain_as_it_is(traefik: httpx.Client, folder: Path, domain: str) -> None:
+    environment = environment_of(url="https://ppm.example.org", proxy={"certificates": "files"})
+    asked = environment.model_copy(update={"url": f"https://{domain}"})  # unchecked: no check of `url` is relied on
+
+    understood(traefik, folder, asked, live="blue", preview="blue")
+
+    rule = _of_the_file(traefik, "routers")["edge"]["rule"]
+    literal = f"`{domain}`" if "`" not in domain else json.dumps(domain)
+    assert rule == f"Host({literal}) && PathPrefix(`/`)"

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy import render
+from deploy import render, template
 from deploy.config import Environment
 from deploy.configfile import load
 from deploy.release import COLORS, Images
@@ -68,7 +68,7 @@ def test_compose_lint_finds_nothing(changes: dict[str, Any], images: Images, tmp
 
 def test_the_same_input_gives_the_same_bytes(environment: Environment, images: Images) -> None:
     release = release_of(environment, images)
-    render._jinja.cache_clear()
+    template._jinja.cache_clear()
     assert render.tree(environment, release) == render.tree(environment, release)
     assert release == release_of(environment, images)
 
