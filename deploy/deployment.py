@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import approval, images, inspection, journal, preflight, recover, render, sbom, secrets, transaction
+from deploy import (
+    approval,
+    images,
+    inspection,
+    journal,
+    preflight,
+    recover,
+    render,
+    rotation,
+    sbom,
+    secrets,
+    transaction,
+)
 from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
 from deploy.journal import Intent
@@ -86,6 +98,8 @@ def deploy(
     PlanStale when a deploy would do anything else.
     """
     began = time.monotonic()
+    for line in rotation.restart(environment, ended_only=approved is not None):
+        announce(line)
     release, values = wanted(environment, announce)
     if approved:
         approval.confirm(environment, approved, release)

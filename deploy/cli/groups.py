@@ -19,8 +19,12 @@ lab = group("Throwaway hosts on this machine.")
 @config.command("check")
 def config_check(env: Env = "lab") -> None:
     """Read the YAML and say what is wrong with it."""
+    from deploy.configfile import notes
+
     environment = load(env)
     sys.stdout.write(f"{env}: ok, {len(environment.hosts)} hosts, {environment.url}\n")
+    for note in notes(environment):
+        sys.stdout.write(f"note: {note}\n")
 
 
 @config.command("show")
@@ -133,9 +137,10 @@ def secrets_init(env: Env = "lab") -> None:
 @secrets.command("set")
 def secrets_set(name: str, env: Env = "lab") -> None:
     """Set a secret; its value is asked for, or read from a pipe."""
-    from deploy.secrets import set_secret
+    from deploy.rotation import replace
 
-    sys.stdout.write(f"wrote {set_secret(load(env), name, _ask(name))}\n")
+    for line in replace(load(env), name, _ask(name)):
+        sys.stdout.write(f"{line}\n")
 
 
 @secrets.command("rotate")
@@ -148,7 +153,8 @@ def secrets_rotate(
 ) -> None:
     """Give a secret a new value (generated, or asked for) and deploy this checkout with it, as any upgrade."""
     from deploy import deployment, show
-    from deploy.secrets import is_generated, rotate
+    from deploy.rotation import rotate
+    from deploy.secrets import is_generated
 
     environment = load_hosts(env)
     with console() as shown:
