@@ -17,7 +17,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from deploy.cli import backups, groups, upgrades
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load, load_hosts, print_json
+from deploy.cli.common import (
+    DIFFERENT,
+    Env,
+    Json,
+    OneHost,
+    Yes,
+    confirm,
+    console,
+    load,
+    load_hosts,
+    print_json,
+    write,
+)
 
 app = typer.Typer(
     help="Deploys a small web application whose data matters to hosts that you reach by SSH.",
@@ -42,7 +54,7 @@ def up(env: Env = "lab") -> None:
 
     with console() as shown:
         arrival = journey.up(load(env), shown)
-    sys.stdout.write(show.arrival(arrival))
+    write(show.arrival(arrival))
 
 
 @app.command()
@@ -146,7 +158,7 @@ def provision(
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        sys.stdout.write(show.provisioning(report, check=check))
+        write(show.provisioning(report, check=check))
     raise typer.Exit(1 if report.failed else DIFFERENT if check and report.changed else 0)
 
 
@@ -198,10 +210,14 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:
+        import traceback
+
         from deploy.errors import PpmctlError
+        from deploy.redact import shown
 
         if not isinstance(error, PpmctlError):
-            raise
+            sys.stderr.write(shown(traceback.format_exc()))
+            raise SystemExit(1) from None
         if "--json" in sys.argv:
             print_json(error.as_dict())
         else:

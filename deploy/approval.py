@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from deploy import inspection, proxy, render
+from deploy.crew import Crew
 from deploy.errors import PlanStale, UsageError
 from deploy.host import Host
 from deploy.plan import Basis, EnvironmentPlan, stale
@@ -65,8 +65,8 @@ def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) 
         with Host.connect(environment, address) as host:
             return confirm_host(host, saved, inspection.study(host, release, rendered))
 
-    with ThreadPoolExecutor(max_workers=len(environment.hosts)) as pool:
-        refuse(environment, [line for lines in pool.map(differences, environment.hosts) for line in lines])
+    with Crew() as crew:
+        refuse(environment, [line for lines in crew.map(differences, environment.hosts) for line in lines])
 
 
 def confirm_host(host: Host, saved: EnvironmentPlan, found: Study) -> list[str]:

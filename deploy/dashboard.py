@@ -53,7 +53,7 @@ def forwarded(host: Host, port: int) -> Iterator[int]:
 
 def _tell(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
     """Give the SSH connection that is there an order."""
-    argv = ["ssh", "-S", str(host.control_socket), "-O", *command, host.name]
+    argv = ["ssh", "-S", str(host.control_socket), "-O", *command, "--", host.name]
     return subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
 
 
@@ -61,8 +61,8 @@ def _see(host: Host, url: str) -> None:
     import httpx
 
     try:
-        answer = httpx.get(url, timeout=_TIMEOUT, trust_env=False)
-        seen = f"GET {PAGE}: status {answer.status_code}" if answer.status_code != 200 else None
+        with httpx.stream("GET", url, timeout=_TIMEOUT, trust_env=False) as answer:  # its body is for the browser
+            seen = f"GET {PAGE}: status {answer.status_code}" if answer.status_code != 200 else None
     except httpx.HTTPError as error:
         seen = f"GET {PAGE}: {type(error).__name__}: {error}"
     if seen:

@@ -125,7 +125,7 @@ def _deploy_host(
 ) -> HostDeployment:
     began = time.monotonic()
     release = asked.release
-    with locked(environment, address, "deploy") as host:
+    with locked(environment, address, "deploy", asked.cancelled) as host:
         recover.clear(host, release, watcher)
         found = inspection.study(host, release, render.tree(environment, release))
         stack, plan = found.stack, found.plan

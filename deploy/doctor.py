@@ -7,12 +7,12 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy import closed, domain
 from deploy.config import Model
+from deploy.crew import Crew
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
 from deploy.preflight import MIN_ENGINE
@@ -67,9 +67,9 @@ _TOOLS = (
 def examine(environment: Environment) -> list[Check]:
     """Look at this machine and at every host, all at once; return what was found, this machine first."""
     tools = [*(_BUILD_TOOLS if environment.images.source == "build" else ()), *_TOOLS]
-    with ThreadPoolExecutor(max_workers=len(tools) + len(environment.hosts)) as pool:
-        here = [pool.submit(_tool, tool) for tool in tools]
-        there = [pool.submit(_host, environment, address) for address in environment.hosts]
+    with Crew() as crew:
+        here = [crew.start(_tool, tool) for tool in tools]
+        there = [crew.start(_host, environment, address) for address in environment.hosts]
         return [job.result() for job in here] + [check for job in there for check in job.result()]
 
 

@@ -18,6 +18,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy import bounded
 from deploy.configfile import ROOT
 from deploy.errors import EngineError
 
@@ -89,6 +90,7 @@ def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
     """
     from python_on_whales import DockerClient
 
+    bounded.bind_python_on_whales()
     path = shutil.which("docker")
     if path is None:
         raise EngineError(

@@ -23,6 +23,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from deploy import ssh
+from deploy.bounded import TOO_MUCH, Tail, TooMuchError, exchange, has_line
+from deploy.crew import awaited
 from deploy.errors import CommandFailed, HostUnreachable
 from deploy.scratch import scratch
 from deploy.shell import START, Result, Shell, ShellGoneError
@@ -39,6 +41,12 @@ class Host:
 
     TIMED_OUT = 124
     """The exit status of timeout(1)."""
+    DOCKER_SECONDS = 120.0
+    """What a call of Docker may take where no deadline is set by :meth:`within`."""
+    LOGIN_SECONDS = 10.0
+    """What the host may take from the connection to the first word of our own command: logging in, and its shell."""
+    FIRST_WORDS = 1 << 16
+    """Bytes that it may say before that."""
 
     def __init__(self, environment: Environment, address: HostAddress, sockets: Path) -> None:
         self.environment = environment
@@ -53,28 +61,40 @@ class Host:
 
     @classmethod
     @contextmanager
-    def connect(cls, environment: Environment, address: HostAddress) -> Iterator[Host]:
-        """Yield the host, connected. Raises HostUnreachable or HostKeyChanged."""
+    def connect(
+        cls, environment: Environment, address: HostAddress, cancelled: threading.Event | None = None
+    ) -> Iterator[Host]:
+        """Yield the host, connected. Raises HostUnreachable or HostKeyChanged.
+
+        Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
+        """
         with scratch() as sockets:
             host = cls(environment, address, sockets)
             master = host._start_master()
-            try:
-                yield host
-            finally:
-                for client in host._clients:  # ssh does not end before what it forwards does
-                    client.close()
-                for shell in host._idle:
-                    shell.close()
-                if master.stdin:
-                    with suppress(BrokenPipeError):
-                        master.stdin.close()
+            with awaited(master):
                 try:
-                    master.wait(5)
-                except subprocess.TimeoutExpired:
-                    master.kill()
-                    master.wait()
-                if master.stdout:
-                    master.stdout.close()
+                    host._await_ready(master, cancelled)
+                    yield host
+                finally:
+                    host._leave(master)
+
+    def _leave(self, master: subprocess.Popen[bytes]) -> None:
+        """End the connection, within a second whatever the host does."""
+        for client in self._clients:  # ssh does not end before what it forwards does
+            client.close()
+        for shell in self._idle:
+            shell.close()
+        if master.stdin:
+            with suppress(BrokenPipeError):
+                master.stdin.close()
+        try:
+            master.wait(1)
+        except subprocess.TimeoutExpired:
+            master.kill()
+            master.wait()
+        for pipe in (master.stdout, master.stderr):
+            if pipe:
+                pipe.close()
 
     def _start_master(self) -> subprocess.Popen[bytes]:
         proxy = self.environment.proxy
@@ -87,47 +107,54 @@ class Host:
         argv = ["ssh", *self._options, "-M", "-S", str(self._sockets / "control")]
         for name, there in forwards.items():
             argv += ["-L", f"{self._sockets / name}:{there}"]
-        errors = self._sockets / "stderr"
-        with errors.open("wb") as stderr:
-            # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
-            master = subprocess.Popen(
-                [*argv, self._destination, "echo ready; exec cat"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,
-            )
+        # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
+        return subprocess.Popen(
+            [*argv, "--", self._destination, "echo ready; exec cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _await_ready(self, master: subprocess.Popen[bytes], cancelled: threading.Event | None) -> None:
+        """Return when the host does what it is told. Raises HostUnreachable or HostKeyChanged, with what ssh said."""
         assert master.stdout is not None
-        if master.stdout.readline() == b"ready\n":
-            return master
-        master.kill()
-        master.wait()
-        if master.stdin:
-            master.stdin.close()
-        master.stdout.close()
-        said = errors.read_text(errors="replace").strip()
-        raise ssh.why_no_connection(self.environment, self.name, self._destination, said)
+        assert master.stderr is not None
+        errors = Tail(master.stderr)
+        seconds = self.environment.ssh.connect_timeout.total_seconds() + self.LOGIN_SECONDS
+        try:
+            [said] = exchange([master.stdout], has_line, seconds, limit=self.FIRST_WORDS, cancelled=cancelled)
+        except TimeoutError:
+            raise ssh.silent(self.name, self._destination, seconds) from None
+        except TooMuchError:
+            said = bytearray(b"more than a login has to say")
+        if said != b"ready\n":
+            master.kill()
+            seen = errors.text() or said.decode(errors="replace").strip()
+            raise ssh.why_no_connection(self.environment, self.name, self._destination, seen)
 
     def _argv(self, command: str) -> list[str]:
         # Should the master be gone, ssh would quietly connect anew, outside the lock: ProxyCommand forbids it.
         control = ["-S", str(self._sockets / "control"), "-o", "ProxyCommand=false"]
-        return ["ssh", *self._options, *control, self._destination, command]
+        return ["ssh", *self._options, *control, "--", self._destination, command]
 
     def run(
         self, argv: Sequence[str], *, input: bytes | None = None, timeout: float = 60, check: bool = True
     ) -> Result:
         """Run a command on the host; return what it printed.
 
-        Raises CommandFailed for a non-zero status (unless ``check`` is off) or after ``timeout`` seconds, and
-        HostUnreachable when the connection is lost.
+        Raises CommandFailed for a non-zero status (unless ``check`` is off), after ``timeout`` seconds or when it
+        prints more than `LIMIT` in bounded.py, and HostUnreachable when the connection is lost.
         """
         command = shlex.join(argv)
         timeout = min(timeout, self._left() or timeout)
         try:
             with self._shell() as shell:
-                result = shell.run(argv, input or b"", timeout)
+                result = shell.run(argv, input or b"", timeout, self._cancelled)
         except TimeoutError as slow:
             raise CommandFailed(f"{self.name}: `{command}` did not end within {timeout:g} s", host=self.name) from slow
+        except TooMuchError as much:
+            raise CommandFailed(f"{self.name}: `{command}` was ended: {TOO_MUCH}", host=self.name) from much
         except ShellGoneError as gone:
             raise HostUnreachable(
                 f"{self.name}: the SSH connection was lost",
@@ -208,10 +235,11 @@ class Host:
 
     @property
     def docker(self) -> DockerClient:
-        """The host's Docker engine, over the forwarded socket."""
+        """The host's Docker engine, over the forwarded socket. No call of it takes longer than the block of
+        :meth:`within` has left, or DOCKER_SECONDS."""
         from deploy.engine import client
 
-        return client(deadline=self._left(), host=f"unix://{self._sockets / 'docker'}")
+        return client(deadline=self._left() or self.DOCKER_SECONDS, host=f"unix://{self._sockets / 'docker'}")
 
     def compose(self, file: Path) -> DockerClient:
         """A client for the environment's Compose project on the host, as the rendered ``file`` describes it."""
@@ -229,7 +257,7 @@ class Host:
     def within(self, seconds: float, cancelled: threading.Event | None = None) -> Iterator[None]:
         """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it.
 
-        Once ``cancelled`` is set, nor does a :meth:`rest`.
+        Once ``cancelled`` is set, nor does a command of :meth:`run`, or a :meth:`rest`.
         """
         self._deadline, self._cancelled = time.monotonic() + seconds, cancelled
         try:
@@ -305,7 +333,8 @@ class Host:
     def _http(self, socket: str, base_url: str) -> httpx.Client:
         import httpx
 
-        transport = httpx.HTTPTransport(uds=str(self._sockets / socket), verify=False)
-        client = httpx.Client(base_url=base_url, transport=transport, timeout=5)
+        from deploy.boundedhttp import transport
+
+        client = httpx.Client(base_url=base_url, transport=transport(self._sockets / socket), timeout=5)
         self._clients.append(client)
         return client

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from deploy import difference, drift, placement, render
+from deploy import bounded, difference, drift, placement, render
 from deploy.backup import service
+from deploy.crew import Crew
 from deploy.errors import ConfigError, HostError
 from deploy.plan import Plan, basis, decide
 from deploy.release import Release
@@ -60,15 +59,15 @@ def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
 
 
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
-    with ThreadPoolExecutor() as pool:
-        strangers = pool.submit(_strangers, host, {c.name for c in stack.containers})
-        placed = pool.submit(placement.read, host, base.secrets, base.images.steward)
-        services = pool.submit(intended, known[render.COMPOSE], host.environment.project) if known else None
+    with Crew() as crew:
+        strangers = crew.start(_strangers, host, {c.name for c in stack.containers})
+        placed = crew.start(placement.read, host, base.secrets, base.images.steward)
+        services = crew.start(intended, known[render.COMPOSE], host.environment.project) if known else None
         found = _files(host, base)
         where = f"releases/{base.id}/"
         files = {path.removeprefix(where): text for path, text in found.items() if path.startswith(where)}
         if services is None and drift.intact(base.id, files):
-            services = pool.submit(intended, files[render.COMPOSE], host.environment.project)
+            services = crew.start(intended, files[render.COMPOSE], host.environment.project)
         return drift.Evidence(
             files=files,
             routes=found.get(drift.ROUTES),
@@ -91,7 +90,7 @@ def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:
     """Return the names of containers on the environment's networks or volumes that are none of its stack."""
     columns = '{{.Names}}\t{{.Networks}},{{.Mounts}}\t{{.Label "com.docker.compose.oneoff"}}'
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "ps", "-a", "--no-trunc", "--format", columns]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = bounded.run(argv, timeout=60)
     if done.returncode:
         raise HostError(f"{host.name}: the engine does not list its containers", host=host.name, seen=done.stderr)
     return tuple(sorted(_foreign(done.stdout, f"{host.environment.project}_", known)))
@@ -110,19 +109,19 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
     """Given a Compose file, return its services as Docker Compose on this machine reads them. Raises ConfigError."""
     from deploy.engine import client
 
-    with scratch() as folder, ThreadPoolExecutor() as pool:
+    with scratch() as folder, Crew() as crew:
         file = folder / render.COMPOSE
         file.write_text(compose)
         here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
         argv = [str(part) for part in here.compose.docker_compose_cmd]
         asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
-        config, hashes, version = pool.map(lambda question: _answer([*argv, *question]), asked)
+        config, hashes, version = crew.map(lambda question: _answer([*argv, *question]), asked)
     by_service = dict(line.split() for line in hashes.splitlines())
     return drift.intended(json.loads(config), by_service, version.strip())
 
 
 def _answer(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = bounded.run(argv, timeout=60)
     if done.returncode:
         raise ConfigError("Docker Compose does not take the Compose file", step="plan", seen=done.stderr.strip())
     return done.stdout

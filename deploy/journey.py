@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
     from deploy.console import Console
 
+_SHIP_SECONDS = 3600.0
+"""What the images may take to each host."""
+
 
 class Arrival(Model):
     """Where `up` has led to."""
@@ -166,6 +169,6 @@ def ship(environment: Environment, console: Console) -> dict[str, int]:
     built = images.build(environment, console.announce)
     sent: dict[str, int] = {}
     for address in environment.hosts:
-        with Host.connect(environment, address) as host:
+        with Host.connect(environment, address) as host, host.within(_SHIP_SECONDS):
             sent[host.name] = images.ship(host, built, partial(console.sent, host.name))
     return sent

@@ -5,12 +5,11 @@ A migration marked `expand` is believed only after the old image has read and wr
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter
 
-from deploy import container
+from deploy import bounded, container
 from deploy.backup.steward import places
 from deploy.config import Model
 from deploy.errors import UpgradeError
@@ -101,7 +100,7 @@ def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
     """
     closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
     argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = bounded.run(argv, timeout=60)
     if done.returncode == 0:
         return _REVISIONS.validate_json(done.stdout)
     if "No such image" in done.stderr:

@@ -11,6 +11,7 @@ from deploy import journal, sbom
 from deploy.backup.steward import places
 from deploy.errors import UsageError
 from deploy.host import Host
+from deploy.redact import visible
 from deploy.release import Record
 from deploy.stack import Found, Stack, look, records
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 # Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
 _KEPT = "|".join(f"*/{name}/" for name in places.OWN)
+_DOWN_SECONDS = 600.0
+_LINE = 1 << 16
+"""Bytes of a line of logs that are printed at once."""
 _PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
 
 
@@ -87,31 +91,31 @@ def logs(environment: Environment, address: HostAddress, service: str | None, *,
         docker = ["docker", "-H", f"unix://{host.docker_socket}", "logs", "--tail", str(tail)]
         flags = ["--follow"] if follow else []
         followers = [
-            subprocess.Popen(
-                [*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
+            subprocess.Popen([*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             for container in found
         ]
         try:
             _merge(followers, [container.name for container in found])
         finally:
             for follower in followers:
-                follower.terminate()
+                follower.kill()
                 follower.wait()
     return 0
 
 
-def _merge(followers: Sequence[subprocess.Popen[str]], names: Sequence[str]) -> None:
+def _merge(followers: Sequence[subprocess.Popen[bytes]], names: Sequence[str]) -> None:
+    """Copy what they say, line by line. To a terminal, no control character goes as it is."""
     from threading import Lock, Thread
 
-    writing = Lock()
+    writing, shown = Lock(), visible if sys.stdout.isatty() else str
 
-    def copy(follower: subprocess.Popen[str], name: str) -> None:
+    def copy(follower: subprocess.Popen[bytes], name: str) -> None:
         assert follower.stdout is not None
         with follower.stdout:
-            for line in follower.stdout:
+            while line := follower.stdout.readline(_LINE):
+                text = shown(f"{name}  {line.decode(errors='replace')}".removesuffix("\n"))
                 with writing:
-                    sys.stdout.write(f"{name}  {line}")
+                    sys.stdout.write(f"{text}\n")
                     sys.stdout.flush()
 
     threads = [Thread(target=copy, args=pair, daemon=True) for pair in zip(followers, names, strict=True)]
@@ -146,7 +150,7 @@ def _running(host: Host, service: str) -> Found:
 
 def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
     """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
-    with Host.connect(environment, address) as host:
+    with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
         label = f"com.docker.compose.project={environment.project}"
         if found := [c.id for c in look(host).containers]:
             host.docker.container.stop(found)

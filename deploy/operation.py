@@ -33,15 +33,20 @@ def who() -> str:
 
 
 @contextmanager
-def locked(environment: Environment, address: HostAddress, command: str) -> Iterator[Host]:
-    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked."""
+def locked(
+    environment: Environment, address: HostAddress, command: str, cancelled: threading.Event | None = None
+) -> Iterator[Host]:
+    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked.
+
+    Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
+    """
     owner = {
         "who": who(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"ppmctl {command} -e {environment.name}",
         "process": str(os.getpid()),
     }
-    with Host.connect(environment, address) as host, lock.held(host, owner):
+    with Host.connect(environment, address, cancelled) as host, lock.held(host, owner):
         yield host
 
 

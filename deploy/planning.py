@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from deploy import approval, deployment, difference, inspection, migrate, provision, render
+from deploy.crew import Crew
 from deploy.difference import Section
 from deploy.errors import PpmctlError
 from deploy.host import Host
@@ -41,8 +42,8 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
 
     A host that cannot be looked at is a problem in the plan, not an error.
     """
-    with ThreadPoolExecutor() as pool:
-        settings = pool.submit(_settings, environment)
+    with Crew() as crew:
+        settings = crew.start(_settings, environment)
         release, _ = deployment.wanted(environment, announce)
         announce("looking at the hosts")
         wanted = _Wanted(
@@ -53,7 +54,7 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
             revisions=_revisions(release),
             settings=settings,
         )
-        hosts = tuple(pool.map(lambda address: _host(environment, address, wanted), environment.hosts))
+        hosts = tuple(crew.map(lambda address: _host(environment, address, wanted), environment.hosts))
     return EnvironmentPlan(
         environment=environment.name, release=release.id, changed=any(host.changed for host in hosts), hosts=hosts
     )

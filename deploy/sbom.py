@@ -8,12 +8,12 @@ host's own images are asked when somebody wants to know; what is compiled into t
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy import bounded
 from deploy.config import Model
 from deploy.configfile import ROOT
 from deploy.errors import BuildError
@@ -86,11 +86,11 @@ def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Pack
             "256m",
         ]
         argv = [*engine, "run", "--rm", *closed, "--entrypoint", "sh", reference]
-        done = subprocess.run([*argv, "-c", _LIST, "sh", _PYTHON], capture_output=True, timeout=120, check=False)
+        done = bounded.run([*argv, "-c", _LIST, "sh", _PYTHON], timeout=120)
         if done.returncode:
-            seen = done.stderr.decode(errors="replace").strip()
+            seen = done.stderr.strip()
             raise BuildError(f"the image {reference} does not tell what it holds", step="build", seen=seen)
-        replace(cache, done.stdout, 0o644)
+        replace(cache, done.stdout.encode(), 0o644)
     return _parse(cache)
 
 

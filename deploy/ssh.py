@@ -28,6 +28,16 @@ def options(environment: Environment, address: HostAddress) -> list[str]:
     return flags if address.port == 22 else [*flags, "-p", str(address.port)]
 
 
+def silent(name: str, destination: str, seconds: float) -> HostUnreachable:
+    """Return the error for a host that said nothing for so long after it was called."""
+    return HostUnreachable(
+        f"{name}: {destination} did not start a shell within {seconds:g} s",
+        host=name,
+        seen="ssh did not fail: the host accepted the connection and then said nothing",
+        next=f"ssh {destination} true; what often hangs there: a home directory on a network, PAM, a full disk",
+    )
+
+
 def why_no_connection(environment: Environment, name: str, destination: str, said: str) -> HostError:
     """Given what ssh said before it gave up, return the error for it."""
     if "IDENTIFICATION HAS CHANGED" in said or "Host key verification failed" in said:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from deploy import certificates, lock, recover
 from deploy.backup import facts
 from deploy.backup.facts import Facts
 from deploy.config import Environment, HostAddress, Model
+from deploy.crew import Crew
 from deploy.errors import PpmctlError
 from deploy.host import Host
 from deploy.proxy import answer
@@ -64,8 +64,8 @@ class Status(Model):
 
 def status(environment: Environment) -> Status:
     """Look at every host, side by side. A host that cannot be reached is a problem, not an error."""
-    with ThreadPoolExecutor(max_workers=len(environment.hosts)) as pool:
-        hosts = tuple(pool.map(lambda address: _host(environment, address), environment.hosts))
+    with Crew() as crew:
+        hosts = tuple(crew.map(lambda address: _host(environment, address), environment.hosts))
     problems = tuple(f"{host.name}: {c.name}: {c.seen}" for host in hosts for c in host.checks if not c.ok)
     return Status(
         environment=environment.name,

@@ -63,7 +63,16 @@ def print_json(document: Any) -> None:
     sys.stdout.write(f"{redacted_json(document, indent=2)}\n")
 
 
+def write(text: str) -> None:
+    """Print a text for people on stdout."""
+    from deploy.redact import shown
+
+    sys.stdout.write(shown(text))
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask, unless the answer is yes already; a no ends the command."""
+    from deploy.redact import shown
+
     if not yes:
-        typer.confirm(question, abort=True, err=True)
+        typer.confirm(shown(question), abort=True, err=True)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, console, group, load, load_hosts, print_json
+from deploy.cli.common import DIFFERENT, Env, Json, OneHost, console, group, load, load_hosts, print_json, write
 
 config = group("The environment's YAML.")
 images = group("The images.")
@@ -75,12 +75,12 @@ def releases_show(
     environment = load_hosts(env)
     record, bill = operate.release(environment, operate.pick_host(environment, host), release, ask=sbom)
     if sbom:
-        sys.stdout.write(f"{bill}\n")
+        write(f"{bill}\n")
         return
     if as_json:
         print_json({**record.model_dump(mode="json"), "sbom": json.loads(bill) if bill else None})
     else:
-        sys.stdout.write(show.release(record, bill))
+        write(show.release(record, bill))
 
 
 @images.command("base")
@@ -155,7 +155,7 @@ def secrets_rotate(
         for line in rotate(environment, name, None if is_generated(name) else _ask(name), revoke=revoke):
             shown.say(line)
         done = deployment.deploy(environment, shown, shown.announce, shown.planned)
-    sys.stdout.write(show.deployment(done))
+    write(show.deployment(done))
 
 
 @secrets.command("check")

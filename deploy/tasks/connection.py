@@ -10,6 +10,8 @@ from pyinfra.context import host
 from deploy.config import Environment, HostAddress
 from deploy.configfile import ROOT
 
+_COMMAND_SECONDS = 300
+"""What a command on a host may take, unless its task says otherwise: pyinfra itself would wait for ever."""
 HostData = tuple[str, dict[str, Any]]
 
 
@@ -48,6 +50,7 @@ def _login(environment: Environment) -> dict[str, Any]:
         "ssh_strict_host_key_checking": "yes",
         "ssh_paramiko_connect_kwargs": {"timeout": seconds, "banner_timeout": seconds, "auth_timeout": seconds},
         "_sudo": ssh.provision_user != "root",
+        "_timeout": _COMMAND_SECONDS,
     }
     if ssh.identity_file:
         data["ssh_key"] = str(ROOT / ssh.identity_file)
