@@ -15,6 +15,7 @@ from jinja2 import FileSystemLoader, StrictUndefined
 from deploy.backup.config import Continuous
 from deploy.config import GOING_BACK, Environment
 from deploy.configfile import ROOT
+from deploy.proxyconfig import open_requests
 from deploy.release import COLORS, Color, Images, Release, identify
 
 COMPOSE = "compose.yaml"
@@ -115,6 +116,7 @@ def routes(
         servers=servers,
         maintenance=maintenance,
         attempts=_attempts(environment),
+        open_requests=open_requests(environment.services.reverse_proxy.memory),
         too_large=larger_than(environment.proxy.max_body),
         public=public,
         tls=tls,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -41,6 +43,8 @@ class _Upstream(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/api/stream":
             self._stream()
+        elif self.path == "/api/held":
+            self._hold()
         else:
             self._say(200, dict(self.headers))
 
@@ -57,6 +61,14 @@ class _Upstream(BaseHTTPRequestHandler):
             self.wfile.write(f"data: {number} {time.time()}\n\n".encode())
             self.wfile.flush()
             time.sleep(0.5)
+
+    def _hold(self) -> None:
+        """Begin an answer, and end it when whoever asked is gone."""
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.flush()
+        self.rfile.read(1)
 
     def _say(self, status: int, found: Any) -> None:
         body = json.dumps(found).encode()
@@ -290,6 +302,91 @@ def test_who_asks_too_often_is_told_when_to_come_back(docker: DockerClient, upst
     assert 10 < len(refused) < 25
     assert 429 in {answer.status_code for answer in posted}
     assert {answer.headers["Retry-After"] for answer in refused} <= {"1", "2"}
+
+
+@contextmanager
+def _streams(client: httpx.Client, count: int, source: str | None = None, **headers: str) -> Iterator[list[int]]:
+    """Yield the statuses of so many event streams, asked for one after another, all of them open."""
+    opened = []
+    for _ in range(count):
+        connection = HTTPConnection(client.base_url.host, 8000, 10, (source, 0) if source else None)
+        connection.request("GET", "/api/held", headers=headers)
+        opened.append((connection, connection.getresponse()))
+    try:
+        yield [answer.status for _, answer in opened]
+    finally:
+        for connection, answer in opened:
+            answer.close()
+            connection.close()
+
+
+def test_one_address_has_so_many_requests_open_and_others_are_served(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    elsewhere = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    other = next(
+        line for line in subprocess.check_output(["hostname", "-I"], text=True).split()
+        if "." in line and IPv4Address(line) not in IPv4Network(elsewhere)
+    )  # fmt: skip
+    proxy = {"max_requests_per_address": 10}
+    with edge(docker, tmp_path, upstream, app={"rate_limit_per_minute": 100_000}, proxy=proxy) as client:
+        with _streams(client, 14, **{"X-Forwarded-For": "203.0.113.7"}) as opened:
+            assert opened == [200] * 10 + [429] * 4
+            assert client.get("/").status_code == 429
+            with _streams(client, 2, other, **{"X-Forwarded-For": "203.0.113.7"}) as others:
+                assert others == [200, 200]
+        assert eventually(lambda: client.get("/").status_code == 200)
+
+
+def test_behind_a_trusted_proxy_the_open_requests_of_each_whom_it_names_are_counted(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    trusted = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    changes = {"app": {"rate_limit_per_minute": 100_000}}
+    proxy = {"max_requests_per_address": 10, "trusted_proxies": [trusted]}
+    with (
+        edge(docker, tmp_path, upstream, proxy=proxy, **changes) as client,
+        _streams(client, 12, **{"X-Forwarded-For": "198.51.100.9, 203.0.113.1"}) as first,
+        _streams(client, 8, **{"X-Forwarded-For": "203.0.113.2"}) as second,
+    ):
+        assert first == [200] * 10 + [429] * 2
+        assert second == [200] * 8
+
+
+def test_where_proxies_are_trusted_who_comes_past_them_gains_nothing_by_naming_others(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    proxy = {"max_requests_per_address": 10, "trusted_proxies": ["198.51.100.0/24"]}
+    with (
+        edge(docker, tmp_path, upstream, proxy=proxy, app={"rate_limit_per_minute": 100_000}) as client,
+        _streams(client, 8, **{"X-Forwarded-For": "203.0.113.1"}) as first,
+        _streams(client, 4, **{"X-Forwarded-For": "203.0.113.2"}) as second,
+    ):
+        assert (first, second) == ([200] * 8, [200] * 2 + [429] * 2)
+
+
+def test_all_addresses_together_have_as_many_requests_open_as_the_proxy_has_memory_for(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    trusted = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    changes: dict[str, Any] = {
+        "app": {"rate_limit_per_minute": 100_000},
+        "services": {"reverse_proxy": {"memory": "64MiB", "cpus": 1.0}},
+        "proxy": {"trusted_proxies": [trusted]},
+    }
+    with edge(docker, tmp_path, upstream, **changes) as client, ExitStack() as kept:
+        statuses = []
+        for number in range(11):
+            named = {"X-Forwarded-For": f"203.0.113.{number}"}
+            statuses += kept.enter_context(_streams(client, 10, **named))
+    assert statuses == [200] * 100 + [429] * 10
+
+
+def test_a_header_whose_name_only_looks_like_another_is_not_passed_on(site: httpx.Client) -> None:
+    got = site.get("/api/system", headers={"X_Forwarded_For": "6.6.6.6", "X-Kept": "1"}).json()
+
+    assert "6.6.6.6" not in got.values()
+    assert got["X-Kept"] == "1"
 
 
 def test_behind_a_trusted_proxy_whom_it_names_is_counted(docker: DockerClient, upstream: str, tmp_path: Path) -> None:

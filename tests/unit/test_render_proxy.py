@@ -81,6 +81,7 @@ def test_the_proxy_learns_where_its_ca_and_its_secrets_are_never_what_they_are(i
     proxy = compose_of(environment_of(**CLOSED), images)["services"]["reverse-proxy"]
 
     assert proxy["environment"] == {
+        "GOMEMLIMIT": str((256 << 20) * 9 // 10),
         "LEGO_CA_CERTIFICATES": "/run/secrets/acme_ca",
         "AZURE_CLIENT_ID_FILE": "/run/secrets/dns_client_id",
         "AZURE_CLIENT_SECRET_FILE": "/run/secrets/dns_client_secret",
