@@ -54,7 +54,11 @@ def ask(
             next="Raise upgrade.migrate_timeout, or look at what takes so long",
         ) from slow
     if done.returncode == 0:
-        return json.loads(done.stdout)
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            seen = last_words(done.stdout) or "nothing"
+            raise UpgradeError(f"{host.name}: {said} answered with no JSON", host=host.name, seen=seen) from error
     raise failure(host.name, service, said, done.returncode, done.stderr or done.stdout)
 
 

@@ -220,8 +220,9 @@ class Host:
         self.run(["sh", "-c", script, "sh", str(path), target])
 
     def append(self, path: PurePosixPath, line: str) -> None:
-        """Append a line to a file and fsync it."""
-        self.run(["sh", "-c", 'cat >> "$1" && sync "$1"', "sh", str(path)], input=f"{line}\n".encode())
+        """Append a line to a file and fsync it. A file that is new is for its owner alone."""
+        script = 'umask 077; cat >> "$1" && sync "$1"'
+        self.run(["sh", "-c", script, "sh", str(path)], input=f"{line}\n".encode())
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command that goes on while others run; it ends when its input is closed, or the connection is."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deploy import deployment, images, operate, render
 from deploy.config import Environment, Model
 from deploy.configfile import ROOT
-from deploy.errors import ProvisionError
+from deploy.errors import ConfigError, ProvisionError
 from deploy.localfile import replace
 from deploy.recipe import Announce
 from deploy.scratch import scratch
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from deploy.console import Console
 
+_NO_VERSION = "missing"
 _SHIP_SECONDS = 3600.0
 """What the images may take to each host."""
 
@@ -152,7 +153,8 @@ def render_to(environment: Environment, out: Path, announce: Announce) -> list[P
     if environment.kind == "dev":
         files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce))}
     else:
-        release, _ = deployment.wanted(environment, announce)
+        versions = _versions(environment, announce)
+        release = render.release(environment, images.build(environment, announce), versions)
         files = {**render.tree(environment, release), render.STEWARD: render.steward(environment)}
     with scratch() as folder:
         for name, content in files.items():
@@ -160,6 +162,17 @@ def render_to(environment: Environment, out: Path, announce: Announce) -> list[P
             (folder / name).write_text(content)
         shutil.copytree(folder, out, dirs_exist_ok=True)
     return [out / name for name in sorted(files)]
+
+
+def _versions(environment: Environment, announce: Announce) -> dict[str, str]:
+    """Return the secrets' versions; of secrets that are not there yet, for whoever wants to read the files, a word."""
+    from deploy import secrets
+
+    try:
+        return {name: secret.version for name, secret in secrets.read(environment).items()}
+    except ConfigError as error:
+        announce(f"{error.message}. The files name the version {_NO_VERSION} for each secret: to read, not to deploy")
+        return dict.fromkeys(secrets.needed(environment), _NO_VERSION)
 
 
 def ship(environment: Environment, console: Console) -> dict[str, int]:

@@ -22,9 +22,12 @@ _LOCKED = 75  # EX_TEMPFAIL of sysexits.h
 _SECONDS = 60.0
 _OWNER_SIZE = 1 << 16
 _TAKE = f"""
+umask 022
 exec 9<>"$1" || exit 1
 flock -n 9 || {{ cat "$1"; exit {_LOCKED}; }}
 printf '%s\\n' "$2" > "$1"
+# Older versions left these to a group to change, and the journal to everybody to read.
+cd "${{1%/*}}" && chmod -f go-w "$1" secrets/placed; chmod -f 600 journal.jsonl; chmod -fR go-w releases
 echo held
 exec cat > /dev/null
 """

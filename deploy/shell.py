@@ -17,7 +17,9 @@ from deploy.bounded import exchange
 
 # A line is the mark of the end, the size of the input, and the command; then comes the input, of which `head` takes no
 # byte too many, and `cat` what the command has left. Both outputs say the mark, after whatever the command printed.
+# What a command makes belongs to one user, whatever umask that user has.
 _LOOP = r"""
+umask 022
 newline='
 '
 while read -r mark size command; do

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import ConfigDict
 
-from deploy.backup.office import Office, identity, office
+from deploy.backup.office import Office, identity, office, refuse_strange
 from deploy.config import Model
 from deploy.host import Host
 from deploy.operation import locked, on_each_host
@@ -106,14 +106,16 @@ def catalog(environment: Environment, address: HostAddress | None) -> list[Summa
 
 def show(environment: Environment, address: HostAddress, id: str) -> dict[str, object]:
     """Return the manifest and the evidence of one backup."""
-    [found] = _each(environment, address, None, lambda steward: [steward.ask("show", id)])
+    refuse_strange([id], environment.name)
+    [found] = _each(environment, address, None, lambda steward: [steward.ask("show", "--", id)])
     return found
 
 
 def verify(environment: Environment, address: HostAddress | None, ids: list[str]) -> list[Verification]:
     """Verify these backups, or all, as far as the key on this machine allows."""
-    key = identity(environment)
-    found = _each(environment, address, "backup verify", lambda steward: list(steward.ask("check", *ids, key=key)))
+    refuse_strange(ids, environment.name)
+    key, command = identity(environment), ("check", *(["--", *ids] if ids else []))
+    found = _each(environment, address, "backup verify", lambda steward: list(steward.ask(*command, key=key)))
     return [Verification.model_validate(one) for one in found]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from deploy.config import Environment
     from deploy.host import Host
 
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SPARE_SECONDS = 600
 """Beyond the deadline of a copy: checking, packing, decoding."""
 _OWN = """
@@ -74,7 +76,14 @@ def give_place(host: Host, image: str) -> None:
 
 def with_key(command: Sequence[str], key: str | None) -> tuple[str, ...]:
     """Return a command of the steward that expects a key, if there is one."""
-    return (*command, "--key") if key else tuple(command)
+    return (command[0], "--key", *command[1:]) if key else tuple(command)
+
+
+def refuse_strange(ids: Iterable[str], environment: str) -> None:
+    """Raise UsageError for what cannot be the id of a backup, before any host is asked."""
+    for id in ids:
+        if not _ID.fullmatch(id):
+            raise UsageError(f"{id!r} is not the id of a backup", next=f"ppmctl backup list -e {environment}")
 
 
 def identity(environment: Environment) -> str | None:

@@ -17,7 +17,7 @@ from deploy import container, hold, journal, migrate, transaction
 from deploy.backup import filing
 from deploy.backup.holders import refuse_strangers
 from deploy.backup.moments import refuse_unless_shipped, shipped
-from deploy.backup.office import Office, give_place, identity
+from deploy.backup.office import Office, give_place, identity, refuse_strange
 from deploy.backup.staging import Staged, place, stage
 from deploy.config import Model
 from deploy.errors import DatabaseDamaged, UsageError
@@ -69,6 +69,8 @@ def restore(
     """
     from deploy import recover
 
+    if isinstance(wanted, str):
+        refuse_strange([wanted], environment.name)
     began, key = time.monotonic(), identity(environment)
     with locked(environment, address, "restore") as host:
         recover.clear(host, None, watcher)
@@ -80,7 +82,7 @@ def restore(
             if isinstance(wanted, datetime):
                 refuse_unless_shipped(shipped(steward), wanted)
             elif target:
-                wanted = str(steward.ask("fetch", target, wanted)["id"])
+                wanted = str(steward.ask("fetch", "--", target, wanted)["id"])
             try:
                 found = _stage(upgrade, steward, wanted, key)
                 lost = _lost(steward, _staged(upgrade))

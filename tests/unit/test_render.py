@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from deploy import render
 from deploy.config import Environment
 from deploy.configfile import load
+from deploy.journey import _versions
 from deploy.release import COLORS, Images
 from deploy.stack import ROLES
 from tests.unit.conftest import environment_of
@@ -215,3 +216,13 @@ def test_the_api_asks_for_the_certificate_where_there_is_one(changes: dict[str, 
     told = compose_of(environment_of(**changes), images)["services"]["api-blue"]["environment"]
 
     assert ("CERTIFICATE_ADDRESS" in told) == ("url" in changes)
+
+
+def test_who_has_no_secrets_yet_can_read_the_files_and_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    versions = _versions(environment_of(secrets={"directory": str(tmp_path)}), said.append)
+
+    assert versions == {"session_secret": "missing"}
+    assert "session_secret is missing" in said[0]
+    assert "to read, not to deploy" in said[0]

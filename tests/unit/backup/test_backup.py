@@ -306,3 +306,6 @@ def test_the_steward_answers_with_documents(database: Path, backups: Path) -> No
         each["id"] for each in listed[:2]
     ]
     assert steward("show", "../backups", settings=settings).stderr == "steward: not the id of a backup: ../backups\n"
+    assert json.loads(steward("show", "--", listed[0]["id"], settings=settings).stdout) == shown
+    assert steward("show", "--", "--help", settings=settings).stderr.startswith("steward: ")
+    assert json.loads(steward("check", "--", listed[0]["id"], settings=settings).stdout)[0]["id"] == listed[0]["id"]
