@@ -67,7 +67,7 @@ def _first_line(host: Host, holder: subprocess.Popen[bytes]) -> str:
 def _ended(holder: subprocess.Popen[bytes]) -> int:
     """Return the exit status of a process that has nothing left to do, killed if it does not end."""
     try:
-        return holder.wait(5)
+        return holder.wait(2)
     except subprocess.TimeoutExpired:
         holder.kill()
         return holder.wait()

@@ -27,6 +27,15 @@ def test_nobody_logs_in_with_a_password(live: Site) -> None:
     assert "permitrootlogin without-password" in live.root("sshd -T")
 
 
+def test_sshd_ends_dead_sessions_and_agrees_on_no_weak_mac(live: Site) -> None:
+    asked = live.root("sshd -T").splitlines()
+
+    assert {"allowagentforwarding no", "clientaliveinterval 30", "clientalivecountmax 4"} <= set(asked)
+    [macs] = [line for line in asked if line.startswith("macs ")]
+    assert "hmac-sha2-256" in macs
+    assert not re.search(r"sha1|md5|umac-64", macs)
+
+
 def test_what_was_opened_by_hand_is_shown_and_closed_again(live: Site) -> None:
     live.root(
         "nft delete table inet ppm; echo PasswordAuthentication yes > /etc/ssh/sshd_config.d/10-ppm.conf;"
