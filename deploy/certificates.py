@@ -48,7 +48,8 @@ def parse(der: bytes) -> Certificate:
     found = x509.load_der_x509_certificate(der)
     try:
         extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = tuple(extension.value.get_values_for_type(x509.DNSName))
+        addresses = map(str, extension.value.get_values_for_type(x509.IPAddress))
+        names = (*extension.value.get_values_for_type(x509.DNSName), *addresses)
     except x509.ExtensionNotFound:
         names = ()
     issuer = found.issuer.rfc4514_string()

@@ -17,6 +17,7 @@ from deploy.appconfig import App
 from deploy.backup.config import Backup
 from deploy.configtypes import Bytes, Duration, Model, Name, Port, Recipient, UrlPath
 from deploy.proxyconfig import Proxy
+from deploy.publicurl import PublicUrl, is_address
 
 __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
@@ -208,8 +209,9 @@ class Environment(Model):
     kind: Literal["hosts", "lab", "dev"] = "hosts"
     """`hosts`: servers over SSH. `lab`: throwaway servers that `ppmctl up` boots on this machine.
     `dev`: plain Docker Compose on this machine, with hot reload."""
-    url: str = Field(pattern=r"^https?://[^/\s]+$")
-    """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs."""
+    url: PublicUrl
+    """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs. An
+    internationalized name is used in its ASCII form, and a slash at the end is dropped."""
     hosts: tuple[HostAddress, ...] = ()
     ssh: Ssh = Ssh()
     app: App = App()
@@ -230,6 +232,10 @@ class Environment(Model):
             raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
         if self.acme and self.proxy.letsencrypt_email is None:
             raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
+        if self.acme and is_address(self.domain):
+            raise ValueError(f"no CA is asked for the address {self.domain}: `url` needs a name, or own certificates")
+        if self.acme and self.proxy.ca_server is None and "." not in self.domain:
+            raise ValueError(f"Let's Encrypt gives no certificate for {self.domain}: it knows public domains only")
         if self.wildcard and self.wildcard.count(".") < 2:
             raise ValueError(f"no CA gives a certificate for {self.wildcard}: leave `proxy.dns_challenge.wildcard`")
         return self
