@@ -24,7 +24,10 @@ def watch(environment: Environment, address: HostAddress, show: Callable[[str], 
 
     Raises CommandFailed when the proxy has none, and HostUnreachable.
     """
-    with Host.connect(environment, address) as host, forwarded(host, environment.proxy.internal_port) as port:
+    with (
+        Host.connect(environment, address) as host,
+        forwarded(host, host.proxy_settings.proxy.internal_port) as port,
+    ):
         url = f"http://127.0.0.1:{port}{PAGE}"
         _see(host, url)
         show(url)

@@ -151,7 +151,7 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     servers = stack.servers((live, upgrade.target))
     routes: dict[str, Color] = {"before": live, "after": upgrade.target}
     for name, color in routes.items():
-        text = render.routes(environment, live=color, preview=color, servers=servers)
+        text = render.routes(host.proxy_settings, live=color, preview=color, servers=servers)
         host.write(directory / f"routes.{name}", text)
     host.write(directory / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
     host.write(directory / "hold.sh", _SCRIPT.read_text())

@@ -22,8 +22,9 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploy import ssh
+from deploy import proxysettings, ssh
 from deploy.errors import CommandFailed, HostUnreachable
+from deploy.forwards import Forwards
 from deploy.scratch import scratch
 from deploy.shell import START, Result, Shell, ShellGoneError
 
@@ -45,7 +46,8 @@ class Host:
         self.name = address.name
         self._sockets = sockets
         self._options = ssh.options(environment, address)
-        self._clients: list[httpx.Client] = []
+        self._forwards = Forwards(self.name, sockets)
+        self._proxy_settings: Environment | None = None
         self._idle: list[Shell] = []
         self._deadline: float | None = None
         self._cancelled: threading.Event | None = None
@@ -61,8 +63,7 @@ class Host:
             try:
                 yield host
             finally:
-                for client in host._clients:  # ssh does not end before what it forwards does
-                    client.close()
+                host._forwards.close()
                 for shell in host._idle:
                     shell.close()
                 if master.stdin:
@@ -77,16 +78,14 @@ class Host:
                     master.stdout.close()
 
     def _start_master(self) -> subprocess.Popen[bytes]:
-        proxy = self.environment.proxy
-        public = proxy.https_port if self.environment.tls else proxy.http_port
-        forwards = {
-            "docker": "/var/run/docker.sock",
-            "internal": f"127.0.0.1:{proxy.internal_port}",
-            "public": f"127.0.0.1:{public}",
-        }
+        forwards = (
+            f"{self._sockets / 'docker'}:/var/run/docker.sock",
+            self._forwards.add("internal", self.environment.proxy.internal_port),
+            self._forwards.add("public", proxysettings.public_port(self.environment)),
+        )
         argv = ["ssh", *self._options, "-M", "-S", str(self._sockets / "control")]
-        for name, there in forwards.items():
-            argv += ["-L", f"{self._sockets / name}:{there}"]
+        for forward in forwards:
+            argv += ["-L", forward]
         errors = self._sockets / "stderr"
         with errors.open("wb") as stderr:
             # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
@@ -284,28 +283,33 @@ class Host:
     @property
     def public_socket(self) -> Path:
         """This end of the forwarded public port."""
-        return self._sockets / "public"
+        return self._forwards.socket(proxysettings.public_port(self.proxy_settings))
 
     @property
     def docker_socket(self) -> Path:
         """This end of the forwarded socket of the host's Docker engine."""
         return self._sockets / "docker"
 
-    @cached_property
+    @property
+    def proxy_settings(self) -> Environment:
+        """The environment that the proxy that runs was made with; today's YAML may describe another one."""
+        if self._proxy_settings is None:
+            self._proxy_settings = proxysettings.in_force(self)
+        return self._proxy_settings
+
+    def forget_proxy_settings(self) -> None:
+        """Have them read again: another proxy runs, or the same with other settings."""
+        self._proxy_settings = None
+
+    @property
     def internal(self) -> httpx.Client:
         """HTTP to the proxy's loopback entry point."""
-        return self._http("internal", "http://preview")
+        return self._forwards.http(self.proxy_settings.proxy.internal_port, "http://preview")
 
-    @cached_property
+    @property
     def public(self) -> httpx.Client:
         """HTTP to the public port, as a user's request arrives there; the certificate is no matter (SSH proves whose
         the port is): ``status`` looks at it."""
-        return self._http("public", f"{'https' if self.environment.tls else 'http'}://{self.environment.domain}")
-
-    def _http(self, socket: str, base_url: str) -> httpx.Client:
-        import httpx
-
-        transport = httpx.HTTPTransport(uds=str(self._sockets / socket), verify=False)
-        client = httpx.Client(base_url=base_url, transport=transport, timeout=5)
-        self._clients.append(client)
-        return client
+        settings = self.proxy_settings
+        scheme = "https" if settings.tls else "http"
+        return self._forwards.http(proxysettings.public_port(settings), f"{scheme}://{settings.domain}")

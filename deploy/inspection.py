@@ -27,7 +27,7 @@ _READ = """
 cd "$1" 2>/dev/null || exit 0
 shift
 for path; do
-  find "$path" -type f ! -name release.json ! -name sbom.json ! -name steward.json 2>/dev/null
+  find "$path" -type f ! -name release.json ! -name sbom.json ! -name steward.json ! -name settings.json 2>/dev/null
 done | while read -r file; do
   printf '%s\\t' "$file"; base64 -w 0 "$file"; echo
 done
@@ -52,11 +52,14 @@ def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
     base = basis(wanted, stack)
     evidence: drift.Evidence | None = None
     found: tuple[drift.Drift, ...] = ()
-    if base is not None:
-        evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
-        found = drift.find(base, wanted, rendered, stack, evidence)
+    with ThreadPoolExecutor() as pool:
+        replaces = pool.submit(_replaces_proxy, host, stack, rendered)
+        if base is not None:
+            evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
+            found = drift.find(base, wanted, rendered, stack, evidence)
     settings = difference.settings(evidence.settings, render.steward(host.environment)) if evidence else ()
-    return Study(stack, base, evidence, found, decide(host.environment, wanted, stack, found, settings))
+    plan = decide(host.environment, wanted, stack, found, settings, replaces_proxy=replaces.result())
+    return Study(stack, base, evidence, found, plan)
 
 
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
@@ -119,6 +122,31 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
         config, hashes, version = pool.map(lambda question: _answer([*argv, *question]), asked)
     by_service = dict(line.split() for line in hashes.splitlines())
     return drift.intended(json.loads(config), by_service, version.strip())
+
+
+@cache
+def config_hash(compose: str, project: str, service: str) -> str:
+    """Given a Compose file, return Compose's digest of one service: a container that has another one is replaced.
+
+    Raises ConfigError.
+    """
+    from deploy.engine import client
+
+    with scratch() as folder:
+        file = folder / render.COMPOSE
+        file.write_text(compose)
+        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in here.compose.docker_compose_cmd]
+        return _answer([*argv, "config", "--hash", service]).split()[-1]
+
+
+def _replaces_proxy(host: Host, stack: Stack, rendered: dict[str, str]) -> bool:
+    """Return whether the wanted release's proxy is another container than the one that runs."""
+    project = host.environment.project
+    return any(
+        container.setup.config_hash != config_hash(rendered[render.COMPOSE], project, container.role)
+        for container in stack.active("reverse-proxy")
+    )
 
 
 def _answer(argv: list[str]) -> str:

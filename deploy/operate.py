@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy import journal, sbom
+from deploy import journal, proxysettings, sbom
 from deploy.backup.steward import places
 from deploy.errors import UsageError
 from deploy.host import Host
@@ -155,7 +155,8 @@ def down(environment: Environment, address: HostAddress, *, purge: bool) -> None
         if networks := host.docker.network.list(filters=[("label", label)]):
             host.docker.network.remove([*networks])
         directory = environment.directory
-        host.run(["rm", "-rf", str(directory / "current"), str(directory / "traefik/dynamic/routes.yaml")])
+        of_proxy = (directory / "traefik/dynamic/routes.yaml", directory / proxysettings.IN_FORCE)
+        host.run(["rm", "-rf", str(directory / "current"), *map(str, of_proxy)])
         if purge:
             if volumes := host.docker.volume.list(filters={"label": label}):
                 host.docker.volume.remove([*volumes])

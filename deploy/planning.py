@@ -10,7 +10,7 @@ from deploy import approval, deployment, difference, inspection, migrate, provis
 from deploy.difference import Section
 from deploy.errors import PpmctlError
 from deploy.host import Host
-from deploy.plan import EnvironmentPlan, HostPlan
+from deploy.plan import PROXY_REPLACED, EnvironmentPlan, HostPlan
 from deploy.provision import HostReport
 from deploy.recipe import Announce
 
@@ -108,8 +108,9 @@ def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
         images = (*images, difference.sources(record.source, wanted.source))
     drifted = {item.line for item in found.drift}
     deploy = tuple(line for line in found.plan.changes if line not in drifted)
+    kept = {*deploy[:1], PROXY_REPLACED}  # the rest is in the other sections
     sections = (
-        Section(name="deploy", lines=deploy if same else deploy[:1]),
+        Section(name="deploy", lines=deploy if same else tuple(line for line in deploy if line in kept)),
         *(() if same else difference.files(base, files, release, wanted.rendered)),
         Section(name="backup settings", diff=difference.unified(told or "", wanted.steward)),
         Section(name="secrets", lines=difference.secrets(base, release)),

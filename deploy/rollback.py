@@ -129,7 +129,7 @@ def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Reco
 def _whole(host: Host, release: str) -> bool:
     """Return whether the release's files are there as they were made."""
     where = host.environment.directory / "releases" / release
-    found = {path: host.read(where / path) for path in (render.COMPOSE, f"traefik/dynamic/{render.ROUTES}")}
+    found = {path: host.read(where / path) for path in (render.COMPOSE, drift.ROUTES, drift.CERTIFICATES)}
     return drift.intact(release, {path: text for path, text in found.items() if text is not None})
 
 

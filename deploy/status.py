@@ -90,7 +90,7 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
                 checks += [_answers(path, host.public, path, release) for path in ("/", "/api/system")]
                 backups = facts.read(host)
                 checks += _backups(backups)
-                if environment.tls:
+                if host.proxy_settings.tls:
                     ok, seen = certificates.look(host)
                     checks.append(Check(name="certificate", ok=ok, seen=seen))
     except PpmctlError as error:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from python_on_whales import DockerClient
 from ruamel.yaml import YAML
 
-from deploy import render
+from deploy import proxy, render
 from deploy.bases import ensure_bases
 from deploy.config import Images
 from deploy.release import Color
@@ -96,3 +101,52 @@ def test_traefik_shares_out_a_canary_by_weight(traefik: httpx.Client, folder: Pa
         {"name": "api-blue", "weight": 95},
         {"name": "api-green", "weight": 5},
     ]
+
+
+NAMES = (
+    "localhost",
+    "ppm.example.org",
+    "xn--bcher-kva.example.org",
+    "192.0.2.10",
+    f"{'a' * 63}.{'b' * 63}.org",
+    "1-2.x3",
+)
+
+
+@given(names=st.lists(st.from_regex(r"[a-zA-Z0-9.üß日-]{1,80}", fullmatch=True), max_size=30))
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_traefik_takes_the_route_of_every_url_that_an_environment_may_have(
+    traefik: httpx.Client, folder: Path, names: list[str]
+) -> None:
+    rules = {}
+    for name in (*NAMES, *names):
+        with suppress(ValidationError):
+            environment = environment_of(url=f"https://{name}", proxy={"certificates": "files"})
+            routes = render.routes(environment, live="blue", preview="blue", servers=SERVERS)  # type: ignore[arg-type]
+            rules[f"r{len(rules)}"] = YAML(typ="safe").load(routes)["http"]["routers"]["edge"]["rule"]
+    routers = {name: {"entryPoints": ["web"], "rule": rule, "service": "x"} for name, rule in rules.items()}
+    services = {"x": {"loadBalancer": {"servers": [{"url": "http://x"}]}}}
+    (folder / "new").write_text(json.dumps({"http": {"routers": routers, "services": services}}))
+    (folder / "new").rename(folder / render.ROUTES)
+
+    def taken() -> bool:
+        found = _of_the_file(traefik, "routers")
+        return {n: r["rule"] for n, r in found.items() if r["status"] == "enabled"} == rules
+
+    assert len(rules) >= len(NAMES)
+    assert eventually(taken), _of_the_file(traefik, "routers")
+
+
+def test_why_traefik_rejects_a_route_is_told_in_its_own_words(traefik: httpx.Client, folder: Path) -> None:
+    text = render.routes(environment_of(), live="blue", preview="blue", servers=SERVERS)  # type: ignore[arg-type]
+    (folder / "new").write_text(
+        text.replace("rule: PathPrefix(`/`)\n      middlewares", "rule: Host(`bücher`)\n      middlewares")
+    )
+    (folder / "new").rename(folder / render.ROUTES)
+    internal = httpx.Client(base_url=str(traefik.base_url).removesuffix("/api/http/"), trust_env=False)
+
+    assert eventually(lambda: proxy.rejected(internal)), "it takes it"
+
+    [line] = proxy.rejected(internal)
+    assert line.startswith("Traefik rejects the route edge@file: error while parsing rule")
+    assert 'invalid value "bücher" for Host matcher' in line

@@ -94,9 +94,7 @@ def test_what_the_proxy_or_a_ca_would_not_take_is_refused_with_the_reason(url: s
         ("https://localhost", ACME, "it knows public domains only"),
     ],
 )
-def test_a_ca_is_asked_for_nothing_that_it_gives_no_certificate_for(
-    url: str, proxy: dict[str, str], said: str
-) -> None:
+def test_a_ca_is_asked_for_nothing_that_it_gives_no_certificate_for(url: str, proxy: dict[str, str], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         environment_of(url=url, proxy=proxy)
 
