@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Files = Mapping[str, str]
 """{path: content} of swap.FILES."""
+_POLICY = "unless-stopped"
 
 
 def start(upgrade: Upgrade) -> str:
@@ -61,7 +62,7 @@ def take_back(upgrade: Upgrade) -> None:
     look = _served(upgrade, live, host.read(remembered / ROUTES) or "")
     if forward != "done":
         if not stack.active(ROLE) and forward:  # neither could be started then
-            host.docker.container.start(swap.containers(host, _folder(upgrade, "forward"))[0])
+            host.docker.container.start(swap.planned(host, _folder(upgrade, "forward"))["old"])
         _write(upgrade, _read(upgrade, remembered))
     elif back != "done":
         _swap_back(upgrade, look)
@@ -108,7 +109,9 @@ def _replace(upgrade: Upgrade, files: Files) -> str:
     swap.remove_resting(upgrade)
     host.run(["rm", "-rf", *(str(_folder(upgrade, part)) for part in ("forward", "back"))])
     old = (upgrade.stack.active(ROLE) or upgrade.stack.of(ROLE))[0]
-    plan = Swap(_folder(upgrade, "forward"), old, swap.create(upgrade, upgrade.compose), "back")
+    new = swap.create(upgrade, upgrade.compose)
+    policies = (old.setup.restart or _POLICY, new.setup.restart or _POLICY)
+    plan = Swap(_folder(upgrade, "forward"), old, new, policies, "back")
     for path, text in files.items():
         host.write(plan.folder / "after" / path, text)
     swap.prepare(upgrade, plan)
@@ -127,11 +130,13 @@ def _replace(upgrade: Upgrade, files: Files) -> str:
 
 def _swap_back(upgrade: Upgrade, look: Look) -> None:
     host, folder = upgrade.host, _folder(upgrade, "back")
-    was, now = swap.containers(host, _folder(upgrade, "forward"))
+    was = swap.planned(host, _folder(upgrade, "forward"))
     host.run(["rm", "-rf", str(folder)])
     by_id = {c.id: c for c in upgrade.stack.of(ROLE)}
-    before = by_id.get(was) or swap.create(upgrade, upgrade.old_compose)  # somebody has removed it
-    plan = Swap(folder, by_id.get(now, upgrade.stack.of(ROLE)[0]), before, "keep")
+    before = by_id.get(was["old"]) or swap.create(upgrade, upgrade.old_compose)  # somebody has removed it
+    # Not those that they have now: a proxy that has given way is not to come back by itself.
+    policies = (was["new_policy"], was["old_policy"])
+    plan = Swap(folder, by_id.get(was["new"], upgrade.stack.of(ROLE)[0]), before, policies, "keep")
     swap.copy(host, _folder(upgrade, "before"), folder / "after")
     swap.prepare(upgrade, plan)
     swap.run(upgrade, plan, look)

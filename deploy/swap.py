@@ -45,7 +45,7 @@ rm -rf "$2.new"; mkdir -p "$2.new/dynamic"
 for file in {" ".join(FILES)}; do
   if test -e "$1/$file"; then cp "$1/$file" "$2.new/$file"; fi
 done
-sync "$2.new"; mv -T "$2.new" "$2"; sync "$(dirname "$2")"
+find "$2.new" -exec sync {{}} +; mv -T "$2.new" "$2"; sync "$(dirname "$2")"
 """
 _DETACHED = 'cd "$1" && setsid nohup sh swap.sh $2 >> log 2>&1 < /dev/null &'
 
@@ -58,6 +58,8 @@ class Swap:
     old: Found
     """The container that goes."""
     new: Found
+    policies: tuple[str, str]
+    """The restart policies of the two, for the time when one of them serves for good."""
     silence: Silence
 
 
@@ -87,8 +89,8 @@ def prepare(upgrade: Upgrade, swap: Swap) -> None:
         "aside": _ASIDE,
         "old": swap.old.id,
         "new": swap.new.id,
-        "old_policy": swap.old.setup.restart,
-        "new_policy": swap.new.setup.restart,
+        "old_policy": swap.policies[0],
+        "new_policy": swap.policies[1],
         "patience": f"{(_timeout(upgrade) + _SPARE_SECONDS) * 10:.0f}",
         "silence": swap.silence,
     }
@@ -139,10 +141,9 @@ def outcome(host: Host, folder: PurePosixPath) -> str | None:
     return None if text is None else text.strip()
 
 
-def containers(host: Host, folder: PurePosixPath) -> tuple[str, str]:
-    """Return the ids of the container that went and of the one that came."""
-    plan = dict(re.findall(r"^(\w+)='(.*)'$", host.read(folder / "plan") or "", re.MULTILINE))
-    return plan["old"], plan["new"]
+def planned(host: Host, folder: PurePosixPath) -> dict[str, str]:
+    """Return what the script was told, by name: the ids ``old`` and ``new``, their policies, …"""
+    return dict(re.findall(r"^(\w+)='(.*)'$", host.read(folder / "plan") or "", re.MULTILINE))
 
 
 def remove_resting(upgrade: Upgrade) -> None:
