@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import closed, domain
+from deploy import closed, domain, journalmode
 from deploy.config import Model
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
@@ -169,6 +169,7 @@ def _look(host: Host) -> Facts:
     arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
     argv = ["sh", "-c", closed.FACTS + _FACTS, "sh", *arguments]
     printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
+    printed.append(("journal", " ", journalmode.read(host) or ""))
     if environment.tls:
         printed += [("aaaa", " ", address) for address in domain.ipv6_addresses(environment.domain)]
     asked = time.time()
@@ -185,7 +186,7 @@ def _look(host: Host) -> Facts:
 def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
     """Given what was found on a host, yield every check of it. Pure."""
     provision = f"ppmctl provision -e {environment.name}"
-    looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall]
+    looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall, _journal]
     if environment.tls:
         looks.append(_ipv6)
     rows = [*(look(environment, facts) for look in looks), *closed.findings(environment, facts)]
@@ -269,6 +270,18 @@ def _firewall(environment: Environment, facts: Facts) -> Finding:
     closed = {str(port) for port in needed} - set(ports)
     wanted = f"lets in SSH and {', '.join(map(str, needed))}, and nothing else"
     return "firewall", bool(found) and not closed, f"lets in {', '.join(ports)}" if found else "off", wanted, ""
+
+
+def _journal(environment: Environment, facts: Facts) -> Finding:
+    mode = facts.one("journal")
+    wanted = "WAL: in another mode its writers fail for as long as a backup reads it"
+    return (
+        "database",
+        mode != "rollback",
+        mode or "not seen: no steward runs, or nothing is there yet",
+        wanted,
+        (journalmode.remedy(environment)),
+    )
 
 
 def _ipv6(environment: Environment, facts: Facts) -> Finding:

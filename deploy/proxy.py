@@ -56,11 +56,12 @@ def route(
     servers: Servers | None = None,
     maintenance: bool = False,
     canary: int = 0,
+    logged: bool = True,
 ) -> None:
     """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename.
 
     ``servers`` are those of the stack, unless others are given. Of users' requests to the api, ``canary`` per cent
-    go to ``preview``.
+    go to ``preview``. Users' requests are logged, as they are while anything changes, unless ``logged`` is off.
     """
     preview = preview or live
     text = render.routes(
@@ -70,6 +71,7 @@ def route(
         servers=servers or stack.servers((live, preview)),
         maintenance=maintenance,
         canary=canary,
+        logged=logged,
     )
     host.write(_path(host), text)
 

@@ -12,6 +12,7 @@ from typing import Any
 from jinja2 import Environment as Jinja
 from jinja2 import FileSystemLoader, StrictUndefined
 
+from deploy.accesslog import FIELDS
 from deploy.backup.config import Continuous
 from deploy.config import GOING_BACK, Environment
 from deploy.configfile import ROOT
@@ -85,6 +86,7 @@ def compose(environment: Environment, release: Release) -> str:
         colors=COLORS,
         full_cpu_shares=FULL_CPU_SHARES,
         idle_cpu_shares=IDLE_CPU_SHARES,
+        access_log_fields=FIELDS,
     )
 
 
@@ -96,11 +98,13 @@ def routes(
     servers: Servers,
     maintenance: bool = False,
     canary: int = 0,
+    logged: bool = False,
 ) -> str:
     """Return Traefik's dynamic configuration.
 
     Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. With ``maintenance``
     users get the page that says so, and a 503. Of users' requests to the api, ``canary`` per cent go to ``preview``.
+    With ``logged`` users' requests are in the access log.
     """
     public, tls = "", ""
     if environment.tls:
@@ -112,6 +116,7 @@ def routes(
         live=live,
         preview=preview,
         canary=canary,
+        logged=logged,
         servers=servers,
         maintenance=maintenance,
         attempts=_attempts(environment),

@@ -48,6 +48,8 @@ class Rollback(Model):
     served_seconds: float
     """How long it took until users were on the release."""
     seconds: float
+    failed: str = ""
+    """What failed while requests waited, in words; empty when nothing did, or none waited."""
 
 
 def rollback(
@@ -103,6 +105,7 @@ def _on_host(
         data=data,
         served_seconds=round(seconds - after, 3),
         seconds=round(seconds, 3),
+        failed=upgrade.fact("failed") or "",
     )
 
 
@@ -230,6 +233,7 @@ def find_change(upgrade: Upgrade) -> str:
 
 _REUSED = {step.name: step for step in STEPS}
 ROLLBACK_STEPS: tuple[Step, ...] = (
+    _REUSED["watch"],
     Step("schema", find_change),
     _REUSED["snapshot"],
     _REUSED["rehearse"],

@@ -104,8 +104,13 @@ def rollback(found: Sequence[Rollback]) -> str:
         f"{host.host}: release {host.release} serves again, before: {host.previous}; "
         f"the data was {'left ' if host.data == 'untouched' else ''}{host.data} "
         f"(users were back after {host.served_seconds:.1f} s; {host.seconds:.1f} s in all)\n"
+        f"{_held(host.failed)}"
         for host in found
     )
+
+
+def _held(failed: str) -> str:
+    return f"while requests waited: {failed}\n" if failed else ""
 
 
 def history(found: Sequence[Past]) -> None:
@@ -299,4 +304,4 @@ def restored(done: Restored) -> None:
         f"({done.seconds:.1f} s in all)",
         soft_wrap=True,
     )
-    console.print(done.safety, soft_wrap=True)
+    console.print(f"{_held(done.failed)}{done.safety}", soft_wrap=True)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from deploy import journal, secrets
+from deploy.accesslog import Log
 from deploy.backup.steward import places
 from deploy.errors import PpmctlError, UpgradeError
-from deploy.metrics import Tally
 from deploy.redact import redacted_json
 from deploy.release import Color, Release, StepTime
 from deploy.stack import Stack, look
+from deploy.traffic import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +69,10 @@ class Upgrade:
     """How far the operation had come before it was cut short."""
     facts: dict[str, str] = field(default_factory=dict)
     """What the steps found out; the journal keeps it."""
-    tally: Tally = field(default_factory=Tally)
-    """What the proxy counted until the switch."""
+    log: Log = field(default_factory=Log)
+    """The proxy's access log."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """What users were answered since the operation began, as far as it was looked at."""
     bytes_sent: int = 0
     times: list[StepTime] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)

@@ -20,12 +20,12 @@ from deploy import (
     hold,
     images,
     mend,
-    metrics,
     migrate,
     placement,
     proxy,
     prune,
     render,
+    watch,
 )
 from deploy.backup import filing, service
 from deploy.backup.office import give_place
@@ -72,7 +72,6 @@ def start_proxy(upgrade: Upgrade) -> str:
     before = [c.id for c in stack.running("reverse-proxy")]
     _up(upgrade, "reverse-proxy")
     after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
-    upgrade.tally.add(metrics.read(upgrade.host))
     return "unchanged" if before == after else "started"
 
 
@@ -143,6 +142,7 @@ def drain(upgrade: Upgrade) -> str:
     """Let the old colour end what it has in flight, then stop it; it stays for a rollback."""
     old = [c.id for role in ROLES for c in upgrade.stack.active(role, other(upgrade.target))]
     _stop(upgrade.host, old)
+    watch.end(upgrade)
     return f"{len(old)} containers stopped" if old else "nothing to drain"
 
 
@@ -282,6 +282,7 @@ STEPS: tuple[Step, ...] = (
     Step("place", place),
     Step("mend", mend.mend),
     Step("proxy", start_proxy),
+    Step("watch", watch.begin, undo=watch.end),
     Step("schema", migrate.find_pending),
     Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),
     Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),

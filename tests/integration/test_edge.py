@@ -78,11 +78,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def listening(docker: DockerClient, port: int = 0) -> Iterator[str]:
+def listening(docker: DockerClient, port: int = 0, handler: type[BaseHTTPRequestHandler] = _Upstream) -> Iterator[str]:
     """Yield the URL of an upstream, as containers reach it."""
     # After a restart of the engine it may not say which address of the network is its own: the first.
     gateway = str(IPv4Network(docker.network.inspect("bridge").ipam.config[0]["Subnet"])[1])
-    with _Server((gateway, port), _Upstream) as server:
+    with _Server((gateway, port), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{gateway}:{server.server_address[1]}"
         server.shutdown()
@@ -102,13 +102,15 @@ def edge(
     page: str | None = None,
     ready: str = "/",
     timeout: int = TIMEOUT,
+    logged: bool = False,
     **changes: Any,
 ) -> Iterator[httpx.Client]:
     """Yield a client of the proxy, run as a host runs it, once it has its routes."""
     environment = environment_of(**changes)
     folder.chmod(0o755)
     servers = {"blue": {"api": [upstream], "frontend": [page or upstream]}}
-    (folder / render.ROUTES).write_text(render.routes(environment, live="blue", preview="blue", servers=servers))  # type: ignore[arg-type]
+    routes = render.routes(environment, live="blue", preview="blue", servers=servers, logged=logged)  # type: ignore[arg-type]
+    (folder / render.ROUTES).write_text(routes)
     image = ensure_bases(Images(bases="local"), docker, print)["traefik"]
     mounts = [(folder, "/etc/traefik/dynamic", "ro")]
     container = docker.run(image, _options(environment, timeout), detach=True, volumes=mounts, **HARDENED)

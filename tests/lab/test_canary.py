@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.ledger import Report, load, lost
@@ -51,6 +57,11 @@ def break_programs(checkout: Path, when: str) -> None:
     tokens = checkout / "app" / "api" / "tokens.py"
     edit(tokens, "import time", "import random\n")
     edit(tokens, "    trusted: dict", f"    if {when}:\n        raise RuntimeError('no smoke check knows of this')\n")
+
+
+def refuse(checkout: Path, unless: str) -> None:
+    """Let the api of a checkout answer 500 to every request but those of which a condition holds."""
+    edit(checkout / "app" / "api" / "edge.py", "        async def send_with_headers", f"        assert {unless}\n")
 
 
 def says(done: Done, words: str) -> None:
@@ -124,6 +135,114 @@ def test_a_release_that_fails_after_the_switch_is_rolled_back(
     assert nothing_is_lost(live, token, report)
 
 
+CHUNKS = "Transfer-Encoding: chunked\r\nContent-Type: application/json"
+NUISANCES = {
+    "malformed": ("POST", CHUNKS, b"ZZ\r\n"),
+    "cut": ("POST", CHUNKS, b'5\r\n{"nam\r\nZZ\r\n'),
+    "reset": ("POST", CHUNKS, b""),
+    "slow": ("POST", "Content-Length: 60000", b"{"),
+    "oversized": ("POST", CHUNKS, b"FFFF\r\n" + bytes(65_535) + b"\r\nFFFF\r\n" + bytes(65_535) + b"\r\n0\r\n\r\n"),
+    "declared": ("POST", "Content-Length: 900000000", b""),
+    "abandoned": ("GET", "Connection: close", b""),
+}
+
+
+@contextmanager
+def nuisance(live: Site) -> Iterator[Counter[str]]:
+    """Somebody without a login who asks for the release ten times a second, and does everything wrong that a client
+    can when it changes. Yield what the proxy answered to that: {kind and status: how often}."""
+    answered, done = Counter[str](), threading.Event()
+
+    def watch() -> None:
+        before = live.serving()
+        while httpx.get(f"{live.url}/api/system").headers["X-PPM-Release"] == before:
+            if done.wait(0.1):
+                return
+        for kind, (method, head, body) in 12 * list(NUISANCES.items()):
+            answered[f"{kind} {_provoke(live.host.http_port, method, head, body, kind)}"] += 1
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield answered
+    finally:
+        done.set()
+        thread.join(60)
+
+
+def _provoke(port: int, method: str, head: str, body: bytes, kind: str) -> str:
+    with socket.create_connection(("localhost", port), 10) as client:
+        client.sendall(f"{method} /api/projects HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+        try:
+            client.sendall(body)
+            client.settimeout(0.1 if kind in ("reset", "slow", "abandoned") else 10)
+            answer = "" if kind == "abandoned" else client.recv(4096).decode(errors="replace")
+        except OSError as error:  # it may be refused before it is sent
+            answer = f"- {type(error).__name__}"
+        if kind in ("reset", "abandoned"):
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return answer.split()[1] if answer else "-"
+
+
+@pytest.mark.parametrize("alone", [pytest.param(False, marks=pytest.mark.full), True])
+def test_nobody_outside_can_undo_a_deploy(live: Site, before: str, token: str, alone: bool) -> None:
+    with nuisance(live) as answered, nullcontext() if alone else load(live.url, token, rate=10, connections=2):
+        with httpx.Client(base_url=live.url, headers={"Authorization": f"Bearer {token}"}) as user:
+            assert user.get("/api/projects").status_code == 200
+            live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13 if alone else 14})
+            live.ppmctl("deploy")
+            assert user.get("/api/projects").status_code == 200
+
+    assert live.serving() != before
+    assert answered["malformed 500"] == answered["cut 500"] == 12, answered
+    steps = {step["name"]: step["outcome"] for step in live.json("releases")[0]["steps"]}
+    assert re.search(r"api-\w+: 0 of \d+ answers were 5xx, \w+ before: 0 of ", steps["bake"]), steps["bake"]
+    assert re.search(r"not counted: .*\d\d malformed requests", steps["bake"]), steps["bake"]
+
+
+@pytest.mark.full
+def test_a_release_that_fails_on_post_alone_is_undone(live: Site, checkout: Path, before: str, token: str) -> None:
+    refuse(checkout, "scope['method'] != 'POST'")
+    live.ppmctl("images build", checkout=checkout)
+
+    with load(live.url, token, rate=30, connections=4) as running:
+        done = live.ppmctl("deploy", status=1, checkout=checkout)
+        running.stop()
+
+    says(done, r"POST /api/projects: \d+ of \d+")
+    says(done, f"Release {before} serves")
+    assert live.serving() == before
+
+
+@pytest.mark.full
+def test_a_route_that_fails_in_both_releases_undoes_nothing(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
+    refuse(checkout, "scope['path'] != '/api/docs'")
+    live.ppmctl("deploy", checkout=checkout)
+    bad, done = live.serving(), threading.Event()
+    asked = Counter[int]()
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            asked[httpx.get(f"{live.url}/api/docs").status_code] += 1
+
+    change_code(checkout)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        with load(live.url, token, rate=10, connections=2):
+            live.ppmctl("deploy", checkout=checkout)
+    finally:
+        done.set()
+        thread.join(30)
+
+    assert live.serving() not in (before, bad)
+    assert asked.keys() == {500}
+    steps = {step["name"]: step["outcome"] for step in live.json("releases")[0]["steps"]}
+    assert re.search(r"\d+ 5xx on routes that failed before too", steps["bake"]), steps["bake"]
+
+
 @pytest.mark.full
 def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fails(live: Site, token: str) -> None:
     live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13})
@@ -159,8 +278,7 @@ def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users
     live: Site, checkout: Path, before: str
 ) -> None:
     preview = "(b'host', b'preview') in scope['headers']"
-    bad = f"        assert {preview} or scope['path'] != '/api/openapi.json'\n"
-    edit(checkout / "app" / "api" / "edge.py", "        async def send_with_headers", bad)
+    refuse(checkout, f"{preview} or scope['path'] != '/api/openapi.json'")
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 
