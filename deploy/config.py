@@ -96,6 +96,7 @@ class RegistryImages(Model):
     frontend: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
     steward: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
     traefik: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+    """3.7.3 or newer."""
 
 
 class Images(Model):
@@ -165,10 +166,11 @@ class Upgrade(Model):
     bake: Duration = timedelta(seconds=5)
     """How long errors are watched after the switch, with the old colour ready to take over again. `0s`: not at all."""
     max_error_ratio: Annotated[float, Field(ge=1)] = 2
-    """How many times as many of the new release's answers may be 5xx as of the old one's; more is rolled back."""
+    """How many times as many of the new release's answers may be 5xx as of the old one's, of all and of those on each
+    route; more is rolled back. Routes that failed before, and what clients do wrong, do not count."""
     max_latency_ratio: Annotated[float, Field(ge=1)] = 3
     """How many times as long 95 % of the answers may take in a canary as the old release's; more is rolled back.
-    Up to 100 ms are always allowed."""
+    Up to 100 ms are always allowed. Small answers to GET and HEAD count, which no client can draw out."""
     min_requests: PositiveInt = 50
     """From how many answers of each release on latencies are compared. An old release with fewer counts as one with so
     many answers and no error."""

@@ -75,6 +75,7 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
         ("firewall", {"firewall": []}, "off", "ppmctl provision -e test"),
         ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in 22, 8080", "ppmctl provision -e test"),
         ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
+        ("database", {"journal": ["rollback"]}, "rollback", "c.pragma('journal_mode', 'wal')"),
     ],
 )
 def test_what_is_off_is_shown_with_its_fix(name: str, found: dict[str, Any], shown: str, fix: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -36,6 +38,24 @@ def test_nobody_is_sent_to_what_the_api_has_beside_its_paths(environment: Enviro
 
     rules = [router["rule"] for router in routers.values() if router.get("service", "").startswith("api-")]
     assert sorted(rules) == ["Host(`preview`) && (PathPrefix(`/api`) || Path(`/readyz`))", "PathPrefix(`/api`)"]
+
+
+@pytest.mark.parametrize(("changes", "points"), [({}, {"web", "internal"}), (OWN, {"web", "websecure", "internal"})])
+def test_users_requests_are_logged_while_a_host_changes_and_only_then(
+    changes: dict[str, Any], points: set[str], images: Images
+) -> None:
+    environment = environment_of(**changes)
+    servers: dict[str, Any] = {"blue": {"api": ["http://blue:8000"], "frontend": []}}
+    quiet, logged = (
+        render.routes(environment, live="blue", preview="blue", servers=servers, logged=logged)
+        for logged in (False, True)
+    )
+    command = compose_of(environment, images)["services"]["reverse-proxy"]["command"]
+
+    changed = [line for line in difflib.ndiff(quiet.splitlines(), logged.splitlines()) if line[0] in "+-"]
+    assert changed == ["+       observability: {accessLogs: true}"]
+    off = re.findall(r"--entryPoints\.(\w+)\.observability\.accessLogs=false", "\n".join(command))
+    assert set(off) == points, "a router that says nothing logs where its entry point does"
 
 
 def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(environment: Environment) -> None:
