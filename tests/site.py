@@ -192,6 +192,21 @@ class Site:
         assert page == api
         return str(api)
 
+    def misnamed(self) -> list[str]:
+        """Return which containers of the api the proxy does not find by the name of their service, or by their own."""
+        script = """
+        proxy=$(docker ps -q --filter label=com.docker.compose.project=$1 --filter label=ppm.role=reverse-proxy)
+        docker ps --filter label=com.docker.compose.project=$1 --filter label=ppm.role=api --format '{{.Names}}' |
+        while read -r name; do
+            address=$(docker inspect -f '{{(index .NetworkSettings.Networks "'$1'_inner").IPAddress}}' "$name")
+            service=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}' "$name")
+            for known in "$name" "$service"; do
+                docker exec "$proxy" getent ahostsv4 "$known" | grep -q "^$address " || echo "$known is not $address"
+            done
+        done
+        """
+        return self.root(f"set -- ppm-{self.name}\n{script}").splitlines()
+
     def healthy(self) -> str:
         """Return the release that serves; fail where `status` finds anything wrong."""
         status = self.json("status")

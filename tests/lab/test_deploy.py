@@ -88,6 +88,7 @@ def test_status_releases_logs_and_doctor_say_what_is_there(live: Site) -> None:
     assert "reverse-proxy" in live.ppmctl("logs", "--tail", "5").stdout
     assert "worker" in live.ppmctl("logs worker").stdout
     checks = live.json("doctor")
+    assert {check["name"]: check["found"] for check in checks}["database"] == "WAL"
     assert all(check["ok"] for check in checks)
     assert live.ppmctl("doctor").stdout.endswith(f"\n{len(checks)} checks, 0 off\n")
 

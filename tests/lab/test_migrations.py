@@ -222,6 +222,7 @@ def test_a_hold_that_does_not_go_as_rehearsed_is_undone_without_a_request_lost(
     assert words in failed.stderr
     assert f"Release {before} serves" in failed.stderr
     assert site.serving() == before
+    assert site.misnamed() == []
     assert revision(site) == head
     assert site.root("docker ps -aq --filter label=com.docker.compose.oneoff=True; ls /srv/ppm/migrating/holds") == ""
 
