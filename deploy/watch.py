@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from deploy import proxy, traffic
+from deploy.errors import CommandFailed, UpgradeError
 from deploy.judge import Seen
 from deploy.release import COLORS
 
@@ -48,13 +49,19 @@ def look(upgrade: Upgrade) -> list[Answer]:
 
 
 def failures(upgrade: Upgrade) -> str:
-    """Return in words what failed since the last look, by what the operation saw before; nothing if nothing did."""
+    """Return in words what failed since the last look, by what the operation saw before; nothing if nothing did.
+
+    Where the log cannot be read it says that: it is for those who are told, and stops nothing.
+    """
     before = {role: upgrade.traffic.of(*_services(role)) for role in ("api", "frontend")}
-    found = traffic.Traffic()
-    found.add(look(upgrade))
-    said = []
-    for role, history in before.items():
+    found, said = traffic.Traffic(), list[str]()
+    try:
+        found.add(look(upgrade))
+    except (UpgradeError, CommandFailed) as error:
+        return f"what failed meanwhile is not known: {error.message}"
+    for role, known in before.items():
         routes = found.of(*_services(role))
+        history = known or routes  # an operation that goes on sees only now what was before
         counts = Seen(name=role, routes=traffic.counting(routes, history)).all
         counted = [f"{counts.bad:,} of {counts.total:,} answers of the {role} were 5xx"] if counts.bad else []
         said += [*counted, *filter(None, [traffic.left_out(routes, history)])]
