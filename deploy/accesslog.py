@@ -1,8 +1,8 @@
 """What users asked the proxy for and how it went, as its access log says. Only :meth:`Log.read` touches a host.
 
-A 5xx alone does not tell who is at fault: a client can cause one at any moment, and so could undo any deploy. What each
-kind of request leaves in the log of Traefik 3.7 is a table in docs/decisions/0010-users-requests-judge-a-release.md;
-:func:`_kind` is that table. The log is on for as long as an operation lasts (``deploy/watch.py``).
+A 5xx alone does not tell whose fault it was: a client can cause one at any moment, and so could undo any deploy. What
+each kind of request leaves in the log of Traefik 3.7.15 is a table in decision 10; :func:`_kind` is that table. The log
+is on for as long as an operation lasts (``deploy/watch.py``).
 """
 
 from __future__ import annotations
@@ -44,10 +44,10 @@ _BODILESS = ("GET", "HEAD", "OPTIONS")
 _NAME = re.compile(r"[A-Za-z][A-Za-z_.~-]{0,31}")
 _DEPTH = 8
 _PROMPT = 5e9
-"""Nanoseconds. Who took longer to send a body may have been the reason that the application gave up."""
+"""Nanoseconds. After more time than this, the application may have given up because its client sent too slowly."""
 _UNDELAYED = {"HTTP/1.0": 16_384, "HTTP/1.1": 16_384}
-"""Bytes of an answer, of a declared length, that the proxy writes to the end whatever its client reads: they fit into
-the socket's buffer. HTTP/2 lets a client forbid every byte (RFC 9113, 6.9), and Traefik keeps back 4,096 of them."""
+"""Bytes of an answer, of a declared length, that the proxy writes without waiting for its client: they fit into the
+socket's buffer. HTTP/2 lets a client forbid every byte (RFC 9113, 6.9), and Traefik buffers 4,096 of them."""
 _UNDELAYED_ELSE = 4_096
 _TAILS = (2_000, 20_000)
 """Lines from the log's end that are read at once; the second where the first may not be all. The engine finds the last
@@ -150,7 +150,7 @@ def _kind(entry: Mapping[str, Any]) -> Kind:
         return "slow"
     if status != 502:
         return "malformed"
-    if entry["Duration"] - entry["OriginDuration"] > _PROMPT:  # it was held, and nobody listened to the end
+    if entry["Duration"] - entry["OriginDuration"] > _PROMPT:  # it was held, and no container listened until the end
         return "failed"
     if not prompt:
         return "slow"

@@ -139,7 +139,7 @@ def bake(upgrade: Upgrade) -> str:
 
 
 def _before(upgrade: Upgrade) -> dict[str, Routes]:
-    """Return {role: how its requests went} of the colour that served, as far as the operation saw it."""
+    """Return {role: how its requests went} of the color that served, as far as the operation saw it."""
     found = {role: upgrade.traffic.of(f"{role}-{upgrade.intent.live}") for role in ("api", "frontend")}
     return {role: routes for role, routes in found.items() if routes}
 

@@ -234,7 +234,7 @@ def _aliases(upgrade: Upgrade) -> list[str]:
 
 
 def _named(found: Sequence[Found], aliases: Sequence[str]) -> list[tuple[Found, list[str]]]:
-    """Return which containers answer to which of the aliases: each alias is somebody's, whoever is fewer."""
+    """Return which containers answer to which of the aliases: each alias belongs to one, each container has one."""
     count = min(len(found), len(aliases))
     return [(found[n], list(aliases[n::count])) for n in range(count)]
 
@@ -245,7 +245,7 @@ def _options(found: Found, aliases: Sequence[str]) -> list[str]:
 
 
 def _answer_to(upgrade: Upgrade, found: Found, aliases: Sequence[str]) -> None:
-    """Give a container that nobody talks to further names in the proxy's network."""
+    """Give a container that gets no requests further names in the proxy's network."""
     network = _network(upgrade)
     upgrade.host.docker.network.disconnect(network, found.id, force=True)
     # Not by the library: it gives one name only.

@@ -65,8 +65,8 @@ def judge(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
 def errors(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
     """Return whether the new side's share of errors is too high, of all its answers or of those on one route.
 
-    Of one route too: one that few ask for may fail altogether and be lost among the good answers of the others, which
-    somebody may send by the thousand.
+    Each route is judged by itself too: a route with few requests may fail altogether and be lost among the good answers
+    on the others, and a client can ask for those by the thousand.
     """
     routes = {
         route: counts
@@ -90,7 +90,7 @@ def _fails_more(new: Counts, old: Counts, limits: Upgrade, certainty: float) -> 
     Were it that many times as high, each of the errors of both sides would be one of the new side with a known
     chance, by the numbers of their requests. So the new side's errors are a binomial sample of all errors: the
     conditional test of two rates (Przyborowski and Wilenski, Biometrika 31, 1940). An old side without requests
-    (nobody came) counts as one that answered ``min_requests`` without an error.
+    counts as one that answered ``min_requests`` without an error.
     """
     weight = limits.max_error_ratio * new.total
     chance = weight / (weight + max(old.total, limits.min_requests))

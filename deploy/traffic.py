@@ -13,12 +13,12 @@ from deploy.config import Model
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, math.inf)
 """Seconds: an answer is known to have come within one of them."""
 _MOST_ROUTES = 1_000
-"""Of one service: whoever asks for more paths than this fills no memory."""
+"""Of one service: a client that invents paths must not fill the memory."""
 _WORDS: dict[Kind, str] = {
     "malformed": "malformed requests",
     "slow": "bodies that came too slowly or not whole",
     "abandoned": "abandoned by their clients",
-    "broken": "broken off while a body may have been on its way",
+    "broken": "broken off while a body may have been under way",
 }
 Routes = Mapping[str, Counter[Kind]]
 
@@ -80,7 +80,7 @@ def left_out(routes: Routes, history: Routes) -> str:
     new = sum(others.values()) - known
     counts = [
         (known, "5xx on routes that failed before too"),
-        (new, "5xx on routes that nobody was answered on before"),
+        (new, "5xx on routes without a good answer before"),
     ]
     counts += [(every[kind], words) for kind, words in _WORDS.items()]
     said = [f"{count:,} {words}" for count, words in counts if count]

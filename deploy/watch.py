@@ -1,7 +1,7 @@
 """Users' requests while a host changes: the proxy logs them for as long as an operation lasts, and no longer.
 
-So the log costs nothing in between, and who asked for what does not lie about. It begins a good while before users
-are sent to a new release; that shows what was answered well before.
+So the log costs nothing in between, and the host keeps little of what users do. It begins well before users are sent to
+a new release, so that it shows which routes were answered well until then.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def begin(upgrade: Upgrade) -> str:
     """Have the proxy log users' requests from now on."""
     stack = upgrade.stack
     if stack.live is None:
-        return "nobody serves yet"
+        return "nothing serves yet"
     if upgrade.fact(_SINCE) is None:  # else every route since then has said so
         clock = upgrade.host.run(["date", "-u", "+%Y-%m-%dT%H:%M:%S.%NZ"]).stdout.strip()
         proxy.route(upgrade.host, stack, live=stack.live, preview=None)
@@ -51,7 +51,7 @@ def look(upgrade: Upgrade) -> list[Answer]:
 def failures(upgrade: Upgrade) -> str:
     """Return in words what failed since the last look, by what the operation saw before; nothing if nothing did.
 
-    Where the log cannot be read it says that: it is for those who are told, and stops nothing.
+    Where the log cannot be read, the text says so: it is a report, and stops nothing.
     """
     before = {role: upgrade.traffic.of(*_services(role)) for role in ("api", "frontend")}
     found, said = traffic.Traffic(), list[str]()

@@ -151,8 +151,8 @@ NUISANCES = {
 
 @contextmanager
 def nuisance(live: Site) -> Iterator[Counter[str]]:
-    """Somebody without a login who asks for the release ten times a second, and does everything wrong that a client
-    can when it changes. Yield what the proxy answered to that: {kind and status: how often}."""
+    """A client without a login asks for the release ten times a second, and does everything wrong that it can when
+    that changes. Yield what the proxy answered to that: {kind and status: how often}."""
     answered, done = Counter[str](), threading.Event()
 
     def watch() -> None:
@@ -187,7 +187,9 @@ def _provoke(port: int, kind: str) -> str:
 
 
 @pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.full)])
-def test_nobody_outside_can_undo_a_deploy(live: Site, before: str, token: str, alone: bool) -> None:
+def test_a_client_that_does_everything_wrong_at_the_switch_undoes_no_deploy(
+    live: Site, before: str, token: str, alone: bool
+) -> None:
     users = nullcontext() if alone else load(live.url, token, rate=10, connections=2)
     live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13 if alone else 14})
 

@@ -71,7 +71,7 @@ def test_what_is_logged_is_what_is_read() -> None:
         ("failed", line(500, 300, 300, ms=12_000, **DATE)),
         ("failed", line(500, 3, **DATE)),  # in chunks
         ("failed", line(500, **{"origin_Content-Length": "1"})),  # it has no clock
-        # It broke the connection, or nobody listened for as long as the request was held.
+        # It broke the connection, or no container listened for as long as the request was held.
         ("failed", line(502, 300, 300, ms=52)),
         ("failed", line(502, 0, 0, ms=52)),
         ("failed", line(502, ms=53, **HTTP2)),

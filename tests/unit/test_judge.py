@@ -75,7 +75,7 @@ def test_errors_are_compared_as_shares_with_regard_to_chance(
 @pytest.mark.parametrize(
     ("new", "old", "worse"),
     [
-        # Of all requests it is less than one in a hundred; nobody else is answered there.
+        # Of all requests it is less than one in a hundred; on its route it is every one.
         (by_route(get=(0, 1000), post=(8, 8)), by_route(get=(0, 1000), post=(0, 8)), True),
         (by_route(get=(0, 100_000), post=(8, 8)), by_route(get=(0, 1000), post=(0, 8)), True),  # a flood of good ones
         (by_route(get=(0, 1000), post=(4, 8)), by_route(get=(0, 1000), post=(4, 8)), False),

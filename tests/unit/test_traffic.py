@@ -34,13 +34,13 @@ def test_what_clients_spoil_or_are_refused_counts_for_nothing() -> None:
     assert routes(*((POST, kind, 50) for kind in spoiled), (GET, "well", 2)) == {GET: Counts(bad=0, total=2)}
 
 
-def test_a_route_that_failed_before_or_that_nobody_knew_counts_for_nothing_and_is_told_of() -> None:
+def test_a_route_that_failed_before_or_is_new_does_not_count_and_is_reported() -> None:
     before = traffic(("GET /api/bad", "failed", 9), ("GET /api/bad", "well", 9), (GET, "well", 1)).of("api-blue")
     after = traffic(("GET /api/bad", "failed", 20), ("GET /api/new", "failed", 4), (GET, "malformed", 2)).of("api-blue")
 
     assert counting(after, before) == {}
     assert left_out(after, before) == (
-        "not counted: 20 5xx on routes that failed before too, 4 5xx on routes that nobody was answered on before, "
+        "not counted: 20 5xx on routes that failed before too, 4 5xx on routes without a good answer before, "
         "2 malformed requests"
     )
 
@@ -70,7 +70,7 @@ def test_times_are_counted_up_to_each_bound_where_they_are_known() -> None:
     assert found.within("api-green") == {}
 
 
-def test_who_invents_paths_takes_no_place_from_those_that_are_asked_for() -> None:
+def test_invented_paths_take_no_place_from_routes_with_more_requests() -> None:
     found = traffic(*((f"GET /{'a' * number}", "well", 1) for number in range(1, 3_000)), (GET, "well", 2))
 
     known = found.of("api-blue")
