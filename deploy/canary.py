@@ -90,8 +90,9 @@ def _watch_share(upgrade: Upgrade, share: int) -> str:
     while True:
         left = began + limits.canary_step.total_seconds() - time.monotonic()
         host.rest(max(0, min(_LOOK, left)))
+        seconds = time.monotonic() - began
         found.add(watch.look(upgrade))
-        seconds, history = time.monotonic() - began, upgrade.traffic.of(f"api-{old}")
+        history = upgrade.traffic.of(f"api-{old}")
         verdict = judge(
             watch.side(new, found, f"api-{new}", history),
             watch.side(f"{old} in the same {seconds:.0f} s", found, f"api-{old}", history),
