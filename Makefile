@@ -8,7 +8,7 @@ BIN := .venv/bin
 unexport PYTHONDONTWRITEBYTECODE
 E ?= lab
 # Processes that test with Docker at once, each with servers of its own.
-LABS ?= 3
+LABS ?= 2
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,9 +28,9 @@ else
 	@$(BIN)/pytest -n $(LABS) --dist loadfile --no-loadscope-reorder tests/lab tests/e2e tests/integration
 endif
 
-test-all: setup ## every variant too, above all every fault in every step of an upgrade (two hours)
+test-all: setup ## every variant too, above all every fault in every step of an upgrade (hours); SHARD=1/4: a quarter
 	@$(BIN)/ppmctl engine
-	@$(BIN)/pytest --full $(T)
+	@$(BIN)/pytest --full $(if $(SHARD),--shard=$(SHARD)) $(T)
 
 lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
 	@$(BIN)/ruff check .

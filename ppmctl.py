@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import gc
+import io
 import os
 import signal
 import sys
@@ -16,8 +17,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from deploy import __version__
 from deploy.cli import backups, groups, upgrades
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load, load_hosts, print_json
+from deploy.cli.common import (
+    DIFFERENT,
+    Env,
+    Json,
+    OneHost,
+    Output,
+    Yes,
+    confirm,
+    console,
+    load,
+    load_hosts,
+    print_json,
+    write,
+)
 
 app = typer.Typer(
     help="Deploys a small web application whose data matters to hosts that you reach by SSH.",
@@ -35,6 +50,21 @@ app.add_typer(groups.secrets, name="secrets")
 app.add_typer(groups.lab, name="lab")
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"ppmctl {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show the version of ppmctl.")
+    ] = False,
+) -> None:
+    """Deploys a small web application whose data matters to hosts that you reach by SSH."""
+
+
 @app.command()
 def up(env: Env = "lab") -> None:
     """From nothing to a running application: lab host, provision, secrets, deploy."""
@@ -42,7 +72,7 @@ def up(env: Env = "lab") -> None:
 
     with console() as shown:
         arrival = journey.up(load(env), shown)
-    sys.stdout.write(show.arrival(arrival))
+    write(show.arrival(arrival))
 
 
 @app.command()
@@ -146,7 +176,7 @@ def provision(
     if as_json:
         print_json(report.model_dump(mode="json"))
     else:
-        sys.stdout.write(show.provisioning(report, check=check))
+        write(show.provisioning(report, check=check))
     raise typer.Exit(1 if report.failed else DIFFERENT if check and report.changed else 0)
 
 
@@ -189,8 +219,12 @@ def main() -> None:
     atexit.register(gc.freeze)
     signal.signal(signal.SIGTERM, _stop)
     signal.signal(signal.SIGHUP, _stop)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a locale may lack a character: better escaped than not said at all
+            stream.reconfigure(errors="backslashreplace")
+    output = Output()
     try:
-        app()
+        app(obj=output)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted\n")
         raise SystemExit(130) from None
@@ -198,11 +232,15 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
     except Exception as error:
+        import traceback
+
         from deploy.errors import PpmctlError
+        from deploy.redact import shown
 
         if not isinstance(error, PpmctlError):
-            raise
-        if "--json" in sys.argv:
+            sys.stderr.write(shown(traceback.format_exc()))
+            raise SystemExit(1) from None
+        if output.as_json:
             print_json(error.as_dict())
         else:
             console().error(error)

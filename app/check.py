@@ -15,8 +15,8 @@ from typing import Any
 
 import uvicorn
 
+from app import tokens
 from app.api import create_app
-from app.api.tokens import Admin, Caller, Reader, Writer
 from app.database import Database
 from app.errors import PpmError
 from app.listener import listen
@@ -24,6 +24,7 @@ from app.scope import Scope
 from app.settings import Settings
 
 TIMEOUT_SECONDS = 30.0
+END_SECONDS = 10
 STREAMS = frozenset({"/api/events"})
 """They never end."""
 
@@ -38,11 +39,13 @@ def check(settings: Settings, database: Database) -> dict[str, Any]:
     It writes, so the database must be a copy.
     """
     asked: list[str] = []
+    token, _ = tokens.create(database, f"check-{uuid.uuid4().hex}", Scope.ADMIN)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     with _serving(settings, database) as (connection, paths):
 
         def ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:
             asked.append(f"{method} {path}")
-            connection.request(method, path, json.dumps(body) if body else None, {"Content-Type": "application/json"})
+            connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
             if answer.status >= 300:
@@ -61,18 +64,19 @@ def check(settings: Settings, database: Database) -> dict[str, Any]:
 
 @contextmanager
 def _serving(settings: Settings, database: Database) -> Iterator[tuple[HTTPConnection, list[str]]]:
-    """Yield a connection to the api, which asks nobody for a token, and the paths that can be read."""
-    app = create_app(settings, database)
-    for needs in (Reader, Writer, Admin):
-        app.dependency_overrides[needs.dependency] = lambda: Caller("check", Scope.ADMIN)
+    """Yield a connection to the api, which limits no caller, and the paths that can be read."""
+    app = create_app(settings.model_copy(update={"rate_limit_per_minute": None}), database)
     paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods and "{" not in path]
     listening = listen("127.0.0.1", 0)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False))
-    thread = threading.Thread(target=server.run, args=([listening],))
+    config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=END_SECONDS)
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()
     try:
         with closing(HTTPConnection("127.0.0.1", listening.getsockname()[1], timeout=TIMEOUT_SECONDS)) as connection:
             yield connection, sorted(set(paths) - STREAMS)
     finally:
         server.should_exit = True
-        thread.join()
+        thread.join(2 * END_SECONDS)
+        if thread.is_alive():
+            raise CheckFailed(f"the api does not end within {2 * END_SECONDS} s of being told to")

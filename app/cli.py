@@ -78,6 +78,7 @@ def serve() -> None:
     """Serve the API on port 8000."""
     from app.serve import serve
 
+    _settings().check_session_secret()
     serve(*_start("api"))
 
 

@@ -16,12 +16,17 @@ def parse(url: str) -> SplitResult:
     return urlsplit(f"ssh://{short['host']}/{short['path'].lstrip('/')}" if short else url)
 
 
+def canonical(url: str) -> str:
+    """Return an address with its scheme in lower case: git knows no HTTP://."""
+    return url if _SHORT.fullmatch(url) else (scheme := urlsplit(url).scheme) + url[len(scheme) :]
+
+
 def fetchable(url: str) -> str:
-    """Given the address of a repository, return it if git can fetch from it without a secret in it.
+    """Given a repository's address, return its canonical form if git can fetch from it without a secret in it.
 
     Raises ValueError. Whether this server does fetch from files and by SSH is up to its settings.
     """
-    parts = parse(url)
+    url, parts = canonical(url), parse(url)
     if parts.scheme == "file" and not parts.netloc and parts.path.strip("/"):
         return url
     if parts.scheme not in PORTS or not parts.hostname or not parts.path.strip("/"):

@@ -17,7 +17,7 @@ from types import FrameType
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from app import metrics, schema
+from app import ending, metrics, schema
 from app.api import create_app
 from app.api.state import State
 from app.database import Database
@@ -46,9 +46,12 @@ class Server(uvicorn.Server):
         self.state = state
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal."""
+        """Serve until a signal. A task that cannot be ended does not keep the process."""
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
+        if await ending.cancel(*asyncio.all_tasks() - {asyncio.current_task()}):
+            self.state.database.close()
+            ending.leave()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Begin to leave; a second signal does not wait for anything."""
@@ -78,6 +81,7 @@ class Server(uvicorn.Server):
             return
         log.info("leaving: not ready, open requests end")
         self.state.drain.set()
+        ending.leave_within(self.state.settings.drain_seconds + self.state.settings.leave_seconds)
         self.loop.call_later(self.state.settings.leave_seconds, setattr, self, "should_exit", True)
 
 

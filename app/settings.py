@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import AwareDatetime, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from app.errors import PpmError
 from app.scope import Scope
 
 SECRETS = Path("/run/secrets")
@@ -53,6 +55,8 @@ class Settings(BaseSettings):
     """Who may log in, by their name in lower case, and what they may do. `*` is anybody."""
     oauth_organizations: dict[str, Scope] = {}
     """What the members of an organisation may do, or of a team of one (`organisation/team`), by names in lower case."""
+    trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
+    """The proxies before ours, whose word for a client's address counts."""
     public_url: str = "http://localhost"
     """Where browsers reach the page."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -91,12 +95,11 @@ class Settings(BaseSettings):
             values |= {"session_secret_previous": previous, "session_secret_previous_until": until}
         return values
 
-    @model_validator(mode="after")
-    def _needs_its_secret(self) -> Settings:
+    def check_session_secret(self) -> None:
+        """Raise PpmError when the session secret is missing or short, in production. Only the api signs sessions."""
         secret = self.session_secret.get_secret_value() if self.session_secret else ""
         if self.app_env == "production" and len(secret) < MIN_SECRET:
-            raise ValueError(
+            raise PpmError(
                 f"the session secret is missing or shorter than {MIN_SECRET} characters: "
                 f"mount it at {SECRETS / 'session_secret'}, or name its file in SESSION_SECRET_FILE"
             )
-        return self

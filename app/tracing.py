@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-UNTRACED = frozenset({"/healthz", "/readyz", "/metrics", "/api/events"})
+UNTRACED = frozenset({"/healthz", "/readyz", "/metrics", "/statusz", "/api/events"})
 """Asked by machines every few seconds, and the stream that lasts for hours."""
 _CARRIED = (b"traceparent", b"tracestate")
 _tracer: Tracer | None = None

@@ -223,7 +223,7 @@ def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
             try:
                 yield f"git://{host}:9419", tip
             finally:
-                daemon.terminate()
+                daemon.kill()
 
 
 def scan_seconds(start: Callable[..., Container], api: Container, count: int, token: str, sustained: float) -> str:
@@ -272,7 +272,7 @@ def main() -> None:
     options = parser.parse_args()
     docker = local_docker()
     base = ensure_bases(Images(bases="local"), docker, print)["python"]
-    recipe = Recipe("ppm/api", ROOT / "app/Dockerfile", {"PYTHON_IMAGE": base}, ROOT / "app")
+    recipe = Recipe("ppm-build/api", ROOT / "app/Dockerfile", {"PYTHON_IMAGE": base}, ROOT / "app")
     with containers(docker, build(docker, recipe, print)) as start:
         code = (str(ROOT / "bench/bare.py"), "/srv/bare.py", "ro")
         bare = start("uvicorn", "bare:app", "--host=0.0.0.0", "--log-level=warning", more=(code,))

@@ -140,7 +140,7 @@ def beside(program: str, *argv: str) -> Iterator[Callable[[], Pairs]]:
     )
     assert process.stdout is not None
     process.stdout.readline()
-    yield lambda: json.loads(process.communicate("")[0])
+    yield lambda: json.loads(process.communicate("", timeout=60)[0])
 
 
 def p99(samples: Pairs, begin: float, end: float) -> float:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import ConfigError
 from deploy.localfile import replace, shown
 
@@ -46,7 +46,7 @@ def decrypt(environment: Environment, path: Path) -> str:
 def identity_file(environment: Environment) -> Path:
     """Return the file of the private key that opens age files: the variable's, the config's, or the user's own."""
     named = os.environ.get(_VARIABLE) or environment.secrets.identity_file
-    return ROOT / Path(named).expanduser() if named else Path.home() / ".config" / "ppmctl" / "age.txt"
+    return local_path(named) if named else Path.home() / ".config" / "ppmctl" / "age.txt"
 
 
 def ensure_identity(environment: Environment) -> str | None:

@@ -5,20 +5,21 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from deploy import inspection, proxy, render
+from deploy.crew import Crew
 from deploy.errors import PlanStale, UsageError
-from deploy.host import Host
+from deploy.operation import read_only
 from deploy.plan import Basis, EnvironmentPlan, stale
 from deploy.redact import redacted_json
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
+    from deploy.host import Host
     from deploy.inspection import Study
     from deploy.release import Release
 
@@ -27,7 +28,7 @@ def write(plan: EnvironmentPlan, file: Path) -> None:
     """Replace a file with the plan; nobody else can read it. Raises UsageError when it cannot be written."""
     try:
         descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
-        with os.fdopen(descriptor, "w") as out:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
             out.write(redacted_json(plan.model_dump(mode="json"), indent=2))
         Path(scratch).replace(file)
     except OSError as error:
@@ -40,7 +41,7 @@ def read(file: Path, environment: str) -> EnvironmentPlan:
     """Return a saved plan. Raises UsageError when it is none, or one of another environment."""
     again = _again(environment, file)
     try:
-        plan = EnvironmentPlan.model_validate_json(file.read_text())
+        plan = EnvironmentPlan.model_validate_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"cannot read {file}: {error.strerror}", next=again) from error
     except (ValidationError, UnicodeDecodeError) as error:
@@ -62,11 +63,11 @@ def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) 
     rendered = render.tree(environment, release)
 
     def differences(address: HostAddress) -> list[str]:
-        with Host.connect(environment, address) as host:
+        with read_only(environment, address) as host:
             return confirm_host(host, saved, inspection.study(host, release, rendered))
 
-    with ThreadPoolExecutor(max_workers=len(environment.hosts)) as pool:
-        refuse(environment, [line for lines in pool.map(differences, environment.hosts) for line in lines])
+    with Crew() as crew:
+        refuse(environment, [line for lines in crew.map(differences, environment.hosts) for line in lines])
 
 
 def confirm_host(host: Host, saved: EnvironmentPlan, found: Study) -> list[str]:

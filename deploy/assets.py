@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from typing import TYPE_CHECKING
 
+from deploy import bounded
 from deploy.stack import containers, records
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def prune(host: Host) -> str:
     kept = [record.id for record in records(host)]
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "exec", frontend.id, "keep-assets", *kept]
     try:
-        done = subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False)
+        done = bounded.run(argv, timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
         return f"keep-assets did not end within {_TIMEOUT_SECONDS} s"
     return "" if done.returncode == 0 else done.stderr.strip() or f"keep-assets ended with status {done.returncode}"

@@ -116,7 +116,9 @@ def _use_registry(images: Images, published: Mapping[str, str], docker: DockerCl
 @cache
 def _pull_first(docker: tuple[str, ...], reference: str) -> str:
     """Pull an image if a registry answers soon; return why not, or nothing. Asked once a process."""
-    pull = subprocess.Popen([*docker, "pull", reference], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pull = subprocess.Popen(
+        [*docker, "pull", reference], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
     with pull, selectors.DefaultSelector() as selector:
         if pull.stdout is None or pull.stderr is None:
             raise AssertionError("both are pipes")

@@ -62,7 +62,7 @@ def mirrors() -> tuple[str, str]:
         ["apt-get", "indextargets", "--format", "$(ORIGIN)/$(LABEL) $(REPO_URI)", "Created-By: Packages"],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
     )
     found = dict(line.rsplit(" ", 1) for line in reversed(listed.stdout.splitlines()) if " " in line)
     return found.get("Debian/Debian", ""), found.get("Debian/Debian-Security", "")
@@ -77,7 +77,7 @@ def _bootstrap(tree: Path, log: Path) -> None:
         raise BuildError(
             "debootstrap made no Debian image",
             step="bases",
-            seen="\n".join(log.read_text(errors="replace").splitlines()[-15:]),
+            seen="\n".join(log.read_text(errors="replace", encoding="utf-8").splitlines()[-15:]),
             next="Look whether `apt-get update` works on this machine, then run the command again",
         )
 
@@ -87,6 +87,6 @@ def _import(docker: DockerClient, tree: Path, image: str) -> None:
     with subprocess.Popen(
         ["tar", "--sort=name", "--numeric-owner", "-C", tree, "-c", "."], stdout=subprocess.PIPE
     ) as tar:
-        loaded = subprocess.run(command, check=False, stdin=tar.stdout, capture_output=True, text=True)
+        loaded = subprocess.run(command, check=False, stdin=tar.stdout, capture_output=True, encoding="utf-8")
     if loaded.returncode or tar.returncode:
         raise BuildError("the engine took no Debian image", step="bases", seen=loaded.stderr.strip())

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from deploy import diagnosis, metrics, proxy
+from deploy import diagnosis, proxy, traffic, watch
 from deploy.errors import UpgradeError, UsageError
-from deploy.judge import FEW, Seen, errors, judge
-from deploy.metrics import Tally
+from deploy.judge import FEW, Seen, Verdict, errors, judge
 from deploy.release import other
 from deploy.render import FULL_CPU_SHARES
+from deploy.traffic import Routes, Traffic
 
 if TYPE_CHECKING:
     from deploy.transaction import Upgrade
 
 _LOOK = 1.0
-"""Seconds between two looks at the metrics of a canary."""
+"""Seconds between two looks at the access log: each is a program that starts on the host."""
 _ASK = 0.5
 """Seconds between two rounds of questions while a release bakes."""
 
@@ -66,7 +67,7 @@ def canary(upgrade: Upgrade) -> str:
 
     The page stays with the old colour as a whole. The last share, all users, is the switch.
     """
-    upgrade.tally.add(metrics.read(upgrade.host))
+    watch.look(upgrade)  # what comes from now on is of this step, or of the switch
     some = [share for share in upgrade.intent.canary if share < 100]
     if not some:
         return "not asked for"
@@ -84,24 +85,24 @@ def _watch_share(upgrade: Upgrade, share: int) -> str:
     proxy.route(host, upgrade.stack, live=old, preview=new, canary=share)
     weights = {f"api-{old}": 100 - share, f"api-{new}": share}
     proxy.confirm_canary(host, weights, limits.switch_timeout.total_seconds())
-    began = time.monotonic()
-    tally = Tally(metrics.read(host))
+    watch.look(upgrade)
+    began, found = time.monotonic(), Traffic()
     while True:
         left = began + limits.canary_step.total_seconds() - time.monotonic()
         host.rest(max(0, min(_LOOK, left)))
-        reading = metrics.read(host)
-        tally.add(reading)
-        upgrade.tally.add(reading)
         seconds = time.monotonic() - began
+        found.add(watch.look(upgrade))
+        history = upgrade.traffic.of(f"api-{old}")
         verdict = judge(
-            Seen(name=new, counts=tally.of(f"api-{new}")),
-            Seen(name=f"{old} in the same {seconds:.0f} s", counts=tally.of(f"api-{old}")),
+            watch.side(new, found, f"api-{new}", history),
+            watch.side(f"{old} in the same {seconds:.0f} s", found, f"api-{old}", history),
             limits,
         )
+        said = _with_rest(verdict, found.of(f"api-{new}"), history)
         if verdict.worse:
-            raise _unfit(upgrade, f"{new} did worse than {old} with {share} % of the requests", verdict.said)
+            raise _unfit(upgrade, f"{new} did worse than {old} with {share} % of the requests", said)
         if left <= _LOOK:
-            return verdict.said
+            return said
 
 
 def bake(upgrade: Upgrade) -> str:
@@ -115,9 +116,11 @@ def bake(upgrade: Upgrade) -> str:
     if not seconds:
         return "off"
     pace = max(_ASK, 120 * len(limits.smoke) / upgrade.environment.app.rate_limit_per_minute)
-    # From before the switch on, so that its first requests count; an upgrade that is being finished has switched.
-    tally = Tally(upgrade.tally.last)
-    due = time.monotonic()
+    before, found = _before(upgrade), Traffic()
+    found.add(watch.look(upgrade))  # from the step before the switch on, so that the first requests count
+    before = before or _before(upgrade)  # an upgrade that is being finished sees only now what was logged
+    said = _compare_with_before(upgrade, found, before)
+    look = due = time.monotonic()
     deadline, answers = due + seconds, list[str | None]()
     while True:
         left = deadline - time.monotonic()
@@ -127,27 +130,43 @@ def bake(upgrade: Upgrade) -> str:
         bad = [answer for answer in answers if answer]
         if len(bad) >= FEW:
             raise _unfit(upgrade, f"{len(bad)} of {len(answers)} smoke checks failed after the switch", "\n".join(bad))
-        tally.add(metrics.read(upgrade.host))
-        said = _compare_with_before(upgrade, tally)
+        if left <= 0 or time.monotonic() >= look:
+            look += _LOOK
+            found.add(watch.look(upgrade))
+            said = _compare_with_before(upgrade, found, before)
         if left <= 0:
             return f"{len(answers)} smoke checks, {len(bad)} failed; {said}"
         upgrade.host.rest(min(_ASK, left))
 
 
-def _compare_with_before(upgrade: Upgrade, tally: Tally) -> str:
+def _before(upgrade: Upgrade) -> dict[str, Routes]:
+    """Return {role: how its requests went} of the color that served, as far as the operation saw it."""
+    found = {role: upgrade.traffic.of(f"{role}-{upgrade.intent.live}") for role in ("api", "frontend")}
+    return {role: routes for role, routes in found.items() if routes}
+
+
+def _compare_with_before(upgrade: Upgrade, found: Traffic, before: Mapping[str, Routes]) -> str:
     """Return the figures of api and frontend since the switch; raises UpgradeError when one does worse."""
     new, old = upgrade.target, other(upgrade.target)
     said = []
     for role in ("api", "frontend"):
+        history = before.get(role, {})
+        service = f"{role}-{new}"
         verdict = errors(
-            Seen(name=f"{role}-{new}", counts=tally.of(f"{role}-{new}")),
-            Seen(name=f"{old} before", counts=upgrade.tally.of(f"{role}-{old}")),
+            watch.side(service, found, service, history),
+            Seen(name=f"{old} before", routes=traffic.counting(history, history)),
             upgrade.environment.upgrade,
         )
+        figures = _with_rest(verdict, found.of(service), history)
         if verdict.worse:
-            raise _unfit(upgrade, f"{new} did worse than {old} before the switch", verdict.said)
-        said.append(verdict.said)
+            raise _unfit(upgrade, f"{new} did worse than {old} before the switch", figures)
+        said.append(figures)
     return "; ".join(said)
+
+
+def _with_rest(verdict: Verdict, routes: Routes, history: Routes) -> str:
+    """Return what the verdict says, and what did not count."""
+    return "; ".join(filter(None, [verdict.said, traffic.left_out(routes, history)]))
 
 
 def _unfit(upgrade: Upgrade, why: str, figures: str) -> UpgradeError:

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from deploy import render
-
 if TYPE_CHECKING:
+    from deploy.config import Environment
     from deploy.host import Host
-    from deploy.release import Release
 
 WARN = timedelta(days=20)
 """So long before the end a certificate should have been renewed. Of one that lasts less, a quarter of its time."""
-_LETSENCRYPT = "letsencrypt.org"
-_ADDRESSES = 'ip -o address show scope global | awk \'{sub("/.*", "", $4); print $4}\''
 
 
 @dataclass(frozen=True)
@@ -37,7 +33,7 @@ def shown(host: Host) -> Certificate:
     with socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(5)
         raw.connect(str(host.public_socket))
-        with context.wrap_socket(raw, server_hostname=host.environment.domain) as connection:
+        with context.wrap_socket(raw, server_hostname=host.proxy_settings.domain) as connection:
             return parse(connection.getpeercert(binary_form=True) or b"")
 
 
@@ -48,7 +44,8 @@ def parse(der: bytes) -> Certificate:
     found = x509.load_der_x509_certificate(der)
     try:
         extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-        names = tuple(extension.value.get_values_for_type(x509.DNSName))
+        addresses = map(str, extension.value.get_values_for_type(x509.IPAddress))
+        names = (*extension.value.get_values_for_type(x509.DNSName), *addresses)
     except x509.ExtensionNotFound:
         names = ()
     issuer = found.issuer.rfc4514_string()
@@ -95,22 +92,14 @@ def verdict_of(chain: str, domain: str, now: datetime) -> tuple[bool, str]:
     return verdict(parse(ssl.PEM_cert_to_DER_cert(first + end)), domain, now, own=True)
 
 
-def place(host: Host, release: Release) -> None:
-    """Have the proxy show the release's own certificate, if it has one: by a rename, which it notices by itself."""
-    directory = host.environment.directory / "traefik" / "dynamic"
-    for name, text in render.certificates(host.environment, release).items():
-        if host.read(directory / name) != text:
-            host.write(directory / name, text)
-
-
-def prepare(host: Host, image: str) -> None:
+def prepare(host: Host, settings: Environment, image: str) -> None:
     """Make the volume that certificates are kept in, once.
 
     A new volume belongs to whoever owns the folder that it is first mounted over: the steward's /data is the services'.
     """
     project = host.environment.project
     volume = f"{project}_acme"
-    if not host.environment.acme or host.docker.volume.exists(volume):
+    if not settings.acme or host.docker.volume.exists(volume):
         return
     labels = {"com.docker.compose.project": project, "com.docker.compose.volume": "acme"}
     host.docker.volume.create(volume, labels=labels)
@@ -133,7 +122,7 @@ def prepare(host: Host, image: str) -> None:
 def look(host: Host) -> tuple[bool, str]:
     """Return whether the certificate that users get is good, and words for it."""
     try:
-        environment = host.environment
+        environment = host.proxy_settings
         return verdict(shown(host), environment.domain, datetime.now(UTC), own=not environment.acme)
     except (OSError, ValueError) as error:
         return False, f"the public port shows none: {error}"

@@ -11,12 +11,13 @@ from pathlib import PurePosixPath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import ByteSize, Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from deploy.appconfig import App
 from deploy.backup.config import Backup
-from deploy.configtypes import Bytes, Duration, Model, Name, Port, Recipient, UrlPath
+from deploy.configtypes import Address, Bytes, Duration, Model, Name, Port, Recipient, UrlPath
 from deploy.proxyconfig import Proxy
+from deploy.publicurl import PublicUrl, is_address
 
 __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
@@ -30,8 +31,8 @@ class HostAddress(Model):
 
     name: Name
     """What ppmctl calls the host in its output."""
-    address: str = Field(min_length=1)
-    """DNS name, IP address, or a Host of ~/.ssh/config."""
+    address: Address
+    """DNS name, IP address, or a Host of ~/.ssh/config: without user, port or brackets."""
     port: Port = 22
     """The port of its sshd."""
 
@@ -44,11 +45,19 @@ class Ssh(Model):
     provision_user: Name = "root"
     """The user that provisions; anyone but root needs sudo without a password."""
     identity_file: str | None = None
-    """Private key. Default: what OpenSSH picks (agent, ~/.ssh). Relative to the project's folder."""
+    """Private key. Default: what OpenSSH picks (agent, ~/.ssh). Relative to the project's folder; `~` is
+    your home."""
     known_hosts_file: str | None = None
     """Known host keys. Default: OpenSSH's own. A key that is not in there is never accepted."""
     connect_timeout: Duration = timedelta(seconds=10)
     """After how long a host counts as unreachable."""
+
+    @field_validator("identity_file", "known_hosts_file")
+    @classmethod
+    def _no_variable(cls, path: str | None) -> str | None:
+        if path and "${" in path:
+            raise ValueError("OpenSSH would put a variable of the shell in the place of `${…}`: write the path itself")
+        return path
 
 
 class Service(Model):
@@ -80,22 +89,26 @@ class Services(Model):
     steward: SingleService = SingleService(memory=ByteSize(256 << 20), cpus=1.0, pids=64)
 
 
+Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9]\S*$")]
+
+
 class Bases(Model):
     """Base images that the Dockerfiles start from, and Traefik."""
 
-    python: str = "python:3.13-slim-trixie"
-    node: str = "node:24-trixie-slim"
-    nginx: str = "nginx:1.28"
-    traefik: str = "traefik:v3.7"
+    python: Reference = "python:3.13-slim-trixie"
+    node: Reference = "node:24-trixie-slim"
+    nginx: Reference = "nginx:1.28"
+    traefik: Reference = "traefik:v3.7"
 
 
 class RegistryImages(Model):
     """Images that CI has pushed; each by digest."""
 
-    api: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
-    frontend: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
-    steward: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
-    traefik: str = Field(pattern=r"@sha256:[0-9a-f]{64}$")
+    api: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    frontend: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    steward: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    traefik: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    """3.7.3 or newer."""
 
 
 class Images(Model):
@@ -165,10 +178,11 @@ class Upgrade(Model):
     bake: Duration = timedelta(seconds=5)
     """How long errors are watched after the switch, with the old colour ready to take over again. `0s`: not at all."""
     max_error_ratio: Annotated[float, Field(ge=1)] = 2
-    """How many times as many of the new release's answers may be 5xx as of the old one's; more is rolled back."""
+    """How many times as many of the new release's answers may be 5xx as of the old one's, of all and of those on each
+    route; more is rolled back. Routes that failed before, and what clients do wrong, do not count."""
     max_latency_ratio: Annotated[float, Field(ge=1)] = 3
     """How many times as long 95 % of the answers may take in a canary as the old release's; more is rolled back.
-    Up to 100 ms are always allowed."""
+    Up to 100 ms are always allowed. Small answers to GET and HEAD count, which no client can draw out."""
     min_requests: PositiveInt = 50
     """From how many answers of each release on latencies are compared. An old release with fewer counts as one with so
     many answers and no error."""
@@ -208,8 +222,9 @@ class Environment(Model):
     kind: Literal["hosts", "lab", "dev"] = "hosts"
     """`hosts`: servers over SSH. `lab`: throwaway servers that `ppmctl up` boots on this machine.
     `dev`: plain Docker Compose on this machine, with hot reload."""
-    url: str = Field(pattern=r"^https?://[^/\s]+$")
-    """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs."""
+    url: PublicUrl
+    """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs. An
+    internationalized name is used in its ASCII form, and a slash at the end is dropped."""
     hosts: tuple[HostAddress, ...] = ()
     ssh: Ssh = Ssh()
     app: App = App()
@@ -221,15 +236,29 @@ class Environment(Model):
     backup: Backup = Backup()
     provision: Provision = Provision()
 
+    @field_validator("hosts")
+    @classmethod
+    def _hosts_differ(cls, hosts: tuple[HostAddress, ...]) -> tuple[HostAddress, ...]:
+        names = [host.name for host in hosts]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
+        places: dict[tuple[str, int], str] = {}
+        for host in hosts:
+            first = places.setdefault((host.address.lower(), host.port), host.name)
+            if first != host.name:
+                raise ValueError(f"{first} and {host.name} are one host: both are {host.address}, port {host.port}")
+        return hosts
+
     @model_validator(mode="after")
     def _fits_together(self) -> Environment:
         if self.kind != "dev" and not self.hosts:
             raise ValueError("`hosts` is empty: name at least one host, or set `kind: dev`")
-        names = [host.name for host in self.hosts]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
         if self.acme and self.proxy.letsencrypt_email is None:
             raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
+        if self.acme and is_address(self.domain):
+            raise ValueError(f"no CA is asked for the address {self.domain}: `url` needs a name, or own certificates")
+        if self.acme and self.proxy.ca_server is None and "." not in self.domain:
+            raise ValueError(f"Let's Encrypt gives no certificate for {self.domain}: it knows public domains only")
         if self.wildcard and self.wildcard.count(".") < 2:
             raise ValueError(f"no CA gives a certificate for {self.wildcard}: leave `proxy.dns_challenge.wildcard`")
         return self

@@ -5,25 +5,35 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Mapping
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from deploy.config import Environment
+from deploy.configdocument import Document, Remark, kind, parse
+from deploy.configerrors import remarks
+from deploy.configtypes import NAME, NAME_IN_WORDS
 from deploy.errors import ConfigError, UsageError
-
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
 
 ROOT = Path(__file__).resolve().parent.parent
 """The project's folder."""
-_EXAMPLE = ".example"
-Location = tuple[int | str, ...]
+EXAMPLE = ".example"
+"""How the names of environments end that are there to be copied."""
+
+
+def local_path(named: str) -> Path:
+    """Return the file or directory of this machine that a config names.
+
+    ``~`` is somebody's home, and what is relative begins at the project's folder. Raises ConfigError.
+    """
+    try:
+        return ROOT / Path(named).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"{named}: this machine has no such user", next="Write the whole path") from error
 
 
 def inventory() -> Path:
@@ -33,30 +43,45 @@ def inventory() -> Path:
 
 def environments() -> list[str]:
     """Return the names of the environments, without the examples."""
-    return sorted(path.stem for path in inventory().glob("*.yaml") if not path.stem.endswith(_EXAMPLE))
+    return sorted(path.stem for path in inventory().glob("*.yaml") if not path.stem.endswith(EXAMPLE))
 
 
 def load(name: str) -> Environment:
     """Return the environment of that name. Raises ConfigError with every mistake in its file."""
+    return read(name)[1]
+
+
+def read(name: str) -> tuple[Document, Environment]:
+    """Return an environment's file and what it says. Raises ConfigError with every mistake in it."""
     path = inventory() / f"{name}.yaml"
     if not path.is_file():
         raise _no_such_environment(name, path)
-    text = path.read_text()
     shown = os.path.relpath(path)
-    data = _parse(text, shown)
-    if not isinstance(data, Mapping):
+    bare = name.removesuffix(EXAMPLE)
+    if not re.fullmatch(NAME, bare):
+        raise _not_a_name(bare, path)
+    document = parse(_text(path, shown), shown)
+    if not isinstance(document.data, Mapping):
         raise ConfigError(
-            f"{shown}:1:1: found {_kind(data)}; an environment is a mapping of keys to values",
+            f"{shown}:1:1: found {kind(document.data)}; an environment is a mapping of keys to values",
             next="Begin with a copy of production.example.yaml",
         )
+    found = [*document.wrong_keys(), *document.control_characters()]
     try:
-        return Environment.model_validate({**_plain(data), "name": name.removesuffix(_EXAMPLE)})
+        environment = Environment.model_validate({**document.plain(), "name": bare})
     except ValidationError as error:
-        found = sorted(_sentences(error, data))
-        lines = [f"{shown}:{line}:{column}: {sentence}" for line, column, sentence in found]
-        raise ConfigError(
-            "\n".join(lines), next=f"Mend {shown}; every key is in docs/configuration.md and `ppmctl config schema`"
-        ) from error
+        raise document_error(document, [*found, *remarks(error, document)]) from error
+    if found:
+        raise document_error(document, found)
+    return document, environment
+
+
+def document_error(document: Document, found: Iterable[Remark]) -> ConfigError:
+    """Return the error that tells all mistakes of a file, in the order of its lines."""
+    return ConfigError(
+        "\n".join(str(remark) for remark in sorted(found)),
+        next=f"Fix {document.file}; every key is in docs/configuration.md and `ppmctl config schema`",
+    )
 
 
 def load_hosts(name: str) -> Environment:
@@ -88,126 +113,33 @@ def schema() -> str:
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
-def _parse(text: str, shown: str) -> Any:
+def _text(path: Path, shown: str) -> str:
     try:
-        return YAML().load(text)
-    except MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = f"{shown}:{mark.line + 1}:{mark.column + 1}" if mark else shown
-        problem = (error.problem or str(error)).splitlines()[0].strip()
-        raise ConfigError(f"{where}: {problem}", next=f"Mend {shown}") from error
-    except YAMLError as error:
-        raise ConfigError(f"{shown}: not YAML: {error}", next=f"Mend {shown}") from error
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{shown}: it is not UTF-8: {error}", next=f"Save {shown} as UTF-8") from error
 
 
 def _no_such_environment(name: str, path: Path) -> ConfigError:
+    shown = os.path.relpath(path)
+    if (other := path.with_suffix(".yml")).is_file():
+        return ConfigError(
+            f"there is no environment {name}: {shown} does not exist, but {other.name} does",
+            next=f"Rename it: mv {os.path.relpath(other)} {shown}",
+        )
     names = environments()
     near = difflib.get_close_matches(name, names, 1)
     hint = f"; did you mean {near[0]}?" if near else ""
     return ConfigError(
-        f"there is no environment {name}: {os.path.relpath(path)} does not exist{hint}",
+        f"there is no environment {name}: {shown} does not exist{hint}",
         next=f"Environments: {', '.join(names) or 'none'}; a new one: copy production.example.yaml",
     )
 
 
-def _plain(value: Any) -> Any:
-    """Return ruamel's containers as plain ones, which is what pydantic checks strictly."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    for kind in (bool, int, float, str):
-        if isinstance(value, kind):
-            return kind(value)
-    return value
-
-
-def _kind(value: Any) -> str:
-    names: dict[type, str] = {
-        type(None): "nothing",
-        list: "a list",
-        dict: "a mapping",
-        str: "a text",
-        bool: "true or false",
-    }
-    for kind, name in names.items():
-        if isinstance(value, kind):
-            return name
-    return "a number" if isinstance(value, int | float) else type(value).__name__
-
-
-def _sentences(error: ValidationError, data: Any) -> Iterator[tuple[int, int, str]]:
-    for detail in error.errors(include_url=False):
-        line, column = _position(data, detail["loc"])
-        yield line, column, _sentence(detail)
-
-
-def _position(data: Any, location: Location) -> tuple[int, int]:
-    """Return line and column, from 1, of the deepest part of ``location`` that the file has."""
-    line, column = 1, 1
-    for key in location:
-        marks = getattr(data, "lc", None)
-        if marks is None:
-            break
-        try:
-            row, col = marks.key(key) if isinstance(data, Mapping) else marks.item(key)
-            data = data[key]
-        except (KeyError, IndexError, TypeError):
-            break
-        line, column = row + 1, col + 1
-    return line, column
-
-
-def _sentence(detail: ErrorDetails) -> str:
-    location = detail["loc"]
-    path = _dotted(location)
-    context, found = detail.get("ctx", {}), detail["input"]
-    kind = detail["type"]
-    if kind == "extra_forbidden":
-        return _unknown_key(location)
-    if kind == "missing":
-        return f"{_dotted(location[:-1]) or 'the file'} lacks the key `{location[-1]}`"
-    if kind == "value_error":
-        return f"{path}: {context['error']}" if path else str(context["error"])
-    if kind == "literal_error":
-        return f"{path}: found {found!r}; allowed: {context['expected']}"
-    if kind == "string_pattern_mismatch":
-        return f"{path}: found {found!r}; it must match {context['pattern']}"
-    message = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{path}: found {_shown(found)}; allowed: {message}"
-
-
-def _shown(found: Any) -> str:
-    return repr(found) if isinstance(found, str | int | float) else _kind(found)
-
-
-def _dotted(location: Location) -> str:
-    path = ""
-    for part in location:
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
-    return path
-
-
-def _unknown_key(location: Location) -> str:
-    known = [key for key in _keys(location[:-1]) if key != "name" or len(location) > 1]
-    key = str(location[-1])
-    near = difflib.get_close_matches(key, known, 1)
-    hint = f"; did you mean `{near[0]}`?" if near else "."
-    where = _dotted(location[:-1]) or "the file"
-    return f"unknown key `{key}` in {where}{hint} Allowed: {', '.join(sorted(known))}"
-
-
-def _keys(location: Location) -> list[str]:
-    """Return the keys that the model at ``location`` knows."""
-    model: type[BaseModel] = Environment
-    for part in location:
-        if isinstance(part, str):
-            model = _model_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation holds: itself, or inside a tuple or a union."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for inner in get_args(annotation) if (found := _model_in(inner))), None)
+def _not_a_name(name: str, path: Path) -> ConfigError:
+    fit = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32]
+    shown = os.path.relpath(path)
+    return ConfigError(
+        f"{shown}: the file's name is the environment's, and `{name}` cannot be one; allowed: {NAME_IN_WORDS}",
+        next=f"Rename the file, to {fit}.yaml say" if re.fullmatch(NAME, fit) else "Rename the file",
+    )

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from datetime import timedelta
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ByteSize,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+)
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BINARY = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
+_NOT_IN_HOSTS = re.compile(r"[\s\x00-\x1f\x7f'`\"$\\;&<>|(){}\[\]]")
+"""What OpenSSH takes in the name of no host (valid_hostname in its ssh.c)."""
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 
 
@@ -35,12 +48,66 @@ Duration = Annotated[
     PlainSerializer(_written, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": _DURATION.pattern, "examples": ["30s", "5m"]}),
 ]
+
+
+def _size(size: int) -> str:
+    """Given bytes, return them as an environment's file has them: 256MiB, 100B."""
+    unit, factor = next(((name, 1 << shift) for name, shift in _BINARY if size and size % (1 << shift) == 0), ("B", 1))
+    return f"{size // factor}{unit}"
+
+
 Bytes = Annotated[
     ByteSize,
+    PlainSerializer(_size, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?\s*([kKMGT]i?)?B?$", "examples": ["256MiB"]}),
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
+NAME = r"^[a-z][a-z0-9-]{0,31}$"
+NAME_IN_WORDS = "lower-case letters, digits and hyphens, a letter first, 32 characters at the most"
+Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _address(address: str) -> str:
+    """Return what is the name or the address of a server and nothing else; say where the rest of it belongs."""
+    user, at, host = address.rpartition("@")
+    scheme, slashes, rest = address.partition("://")
+    inner, bracket, port = address.removeprefix("[").partition("]")
+    name, colon, number = address.partition(":")
+    if not address:
+        raise ValueError("it is empty; write a DNS name, an IP address or a Host of ~/.ssh/config")
+    if slashes:
+        raise ValueError(f"{address!r} is a URL; write the name or address alone: {rest.rstrip('/') or scheme!r}")
+    if at:
+        raise ValueError(f"{address!r} names a user; write {host!r} here, and the user as `ssh.user: {user}`")
+    if bracket and address.startswith("["):
+        beside = f", and `port: {port[1:]}` beside it" if port else ""
+        raise ValueError(f"{address!r} has brackets; write {inner!r} here{beside}")
+    if colon and not _is_ip(address):
+        if ":" in number:
+            raise ValueError(f"{address!r} is no IPv6 address")
+        raise ValueError(f"{address!r} names a port; write {name!r} here, and `port: {number}` beside it")
+    if address.startswith("-"):
+        raise ValueError(f"{address!r} begins with a hyphen, so SSH would take it for an option")
+    if wrong := _NOT_IN_HOSTS.search(address):
+        raise ValueError(f"{address!r} holds {wrong[0]!r}, which no name of a host can")
+    return address
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+Address = Annotated[
+    str,
+    AfterValidator(_address),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^[^-\s@\[\]][^\s@\[\]]*$", "examples": ["web-1.example.org", "::1"]}
+    ),
+]
 Recipient = Annotated[str, Field(pattern=r"^(age1[0-9a-z]+|ssh-(ed25519|rsa) \S+( .*)?)$")]
 Group = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+(/[A-Za-z0-9._-]+)?$", examples=["acme", "acme/ops"])]
 KnownHost = Annotated[

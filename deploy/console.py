@@ -9,9 +9,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.console import Console as Rich
+from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.text import Text
 
-from deploy.redact import redact
+from deploy.redact import shown
 
 if TYPE_CHECKING:
     from deploy.errors import PpmctlError
@@ -40,7 +42,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a line."""
-        self._rich.print(redact(text), markup=False, soft_wrap=True)
+        self._rich.print(Text(shown(text)), soft_wrap=True)
 
     def pause(self) -> None:
         """Leave the terminal to a question."""
@@ -49,7 +51,7 @@ class Console:
     def announce(self, text: str) -> None:
         """Show what is being done: on a terminal in a line that is replaced, else as a line."""
         if self._rich.is_terminal:
-            self._status.update(text.replace("[", "\\["))
+            self._status.update(Text(shown(text)))
             self._status.start()
         else:
             self.say(f"  {text}")
@@ -63,21 +65,23 @@ class Console:
     def step(self, host: str, name: str) -> None:
         """A step begins."""
         if self._rich.is_terminal:
-            self._status.update(f"{host}  {name} …")
+            self._status.update(Text(shown(f"{host}  {name} …")))
             self._status.start()
 
     def done(self, host: str, name: str, seconds: float, said: str) -> None:
         """A step ended well."""
         self._status.stop()
         self._end_bar()
-        self._rich.print(f"{host}  [green]✓[/] {name:<8} {seconds:6.1f} s  ", end="", soft_wrap=True)
+        head = Text.assemble(f"{shown(host)}  ", ("✓", "green"), f" {shown(name):<8} {seconds:6.1f} s  ")
+        self._rich.print(head, end="", soft_wrap=True)
         self.say(said)
 
     def failed(self, host: str, name: str, said: str) -> None:
         """A step failed."""
         self._status.stop()
         self._end_bar()
-        self._rich.print(f"{host}  [red]✗[/] {name:<8}", end="  ", soft_wrap=True)
+        head = Text.assemble(f"{shown(host)}  ", ("✗", "red"), f" {shown(name):<8}  ")
+        self._rich.print(head, end="", soft_wrap=True)
         self.say(said.splitlines()[0] if said else "")
         self.announce("undoing")
 
@@ -89,7 +93,7 @@ class Console:
             self._status.stop()
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
             self._bar = Progress(*columns, console=self._rich, transient=True)
-            self._task = self._bar.add_task(f"{host}  ship", total=total)
+            self._task = self._bar.add_task(f"{escape(shown(host))}  ship", total=total)
             self._bar.start()
         if self._task is not None:
             self._bar.update(self._task, completed=sent, total=total)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from deploy import bounded
 from deploy.backup.steward.status import DAMAGED, INCONCLUSIVE
 from deploy.errors import DatabaseDamaged, Inconclusive, UpgradeError
 
@@ -23,6 +24,7 @@ _TELLING = {DAMAGED: DatabaseDamaged, INCONCLUSIVE: Inconclusive}
 _COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
 _LINES = 20
 _POLL = 0.2
+_START_SECONDS = 300.0
 
 
 def ask(
@@ -42,13 +44,8 @@ def ask(
     said = f"`{' '.join(command)}` of {service}"
     try:
         # Not python-on-whales' own `compose.run`: it has no deadline and loses what went to stderr.
-        done = subprocess.run(
-            _argv(compose, service, command, variables, "--rm", "-T"),
-            capture_output=True,
-            text=True,
-            input=input or "",
-            timeout=timeout,
-            check=False,
+        done = bounded.run(
+            _argv(compose, service, command, variables, "--rm", "-T"), input=input or "", timeout=timeout
         )
     except subprocess.TimeoutExpired as slow:
         raise UpgradeError(
@@ -57,7 +54,11 @@ def ask(
             next="Raise upgrade.migrate_timeout, or look at what takes so long",
         ) from slow
     if done.returncode == 0:
-        return json.loads(done.stdout)
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            seen = last_words(done.stdout) or "nothing"
+            raise UpgradeError(f"{host.name}: {said} answered with no JSON", host=host.name, seen=seen) from error
     raise failure(host.name, service, said, done.returncode, done.stderr or done.stdout)
 
 
@@ -83,9 +84,7 @@ def last_words(output: str) -> str:
 def start_waiting(host: Host, compose: DockerClient, service: str, name: str, command: Sequence[str]) -> None:
     """Start a container that loads everything and then waits for SIGUSR1. One of the same name is replaced."""
     remove(host, name)
-    done = subprocess.run(
-        _argv(compose, service, command, None, "--detach", "--name", name), capture_output=True, text=True, check=False
-    )
+    done = bounded.run(_argv(compose, service, command, None, "--detach", "--name", name), timeout=_START_SECONDS)
     if done.returncode != 0:
         raise failure(host.name, service, f"`{' '.join(command)}`", done.returncode, done.stderr)
 

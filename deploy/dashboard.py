@@ -24,14 +24,17 @@ def watch(environment: Environment, address: HostAddress, show: Callable[[str], 
 
     Raises CommandFailed when the proxy has none, and HostUnreachable.
     """
-    with Host.connect(environment, address) as host, forwarded(host, environment.proxy.internal_port) as port:
+    with (
+        Host.connect(environment, address) as host,
+        forwarded(host, host.proxy_settings.proxy.internal_port) as port,
+    ):
         url = f"http://127.0.0.1:{port}{PAGE}"
         _see(host, url)
         show(url)
         sys.stdout.flush()  # whoever reads it through a pipe shall not wait for the end
         with suppress(KeyboardInterrupt), host.start(["cat"]) as connection:
             connection.wait()
-            raise CommandFailed(f"{host.name}: the SSH connection was lost", host=host.name, next="Run it again")
+            raise host.lost()
 
 
 @contextmanager
@@ -53,16 +56,16 @@ def forwarded(host: Host, port: int) -> Iterator[int]:
 
 def _tell(host: Host, *command: str) -> subprocess.CompletedProcess[str]:
     """Give the SSH connection that is there an order."""
-    argv = ["ssh", "-S", str(host.control_socket), "-O", *command, host.name]
-    return subprocess.run(argv, capture_output=True, text=True, timeout=_TIMEOUT, check=False)
+    argv = ["ssh", "-S", str(host.control_socket), "-O", *command, "--", host.name]
+    return subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=_TIMEOUT, check=False)
 
 
 def _see(host: Host, url: str) -> None:
     import httpx
 
     try:
-        answer = httpx.get(url, timeout=_TIMEOUT, trust_env=False)
-        seen = f"GET {PAGE}: status {answer.status_code}" if answer.status_code != 200 else None
+        with httpx.stream("GET", url, timeout=_TIMEOUT, trust_env=False) as answer:  # its body is for the browser
+            seen = f"GET {PAGE}: status {answer.status_code}" if answer.status_code != 200 else None
     except httpx.HTTPError as error:
         seen = f"GET {PAGE}: {type(error).__name__}: {error}"
     if seen:

@@ -9,7 +9,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import approval, images, inspection, journal, preflight, recover, render, sbom, secrets, transaction
+from deploy import (
+    approval,
+    images,
+    inspection,
+    journal,
+    preflight,
+    recover,
+    render,
+    rotation,
+    sbom,
+    secrets,
+    transaction,
+)
 from deploy.config import Environment, HostAddress, Model
 from deploy.configfile import ROOT
 from deploy.journal import Intent
@@ -55,7 +67,7 @@ def source() -> Source:
     """Return the commit of the checkout, and whether it has changes beyond it."""
 
     def git(*argv: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(ROOT), *argv], capture_output=True, text=True, check=False)
+        done = subprocess.run(["git", "-C", str(ROOT), *argv], capture_output=True, encoding="utf-8", check=False)
         return done.stdout.strip() if done.returncode == 0 else None
 
     return Source(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
@@ -86,6 +98,8 @@ def deploy(
     PlanStale when a deploy would do anything else.
     """
     began = time.monotonic()
+    for line in rotation.restart(environment, ended_only=approved is not None):
+        announce(line)
     release, values = wanted(environment, announce)
     if approved:
         approval.confirm(environment, approved, release)
@@ -125,7 +139,7 @@ def _deploy_host(
 ) -> HostDeployment:
     began = time.monotonic()
     release = asked.release
-    with locked(environment, address, "deploy") as host:
+    with locked(environment, address, "deploy", asked.cancelled) as host:
         recover.clear(host, release, watcher)
         found = inspection.study(host, release, render.tree(environment, release))
         stack, plan = found.stack, found.plan

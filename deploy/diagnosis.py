@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
-from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from deploy import bounded
 from deploy.stack import Found, Stack
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ _CAUSES = (
     ("database is locked", "something else holds the database for long"),
 )
 """What a sign in the last words most likely means, the surest first."""
-_LOOK_BACK = timedelta(hours=1)
+_LOOK_BACK = "1h"
+_EVENTS_SECONDS = 20.0
 
 
 def of(host: Host, stack: Stack, color: Color, last: str) -> str:
@@ -46,16 +48,23 @@ def likely(seen: str) -> str | None:
 
 def _state(host: Host, found: Found) -> str:
     """Return how a container is, and how often it ended: one that is restarted has forgotten that."""
-    events = list(host.docker.system.events(since=_LOOK_BACK, until=timedelta(0), filters={"container": found.id}))
-    ends = [event.actor.attributes or {} for event in events if event.action == "die" and event.actor]
+    events = _events(host, found)
+    ends = [event["Actor"]["Attributes"] for event in events if event["Action"] == "die"]
     state = f"{found.name}: {found.status}"
     if ends:
         state += f", ended {len(ends)} times, the last time with exit code {ends[-1].get('exitCode')}"
     elif not found.running:
         state += f", exit code {found.exit_code}"
-    if found.oom_killed or any(event.action == "oom" for event in events):
+    if found.oom_killed or any(event["Action"] == "oom" for event in events):
         state += ", killed for its memory limit (raise services.*.memory, or mend the leak)"
     return state
+
+
+def _events(host: Host, found: Found) -> list[dict[str, Any]]:
+    """Return what the engine tells of a container, oldest first."""
+    engine = ["docker", "-H", f"unix://{host.docker_socket}", "events", "--format", "{{json .}}"]
+    argv = [*engine, "--since", _LOOK_BACK, "--until", "0s", "--filter", f"container={found.id}"]
+    return [json.loads(line) for line in bounded.run(argv, timeout=_EVENTS_SECONDS).stdout.splitlines()]
 
 
 def _log(host: Host, found: Found) -> str:

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import closed, domain
+from deploy import closed, configcheck, domain, journalmode, version
 from deploy.config import Model
+from deploy.configdocument import dotted
+from deploy.crew import Crew
 from deploy.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from deploy.host import Host
 from deploy.preflight import MIN_ENGINE
@@ -67,10 +68,25 @@ _TOOLS = (
 def examine(environment: Environment) -> list[Check]:
     """Look at this machine and at every host, all at once; return what was found, this machine first."""
     tools = [*(_BUILD_TOOLS if environment.images.source == "build" else ()), *_TOOLS]
-    with ThreadPoolExecutor(max_workers=len(tools) + len(environment.hosts)) as pool:
-        here = [pool.submit(_tool, tool) for tool in tools]
-        there = [pool.submit(_host, environment, address) for address in environment.hosts]
-        return [job.result() for job in here] + [check for job in there for check in job.result()]
+    with Crew() as crew:
+        here = [crew.start(_tool, tool) for tool in tools]
+        there = [crew.start(_host, environment, address) for address in environment.hosts]
+        mine = [
+            *(job.result() for job in here),
+            *(_file(environment, named) for named in configcheck.files(environment)),
+        ]
+        return mine + [check for job in there for check in job.result()]
+
+
+def _file(environment: Environment, named: configcheck.Named) -> Check:
+    return Check(
+        where=HERE,
+        name=dotted(named.location),
+        ok=named.wrong is None,
+        found=named.wrong or str(named.path),
+        wanted="a file that is there, and that this user can read",
+        fix=f"Put it right, or name another file in deploy/inventory/{environment.name}.yaml",
+    )
 
 
 def _tool(tool: _Tool) -> Check:
@@ -78,7 +94,7 @@ def _tool(tool: _Tool) -> Check:
     if shutil.which(tool.argv[0]):
         try:
             done = subprocess.run(
-                tool.argv, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=20, check=False
+                tool.argv, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=20, check=False
             )
             said = (done.stdout + done.stderr).strip()
         except subprocess.TimeoutExpired:
@@ -113,12 +129,18 @@ def _host(environment: Environment, address: HostAddress) -> list[Check]:
 
     try:
         with Host.connect(environment, address) as host:
-            return [reached(True, "it does", ""), *judge(environment, _look(host))]
+            return [reached(True, "it does", ""), _ppmctl(host), *judge(environment, _look(host))]
     except HostKeyChanged as error:
         return [reached(False, error.message, error.next or provision)]
     except (HostUnreachable, CommandFailed) as error:
         refused = "Permission denied" in (error.seen or "")
         return [reached(False, error.seen or error.message, provision if refused else error.next or provision)]
+
+
+def _ppmctl(host: Host) -> Check:
+    error = version.look(host)
+    found, fix = (error.message, error.next or "") if error else ("none", "")
+    return Check(where=host.name, name="newer ppmctl", ok=error is None, found=found, wanted="none was here", fix=fix)
 
 
 # One line for each fact: a name, and what it is. What is missing prints nothing.
@@ -169,6 +191,7 @@ def _look(host: Host) -> Facts:
     arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
     argv = ["sh", "-c", closed.FACTS + _FACTS, "sh", *arguments]
     printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
+    printed.append(("journal", " ", journalmode.read(host) or ""))
     if environment.tls:
         printed += [("aaaa", " ", address) for address in domain.ipv6_addresses(environment.domain)]
     asked = time.time()
@@ -185,7 +208,7 @@ def _look(host: Host) -> Facts:
 def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
     """Given what was found on a host, yield every check of it. Pure."""
     provision = f"ppmctl provision -e {environment.name}"
-    looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall]
+    looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall, _journal]
     if environment.tls:
         looks.append(_ipv6)
     rows = [*(look(environment, facts) for look in looks), *closed.findings(environment, facts)]
@@ -269,6 +292,18 @@ def _firewall(environment: Environment, facts: Facts) -> Finding:
     closed = {str(port) for port in needed} - set(ports)
     wanted = f"lets in SSH and {', '.join(map(str, needed))}, and nothing else"
     return "firewall", bool(found) and not closed, f"lets in {', '.join(ports)}" if found else "off", wanted, ""
+
+
+def _journal(environment: Environment, facts: Facts) -> Finding:
+    mode = facts.one("journal")
+    wanted = "WAL: in another mode its writers fail for as long as a backup reads it"
+    return (
+        "database",
+        mode != "rollback",
+        mode or "not seen: no steward runs, or nothing is there yet",
+        wanted,
+        (journalmode.remedy(environment)),
+    )
 
 
 def _ipv6(environment: Environment, facts: Facts) -> Finding:

@@ -25,7 +25,7 @@ _NEXT = {
     "start": "`ppmctl deploy` brings it back",
     "update": "`ppmctl deploy` sets it back",
     "replace": "`ppmctl deploy` puts new containers in its place, as in an upgrade",
-    "recreate": "`ppmctl deploy` makes it anew; where that is the proxy, for about a second nothing listens",
+    "recreate": "`ppmctl deploy` makes it anew; where that is the proxy, for half a second nothing listens",
 }
 LIMITS = ("memory", "memory_swap", "cpus", "pids", "restart")
 """What `docker update` changes."""
@@ -73,6 +73,8 @@ class Evidence(Model):
     files: dict[str, str]
     """{path: content} of ``releases/<id>/``, without release.json."""
     routes: str | None
+    usual_routes: str | None = None
+    """What this version of ppmctl writes for the proxy that runs: a rollback may lead to a release of an older one."""
     certificates: str | None = None
     """Where the proxy is told to find its own certificate."""
     settings: str | None = None
@@ -129,7 +131,7 @@ def find(
     baseline = (known or seen.files).get(ROUTES)
     return (
         *_files(base, known, seen.files),
-        *(_routes(baseline, live, stack, seen.routes) if baseline else ()),
+        *(_routes(baseline, live, stack, seen) if baseline else ()),
         *_certificates((known or seen.files).get(CERTIFICATES), seen.certificates),
         *_secrets(base, wanted, seen.secrets),
         *_containers(live, stack, seen.services),
@@ -158,12 +160,13 @@ def _files(base: Release, known: Mapping[str, str] | None, found: Mapping[str, s
             yield _drift(f"{where}/{path}", "it was edited", "write", unified(found[path], known[path]))
 
 
-def _routes(baseline: str, live: Color, stack: Stack, found: str | None) -> Iterable[Drift]:
+def _routes(baseline: str, live: Color, stack: Stack, seen: Evidence) -> Iterable[Drift]:
+    found = seen.routes
     if found is None:
         yield _drift(ROUTES, "it is gone", "write")
         return
     before, after = _general(found), _general(recolored(baseline, live))
-    if before != after:
+    if before not in (after, _general(seen.usual_routes or "")):
         yield _drift(ROUTES, "it was edited", "write", unified(before, after))
         return
     served = [container.name for role in PORTS for container in stack.running(role, live)]

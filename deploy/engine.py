@@ -18,8 +18,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from deploy import bounded
 from deploy.configfile import ROOT
 from deploy.errors import EngineError
+from deploy.variables import hidden
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -79,8 +81,22 @@ class Found:
     """Why the engine does not answer, in the client's words."""
 
 
+def command(*, compose: bool = False) -> list[str]:
+    """Return the argv that begins each call of this machine's docker command, for Compose or another part of it.
+
+    Raises EngineError when there is no such command.
+    """
+    path = shutil.which("docker")
+    if path is None:
+        raise EngineError(
+            "this machine has no docker command", step="engine", next=advice({Part.CLIENT}, _os_release())
+        )
+    unset = [part for name in hidden(os.environ, compose=compose) for part in ("-u", name)]
+    return ["env", *unset, path] if unset else [path]
+
+
 def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
-    """Return a client that runs this machine's docker command.
+    """Return a client that runs this machine's docker command; with ``compose_files`` it is for Compose alone.
 
     No command of it outlives ``deadline`` seconds: python-on-whales itself knows no timeout. Raises EngineError when
     there is no such command.
@@ -89,12 +105,8 @@ def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
     """
     from python_on_whales import DockerClient
 
-    path = shutil.which("docker")
-    if path is None:
-        raise EngineError(
-            "this machine has no docker command", step="engine", next=advice({Part.CLIENT}, _os_release())
-        )
-    call = [path]
+    bounded.bind_python_on_whales()
+    call = command(compose="compose_files" in options)
     if deadline is not None and (bound := shutil.which("timeout")):  # macOS has none: there it waits for ssh's own
         call = [bound, "--foreground", "--kill-after=5", f"{deadline:.0f}", *call]
     return DockerClient(client_call=call, **options)
@@ -112,13 +124,19 @@ def local_docker() -> DockerClient:
     return client()
 
 
-def build_secrets() -> list[str]:
-    """Return the secrets of every build: `ca`, the CA bundle that this process is told to trust, if any."""
+def ca_bundle() -> str | None:
+    """Return the whole path of the CA certificates that this process is told to trust, if it is told of any."""
     for variable in ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
         bundle = os.environ.get(variable)
         if bundle and Path(bundle).is_file():
-            return [f"id=ca,src={bundle}"]
-    return []
+            return str(Path(bundle).absolute())
+    return None
+
+
+def build_secrets() -> list[str]:
+    """Return the secrets of every build: `ca`, a site's own CA, if there is one."""
+    bundle = ca_bundle()
+    return [f"id=ca,src={bundle}"] if bundle else []
 
 
 def missing() -> list[Part]:
@@ -202,7 +220,7 @@ def install(parts: Collection[Part], announce: Announce) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
-        text=True,
+        encoding="utf-8",
     )
     if done.returncode:
         raise EngineError(
@@ -241,7 +259,7 @@ def _found() -> Found:
         ["docker", "info", "--format", "{{json .}}"],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         stdin=subprocess.DEVNULL,
     )
     try:
@@ -280,7 +298,7 @@ def _start(announce: Announce) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while not (found := _found()).answers:
         if time.monotonic() > deadline:
-            tail = _LOG.read_text(errors="replace").splitlines()[-10:] if _LOG.exists() else []
+            tail = _LOG.read_text(errors="replace", encoding="utf-8").splitlines()[-10:] if _LOG.exists() else []
             raise EngineError(
                 f"the Docker engine did not answer within {_START_SECONDS:.0f} s",
                 step="engine",

@@ -7,7 +7,8 @@ PpmctlError                     exit code 1: it failed; says what is left and wh
 │   ├── HostUnreachable         no connection
 │   ├── HostKeyChanged          the host is not the one that known_hosts names
 │   ├── CommandFailed           a command on the host ended with a non-zero status
-│   └── HostLocked              another operation holds the host
+│   ├── HostLocked              another operation holds the host
+│   └── HostNewer               a newer ppmctl has changed the host
 ├── EngineError                 Docker on this machine is missing or too old
 ├── BuildError                  an image did not build
 ├── ShipError                   an image did not arrive whole
@@ -24,6 +25,8 @@ Raise the most exact one; one handler in ``ppmctl.py`` prints it and picks the e
 
 from __future__ import annotations
 
+from typing import Self
+
 __all__ = [
     "BackupError",
     "BuildError",
@@ -34,6 +37,7 @@ __all__ = [
     "HostError",
     "HostKeyChanged",
     "HostLocked",
+    "HostNewer",
     "HostUnreachable",
     "Inconclusive",
     "NotReady",
@@ -50,7 +54,8 @@ class PpmctlError(Exception):
     """What went wrong, where, what was seen, and what to run next.
 
     ``message`` is one sentence for a person. ``seen`` is evidence (output, a status and its body), already
-    free of secrets. ``next`` is a command, or a sentence that names one.
+    free of secrets. ``next`` is a command, or a sentence that names one. None of them can be changed, so that
+    ``str(error)`` always is the message: :meth:`with_context` makes a new error.
     """
 
     exit_code = 1
@@ -65,11 +70,47 @@ class PpmctlError(Exception):
         next: str | None = None,
     ) -> None:
         super().__init__(message)
-        self.message = message
-        self.step = step
-        self.host = host
-        self.seen = seen
-        self.next = next
+        self._message = message
+        self._step = step
+        self._host = host
+        self._seen = seen
+        self._next = next
+
+    @property
+    def message(self) -> str:
+        """What went wrong."""
+        return self._message
+
+    @property
+    def step(self) -> str | None:
+        """The step that failed."""
+        return self._step
+
+    @property
+    def host(self) -> str | None:
+        """The name of the host that it is about."""
+        return self._host
+
+    @property
+    def seen(self) -> str | None:
+        """The evidence."""
+        return self._seen
+
+    @property
+    def next(self) -> str | None:
+        """What to do about it."""
+        return self._next
+
+    def with_context(
+        self, message: str, *, step: str | None = None, host: str | None = None, next: str | None = None
+    ) -> Self:
+        """Return an error of the same kind with another message, for ``raise … from`` this one.
+
+        ``step`` and ``host`` replace those of this error; ``next`` counts only where this error has none.
+        """
+        return type(self)(
+            message, step=step or self.step, host=host or self.host, seen=self.seen, next=self.next or next
+        )
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the ``--json`` form: {error, step, host, seen, next}."""
@@ -112,6 +153,10 @@ class CommandFailed(HostError):
 
 class HostLocked(HostError):
     """Another operation holds the host's lock."""
+
+
+class HostNewer(HostError):
+    """A newer ppmctl has changed the host, and this one may misread what lies there."""
 
 
 class EngineError(PpmctlError):

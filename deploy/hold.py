@@ -8,17 +8,20 @@ rest. It runs there and not here, because whoever is between two releases must n
 from __future__ import annotations
 
 import json
+import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from deploy import container, migrate, proxy, render
+from deploy import container, migrate, proxy, render, watch
 from deploy.errors import UpgradeError
 from deploy.release import Color
 from deploy.render import FULL_CPU_SHARES
 from deploy.stack import PORTS
 
 if TYPE_CHECKING:
+    from deploy.stack import Found
     from deploy.transaction import Upgrade
 
 _SCRIPT = Path(__file__).with_suffix(".sh")
@@ -50,19 +53,25 @@ def hold(upgrade: Upgrade) -> str:
     if outcome is None or (upgrade.resumed and outcome != "done"):  # an earlier one went back; this is another try
         refuse_if_too_long(upgrade)
         _prepare(upgrade)
+        watch.look(upgrade)
         began = _begin(upgrade)
         outcome = _await_outcome(upgrade)
+    held = time.monotonic() - began
+    failed = watch.failures(upgrade)  # told, and no reason to go back: rows may have been written
     if outcome != "done":
         raise UpgradeError(
             f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
             host=upgrade.host.name,
-            seen=f"{upgrade.host.read(_directory(upgrade) / 'log')}\n{_last_words(upgrade)}",
+            seen="\n".join(
+                filter(None, [upgrade.host.read(_directory(upgrade) / "log"), _last_words(upgrade), failed])
+            ),
             next="The rehearsal went well: mend what differs from it, then deploy again",
         )
     upgrade.look_again()
-    upgrade.note(held=f"{time.monotonic() - began:.3f}")
+    upgrade.note(held=f"{held:.3f}", failed=failed)
     seconds = _answer_of_change(upgrade).get("seconds", 0.0)
-    return f"{upgrade.fact('change')} in {seconds:.1f} s; requests waited at most {time.monotonic() - began:.1f} s"
+    changed = f"{upgrade.fact('change')} in {seconds:.1f} s"
+    return "; ".join(filter(None, [changed, f"requests waited at most {held:.1f} s", failed]))
 
 
 def reopen(upgrade: Upgrade) -> None:
@@ -123,8 +132,8 @@ def _prepare(upgrade: Upgrade) -> None:
     stack = upgrade.look_again()
     urgent = [*names.values(), *(c.id for c in stack.active("api", upgrade.target))]
     host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)
-    for new, alias in zip(stack.active("api", upgrade.target), _aliases(upgrade), strict=True):
-        _answer_to(upgrade, new.id, alias)
+    for new, aliases in _named(stack.active("api", upgrade.target), _aliases(upgrade)):
+        _answer_to(upgrade, new, aliases)
     _write_plan(upgrade, names)
 
 
@@ -140,7 +149,7 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
         "patience": f"{10 * limits.switch_timeout.total_seconds() + 20:.0f}",
         "old": " ".join(c.id for c in olds),
         "new": " ".join(c.id for c in news),
-        "pairs": " ".join(f"{alias}={olds[n % len(olds)].id}" for n, alias in enumerate(_aliases(upgrade))),
+        "pairs": " ".join(f"{','.join(_options(*pair))}@{pair[0].id}" for pair in _named(olds, _aliases(upgrade))),
         "steward": " ".join(c.id for c in stack.of("steward")),
         "network": _network(upgrade),
         "routes": str(environment.directory / "traefik" / "dynamic"),
@@ -151,10 +160,10 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     servers = stack.servers((live, upgrade.target))
     routes: dict[str, Color] = {"before": live, "after": upgrade.target}
     for name, color in routes.items():
-        text = render.routes(environment, live=color, preview=color, servers=servers)
+        text = render.routes(host.proxy_settings, live=color, preview=color, servers=servers)
         host.write(directory / f"routes.{name}", text)
-    host.write(directory / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
-    host.write(directory / "hold.sh", _SCRIPT.read_text())
+    host.write(directory / "plan", "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items()))
+    host.write(directory / "hold.sh", _SCRIPT.read_text(encoding="utf-8"))
 
 
 def _begin(upgrade: Upgrade) -> float:
@@ -212,8 +221,8 @@ def _take_back(upgrade: Upgrade) -> None:
             next=f"ppmctl resume -e {upgrade.environment.name}, or ppmctl rollback, which says what is lost by it",
         )
     olds = stack.of("api", upgrade.intent.live)
-    for number, alias in enumerate(_aliases(upgrade)):
-        _answer_to(upgrade, olds[number % len(olds)].id, alias)
+    for found, aliases in _named(olds, _aliases(upgrade)):
+        _answer_to(upgrade, found, aliases)
     container.ask(host, upgrade.compose, "steward", ("restore", upgrade.snapshot, file), timeout=600)
     host.write(_directory(upgrade) / "outcome", "undone: the database is what it was\n")  # whoever comes here again
     migrate.drop_snapshot(upgrade)
@@ -225,11 +234,23 @@ def _aliases(upgrade: Upgrade) -> list[str]:
     return [f"held-{upgrade.intent.operation.lower()}-{number + 1}" for number in range(count)]
 
 
-def _answer_to(upgrade: Upgrade, container_id: str, alias: str) -> None:
-    """Give a container that nobody talks to a further name in the proxy's network."""
-    network, networks = _network(upgrade), upgrade.host.docker.network
-    networks.disconnect(network, container_id, force=True)
-    networks.connect(network, container_id, alias=alias)
+def _named(found: Sequence[Found], aliases: Sequence[str]) -> list[tuple[Found, list[str]]]:
+    """Return which containers answer to which of the aliases: each alias belongs to one, each container has one."""
+    count = min(len(found), len(aliases))
+    return [(found[n], list(aliases[n::count])) for n in range(count)]
+
+
+def _options(found: Found, aliases: Sequence[str]) -> list[str]:
+    """Return the options of `docker network connect`: aliases, and the names that Compose gave the container."""
+    return [f"--alias={name}" for name in (*aliases, found.service, found.name)]
+
+
+def _answer_to(upgrade: Upgrade, found: Found, aliases: Sequence[str]) -> None:
+    """Give a container that gets no requests further names in the proxy's network."""
+    network = _network(upgrade)
+    upgrade.host.docker.network.disconnect(network, found.id, force=True)
+    # Not by the library: it gives one name only.
+    upgrade.host.run(["docker", "network", "connect", *_options(found, aliases), network, found.id])
 
 
 def _network(upgrade: Upgrade) -> str:

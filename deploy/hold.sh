@@ -25,9 +25,9 @@ back() {
     until docker version > /dev/null 2>&1; do sleep 0.2; done
     docker stop $old > /dev/null   # one that still has something in flight ends that first
     docker kill $new "$change" > /dev/null 2>&1   # what changes the database may keep others from opening it
-    for pair in $pairs; do
-        docker network disconnect --force "$network" "${pair#*=}"
-        docker network connect --alias "${pair%%=*}" "$network" "${pair#*=}"
+    for pair in $pairs; do   # names with commas between them, @, the container
+        docker network disconnect --force "$network" "${pair#*@}"
+        docker network connect $(echo "${pair%@*}" | tr , ' ') "$network" "${pair#*@}"
     done
     docker start $old $steward
     finish "undone: $1" routes.before

@@ -22,8 +22,11 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from deploy import ssh
+from deploy import proxysettings, ssh
+from deploy.bounded import TOO_MUCH, Tail, TooMuchError, exchange, has_line
+from deploy.crew import awaited
 from deploy.errors import CommandFailed, HostUnreachable
+from deploy.forwards import Forwards
 from deploy.scratch import scratch
 from deploy.shell import START, Result, Shell, ShellGoneError
 
@@ -39,13 +42,20 @@ class Host:
 
     TIMED_OUT = 124
     """The exit status of timeout(1)."""
+    DOCKER_SECONDS = 120.0
+    """What a call of Docker may take where no deadline is set by :meth:`within`."""
+    LOGIN_SECONDS = 10.0
+    """What the host may take from the connection to the first word of our own command: logging in, and its shell."""
+    FIRST_WORDS = 1 << 16
+    """Bytes that it may say before that."""
 
     def __init__(self, environment: Environment, address: HostAddress, sockets: Path) -> None:
         self.environment = environment
         self.name = address.name
         self._sockets = sockets
         self._options = ssh.options(environment, address)
-        self._clients: list[httpx.Client] = []
+        self._forwards = Forwards(self.name, sockets)
+        self._proxy_settings: Environment | None = None
         self._idle: list[Shell] = []
         self._deadline: float | None = None
         self._cancelled: threading.Event | None = None
@@ -53,88 +63,99 @@ class Host:
 
     @classmethod
     @contextmanager
-    def connect(cls, environment: Environment, address: HostAddress) -> Iterator[Host]:
-        """Yield the host, connected. Raises HostUnreachable or HostKeyChanged."""
+    def connect(
+        cls, environment: Environment, address: HostAddress, cancelled: threading.Event | None = None
+    ) -> Iterator[Host]:
+        """Yield the host, connected. Raises HostUnreachable or HostKeyChanged.
+
+        Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
+        """
         with scratch() as sockets:
             host = cls(environment, address, sockets)
             master = host._start_master()
-            try:
-                yield host
-            finally:
-                for client in host._clients:  # ssh does not end before what it forwards does
-                    client.close()
-                for shell in host._idle:
-                    shell.close()
-                if master.stdin:
-                    with suppress(BrokenPipeError):
-                        master.stdin.close()
+            with awaited(master):
                 try:
-                    master.wait(5)
-                except subprocess.TimeoutExpired:
-                    master.kill()
-                    master.wait()
-                if master.stdout:
-                    master.stdout.close()
+                    host._await_ready(master, cancelled)
+                    yield host
+                finally:
+                    host._leave(master)
+
+    def _leave(self, master: subprocess.Popen[bytes]) -> None:
+        """End the connection, within a second whatever the host does."""
+        self._forwards.close()
+        for shell in self._idle:
+            shell.close()
+        if master.stdin:
+            with suppress(BrokenPipeError):
+                master.stdin.close()
+        try:
+            master.wait(1)
+        except subprocess.TimeoutExpired:
+            master.kill()
+            master.wait()
+        for pipe in (master.stdout, master.stderr):
+            if pipe:
+                pipe.close()
 
     def _start_master(self) -> subprocess.Popen[bytes]:
-        proxy = self.environment.proxy
-        public = proxy.https_port if self.environment.tls else proxy.http_port
-        forwards = {
-            "docker": "/var/run/docker.sock",
-            "internal": f"127.0.0.1:{proxy.internal_port}",
-            "public": f"127.0.0.1:{public}",
-        }
+        forwards = (
+            f"{self._sockets / 'docker'}:/var/run/docker.sock",
+            self._forwards.add("internal", self.environment.proxy.internal_port),
+            self._forwards.add("public", proxysettings.public_port(self.environment)),
+        )
         argv = ["ssh", *self._options, "-M", "-S", str(self._sockets / "control")]
-        for name, there in forwards.items():
-            argv += ["-L", f"{self._sockets / name}:{there}"]
-        errors = self._sockets / "stderr"
-        with errors.open("wb") as stderr:
-            # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
-            master = subprocess.Popen(
-                [*argv, self._destination, "echo ready; exec cat"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                start_new_session=True,
-            )
+        for forward in forwards:
+            argv += ["-L", forward]
+        # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
+        return subprocess.Popen(
+            [*argv, "--", self._destination, "echo ready; exec cat"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    def _await_ready(self, master: subprocess.Popen[bytes], cancelled: threading.Event | None) -> None:
+        """Return when the host does what it is told. Raises HostUnreachable or HostKeyChanged, with what ssh said."""
         assert master.stdout is not None
-        if master.stdout.readline() == b"ready\n":
-            return master
-        master.kill()
-        master.wait()
-        if master.stdin:
-            master.stdin.close()
-        master.stdout.close()
-        said = errors.read_text(errors="replace").strip()
-        raise ssh.why_no_connection(self.environment, self.name, self._destination, said)
+        assert master.stderr is not None
+        errors = Tail(master.stderr)
+        seconds = self.environment.ssh.connect_timeout.total_seconds() + self.LOGIN_SECONDS
+        try:
+            [said] = exchange([master.stdout], has_line, seconds, limit=self.FIRST_WORDS, cancelled=cancelled)
+        except TimeoutError:
+            raise ssh.silent(self.name, self._destination, seconds) from None
+        except TooMuchError:
+            said = bytearray(b"more than a login has to say")
+        if said != b"ready\n":
+            master.kill()
+            seen = errors.text() or said.decode(errors="replace").strip()
+            raise ssh.why_no_connection(self.environment, self.name, self._destination, seen)
 
     def _argv(self, command: str) -> list[str]:
         # Should the master be gone, ssh would quietly connect anew, outside the lock: ProxyCommand forbids it.
         control = ["-S", str(self._sockets / "control"), "-o", "ProxyCommand=false"]
-        return ["ssh", *self._options, *control, self._destination, command]
+        return ["ssh", *self._options, *control, "--", self._destination, command]
 
     def run(
         self, argv: Sequence[str], *, input: bytes | None = None, timeout: float = 60, check: bool = True
     ) -> Result:
         """Run a command on the host; return what it printed.
 
-        Raises CommandFailed for a non-zero status (unless ``check`` is off) or after ``timeout`` seconds, and
-        HostUnreachable when the connection is lost.
+        Raises CommandFailed for a non-zero status (unless ``check`` is off), after ``timeout`` seconds or when it
+        prints more than `LIMIT` in bounded.py, and HostUnreachable when the connection is lost.
         """
         command = shlex.join(argv)
         timeout = min(timeout, self._left() or timeout)
         try:
             with self._shell() as shell:
-                result = shell.run(argv, input or b"", timeout)
+                result = shell.run(argv, input or b"", timeout, self._cancelled)
         except TimeoutError as slow:
             raise CommandFailed(f"{self.name}: `{command}` did not end within {timeout:g} s", host=self.name) from slow
+        except TooMuchError as much:
+            raise CommandFailed(f"{self.name}: `{command}` was ended: {TOO_MUCH}", host=self.name) from much
         except ShellGoneError as gone:
-            raise HostUnreachable(
-                f"{self.name}: the SSH connection was lost",
-                host=self.name,
-                seen=str(gone) or None,
-                next="ppmctl status; then run the same command again: it goes on where this one stopped",
-            ) from gone
+            raise self.lost(str(gone)) from gone
         if check and result.status != 0:
             raise CommandFailed(
                 f"{self.name}: `{command}` ended with status {result.status}",
@@ -142,6 +163,15 @@ class Host:
                 seen=(result.stderr or result.stdout).strip()[-2000:] or None,
             )
         return result
+
+    def lost(self, seen: str = "") -> HostUnreachable:
+        """Return the error for a connection that has ended, with what ssh said about it."""
+        return HostUnreachable(
+            f"{self.name}: the SSH connection was lost",
+            host=self.name,
+            seen=seen or None,
+            next="ppmctl status; then run the same command again: it goes on where this one stopped",
+        )
 
     @contextmanager
     def _shell(self) -> Iterator[Shell]:
@@ -193,8 +223,9 @@ class Host:
         self.run(["sh", "-c", script, "sh", str(path), target])
 
     def append(self, path: PurePosixPath, line: str) -> None:
-        """Append a line to a file and fsync it."""
-        self.run(["sh", "-c", 'cat >> "$1" && sync "$1"', "sh", str(path)], input=f"{line}\n".encode())
+        """Append a line to a file and fsync it. A file that is new is for its owner alone."""
+        script = 'umask 077; cat >> "$1" && sync "$1"'
+        self.run(["sh", "-c", script, "sh", str(path)], input=f"{line}\n".encode())
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
         """Start a command that goes on while others run; it ends when its input is closed, or the connection is."""
@@ -208,10 +239,11 @@ class Host:
 
     @property
     def docker(self) -> DockerClient:
-        """The host's Docker engine, over the forwarded socket."""
+        """The host's Docker engine, over the forwarded socket. No call of it takes longer than the block of
+        :meth:`within` has left, or DOCKER_SECONDS."""
         from deploy.engine import client
 
-        return client(deadline=self._left(), host=f"unix://{self._sockets / 'docker'}")
+        return client(deadline=self._left() or self.DOCKER_SECONDS, host=f"unix://{self._sockets / 'docker'}")
 
     def compose(self, file: Path) -> DockerClient:
         """A client for the environment's Compose project on the host, as the rendered ``file`` describes it."""
@@ -229,13 +261,17 @@ class Host:
     def within(self, seconds: float, cancelled: threading.Event | None = None) -> Iterator[None]:
         """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it.
 
-        Once ``cancelled`` is set, nor does a :meth:`rest`.
+        Once ``cancelled`` is set, nor does a command of :meth:`run`, or a :meth:`rest`. A block inside another one
+        never outlives that.
         """
-        self._deadline, self._cancelled = time.monotonic() + seconds, cancelled
+        outer = self._deadline, self._cancelled
+        deadline = time.monotonic() + seconds
+        self._deadline = deadline if self._deadline is None else min(deadline, self._deadline)
+        self._cancelled = cancelled or self._cancelled
         try:
             yield
         finally:
-            self._deadline = self._cancelled = None
+            self._deadline, self._cancelled = outer
 
     def rest(self, seconds: float) -> None:
         """Wait, as whoever polls does. Raises KeyboardInterrupt when the operation was cancelled.
@@ -269,7 +305,7 @@ class Host:
                 self.docker.version()
             except DockerException as error:
                 if not (self._sockets / "control").exists():
-                    raise HostUnreachable(f"{self.name}: the SSH connection was lost", host=self.name) from error
+                    raise self.lost() from error
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.2)
@@ -284,28 +320,33 @@ class Host:
     @property
     def public_socket(self) -> Path:
         """This end of the forwarded public port."""
-        return self._sockets / "public"
+        return self._forwards.socket(proxysettings.public_port(self.proxy_settings))
 
     @property
     def docker_socket(self) -> Path:
         """This end of the forwarded socket of the host's Docker engine."""
         return self._sockets / "docker"
 
-    @cached_property
+    @property
+    def proxy_settings(self) -> Environment:
+        """The environment that the proxy that runs was made with; today's YAML may describe another one."""
+        if self._proxy_settings is None:
+            self._proxy_settings = proxysettings.in_force(self)
+        return self._proxy_settings
+
+    def forget_proxy_settings(self) -> None:
+        """Have them read again: another proxy runs, or the same with other settings."""
+        self._proxy_settings = None
+
+    @property
     def internal(self) -> httpx.Client:
         """HTTP to the proxy's loopback entry point."""
-        return self._http("internal", "http://preview")
+        return self._forwards.http(self.proxy_settings.proxy.internal_port, "http://preview")
 
-    @cached_property
+    @property
     def public(self) -> httpx.Client:
         """HTTP to the public port, as a user's request arrives there; the certificate is no matter (SSH proves whose
         the port is): ``status`` looks at it."""
-        return self._http("public", f"{'https' if self.environment.tls else 'http'}://{self.environment.domain}")
-
-    def _http(self, socket: str, base_url: str) -> httpx.Client:
-        import httpx
-
-        transport = httpx.HTTPTransport(uds=str(self._sockets / socket), verify=False)
-        client = httpx.Client(base_url=base_url, transport=transport, timeout=5)
-        self._clients.append(client)
-        return client
+        settings = self.proxy_settings
+        scheme = "https" if settings.tls else "http"
+        return self._forwards.http(proxysettings.public_port(settings), f"{scheme}://{settings.domain}")

@@ -12,15 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import select
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from deploy import imagestore, recipe
+from deploy import builtimages, imagestore, recipe
+from deploy.bounded import Tail
 from deploy.configfile import ROOT
 from deploy.errors import ShipError
 from deploy.recipe import Announce, Recipe
@@ -37,6 +40,10 @@ Sent = Callable[[int, int], None]
 """Called with (bytes of the layers that are sent, all of them), as they are before they are compressed."""
 COMPRESSED_SINCE = (25, 0)
 """Of the engine: with either image store it loads what zstd has compressed (moby/moby#41759, #46605)."""
+_STALL_SECONDS = 120.0
+"""How long a host may take nothing of what is sent."""
+_LOAD_SECONDS = 600.0
+"""How long it may take to unpack the last of it."""
 _LEVEL = 1
 """Of zstd. Level 3 would send a tenth less for half as much processor again."""
 _CONTEXTS = {
@@ -73,6 +80,7 @@ def build(environment: Environment, announce: Announce) -> Images:
             built = list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
         found = recipe.ids(docker, [*built, bases["traefik"]])
         assert found is not None, "they are there now"
+    builtimages.prune(docker, wanted)
     return Images(**dict(zip((*made_from, "traefik"), found, strict=True)))
 
 
@@ -104,7 +112,9 @@ def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
     docker = local_docker()
     bases = ensure_bases(environment.images, docker, announce)
     api = _recipes(docker, {"PYTHON_IMAGE": bases["python"]})["api"]
-    return bases | {"api": _build(docker, "api", api, announce)}
+    reference = _build(docker, "api", api, announce)
+    builtimages.prune(docker, [reference])
+    return bases | {"api": reference}
 
 
 def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Recipe]:
@@ -114,10 +124,10 @@ def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Re
     found = {}
     for name, context in _CONTEXTS.items():
         dockerfile = context / "Dockerfile"
-        declared = dockerfile.read_text()
+        declared = dockerfile.read_text(encoding="utf-8")
         wanted = [key for key in arguments if f"ARG {key}" in declared]
         found[name] = Recipe(
-            tag=f"ppm/{name}",
+            tag=f"{builtimages.REPOSITORY}/{name}",
             dockerfile=dockerfile,
             arguments={key: arguments[key] for key in wanted},
             context=context,
@@ -225,7 +235,9 @@ class Pipe:
     def __init__(self, process: subprocess.Popen[bytes], total: int, sent: Sent, *, compress: bool) -> None:
         import zstandard
 
-        self._process, self._total, self._sent = process, total, sent
+        assert process.stdin is not None
+        os.set_blocking(process.stdin.fileno(), False)
+        self._stdin, self._total, self._sent = process.stdin.fileno(), total, sent
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj() if compress else None
         self._taken = 0
         self.bytes = 0
@@ -244,8 +256,12 @@ class Pipe:
             self._pass(self._compressor.flush())
 
     def _pass(self, block: bytes) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(block)
+        """Write to the process. Raises TimeoutError when it takes nothing for a while."""
+        rest = memoryview(block)
+        while rest:
+            if not select.select([], [self._stdin], [], _STALL_SECONDS)[1]:
+                raise TimeoutError
+            rest = rest[os.write(self._stdin, rest) :]
         self.bytes += len(block)
 
 
@@ -255,23 +271,36 @@ def _send(host: Host, whole: Path, known: Collection[str], sent: Sent) -> int:
     compress = host.engine_version >= COMPRESSED_SINCE
     with (
         tarfile.open(whole) as archive,
-        tempfile.TemporaryFile() as errors,
-        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors) as load,
+        subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as load,
     ):
-        skip = needless(archive, known)
+        assert load.stdin is not None
+        assert load.stderr is not None
+        errors, skip = Tail(load.stderr), needless(archive, known)
         members = [member for member in archive if member.name not in skip]
         pipe = Pipe(load, sum(512 + member.size for member in members), sent, compress=compress)
-        broken = None
+        broken: Exception | None = None
         try:
             with tarfile.open(fileobj=cast("Any", pipe), mode="w|", bufsize=1 << 20) as out:
                 for member in members:
                     out.addfile(member, archive.extractfile(member) if member.isreg() else None)
             pipe.end()
+            load.stdin.close()
+            load.wait(_LOAD_SECONDS)
         except BrokenPipeError as error:
             broken = error
-        load.communicate()
-        errors.seek(0)
-        said = errors.read().decode(errors="replace").strip()
+            with suppress(subprocess.TimeoutExpired):  # it says why, and ends
+                load.wait(_STALL_SECONDS)
+        except (TimeoutError, subprocess.TimeoutExpired) as error:
+            raise ShipError(
+                f"{host.name}: it stopped taking the images",
+                step="ship",
+                host=host.name,
+                next=f"ppmctl doctor -e {host.environment.name}",
+            ) from error
+        finally:
+            load.kill()  # it has ended, or nobody waits for it any more
+            load.wait()
+        said = errors.text()
         # A refused thin archive is not the end: the caller looks for the ids, and sends the whole.
         if (broken or load.returncode) and ("no space left" in said or not known):
             raise ShipError(

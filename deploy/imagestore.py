@@ -82,7 +82,7 @@ def _image(root: Path, image: str, known: Collection[str], out: tarfile.TarFile)
 
 def _layer(root: Path, chain: str, diff_id: str, name: str, out: tarfile.TarFile) -> None:
     found = root / "image/overlay2/layerdb/sha256" / chain.removeprefix("sha256:")
-    files = root / "overlay2" / (found / "cache-id").read_text() / "diff"
+    files = root / "overlay2" / (found / "cache-id").read_text(encoding="utf-8") / "diff"
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(max_size=16 * _BLOCK) as tar:
         for block in _tar(found / "tar-split.json.gz", files):

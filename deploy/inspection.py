@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from deploy import difference, drift, placement, render
+from deploy import bounded, difference, drift, placement, render
 from deploy.backup import service
+from deploy.crew import Crew
 from deploy.errors import ConfigError, HostError
 from deploy.plan import Plan, basis, decide
-from deploy.release import Release
+from deploy.release import COLORS, Release
 from deploy.scratch import scratch
 from deploy.stack import Stack, look
 
@@ -27,7 +26,8 @@ _READ = """
 cd "$1" 2>/dev/null || exit 0
 shift
 for path; do
-  find "$path" -type f ! -name release.json ! -name sbom.json ! -name steward.json 2>/dev/null
+  find "$path" -type f ! -name release.json ! -name sbom.json ! -name steward.json \
+    ! -path 'releases/*/settings.json' 2>/dev/null
 done | while read -r file; do
   printf '%s\\t' "$file"; base64 -w 0 "$file"; echo
 done
@@ -52,32 +52,41 @@ def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
     base = basis(wanted, stack)
     evidence: drift.Evidence | None = None
     found: tuple[drift.Drift, ...] = ()
-    if base is not None:
-        evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
-        found = drift.find(base, wanted, rendered, stack, evidence)
+    with Crew() as crew:
+        replaces = crew.start(_replaces_proxy, host, stack, rendered)
+        if base is not None:
+            evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
+            found = drift.find(base, wanted, rendered, stack, evidence)
     settings = difference.settings(evidence.settings, render.steward(host.environment)) if evidence else ()
-    return Study(stack, base, evidence, found, decide(host.environment, wanted, stack, found, settings))
+    plan = decide(host.environment, wanted, stack, found, settings, replaces_proxy=replaces.result())
+    return Study(stack, base, evidence, found, plan)
 
 
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
-    with ThreadPoolExecutor() as pool:
-        strangers = pool.submit(_strangers, host, {c.name for c in stack.containers})
-        placed = pool.submit(placement.read, host, base.secrets, base.images.steward)
-        services = pool.submit(intended, known[render.COMPOSE], host.environment.project) if known else None
+    with Crew() as crew:
+        strangers = crew.start(_strangers, host, {c.name for c in stack.containers})
+        placed = crew.start(placement.read, host, base.secrets, base.images.steward)
+        services = crew.start(intended, known[render.COMPOSE], host.environment.project) if known else None
         found = _files(host, base)
         where = f"releases/{base.id}/"
         files = {path.removeprefix(where): text for path, text in found.items() if path.startswith(where)}
         if services is None and drift.intact(base.id, files):
-            services = pool.submit(intended, files[render.COMPOSE], host.environment.project)
+            services = crew.start(intended, files[render.COMPOSE], host.environment.project)
         return drift.Evidence(
             files=files,
             routes=found.get(drift.ROUTES),
+            usual_routes=_usual_routes(host, stack),
             certificates=found.get(drift.CERTIFICATES),
             settings=found.get(service.SETTINGS),
             secrets=placed.result(),
             strangers=strangers.result(),
             services=services.result() if services else {},
         )
+
+
+def _usual_routes(host: Host, stack: Stack) -> str:
+    live = stack.live or COLORS[0]
+    return render.routes(host.proxy_settings, live=live, preview=live, servers=stack.servers((live,)))
 
 
 def _files(host: Host, base: Release) -> dict[str, str]:
@@ -91,7 +100,7 @@ def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:
     """Return the names of containers on the environment's networks or volumes that are none of its stack."""
     columns = '{{.Names}}\t{{.Networks}},{{.Mounts}}\t{{.Label "com.docker.compose.oneoff"}}'
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "ps", "-a", "--no-trunc", "--format", columns]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = bounded.run(argv, timeout=60)
     if done.returncode:
         raise HostError(f"{host.name}: the engine does not list its containers", host=host.name, seen=done.stderr)
     return tuple(sorted(_foreign(done.stdout, f"{host.environment.project}_", known)))
@@ -110,19 +119,45 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
     """Given a Compose file, return its services as Docker Compose on this machine reads them. Raises ConfigError."""
     from deploy.engine import client
 
-    with scratch() as folder, ThreadPoolExecutor() as pool:
+    with scratch() as folder, Crew() as crew:
         file = folder / render.COMPOSE
-        file.write_text(compose)
+        file.write_text(compose, encoding="utf-8")
         here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
         argv = [str(part) for part in here.compose.docker_compose_cmd]
         asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
-        config, hashes, version = pool.map(lambda question: _answer([*argv, *question]), asked)
+        config, hashes, version = crew.map(lambda question: _answer([*argv, *question]), asked)
     by_service = dict(line.split() for line in hashes.splitlines())
-    return drift.intended(json.loads(config), by_service, version.strip())
+    # What Compose prints is a Compose file again, so each `$` of a value is doubled in it.
+    return drift.intended(json.loads(config.replace("$$", "$")), by_service, version.strip())
+
+
+@cache
+def config_hash(compose: str, project: str, service: str) -> str:
+    """Given a Compose file, return Compose's digest of one service: a container that has another one is replaced.
+
+    Raises ConfigError.
+    """
+    from deploy.engine import client
+
+    with scratch() as folder:
+        file = folder / render.COMPOSE
+        file.write_text(compose, encoding="utf-8")
+        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in here.compose.docker_compose_cmd]
+        return _answer([*argv, "config", "--hash", service]).split()[-1]
+
+
+def _replaces_proxy(host: Host, stack: Stack, rendered: dict[str, str]) -> bool:
+    """Return whether the wanted release's proxy is another container than the one that runs."""
+    project = host.environment.project
+    return any(
+        container.setup.config_hash != config_hash(rendered[render.COMPOSE], project, container.role)
+        for container in stack.active("reverse-proxy")
+    )
 
 
 def _answer(argv: list[str]) -> str:
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = bounded.run(argv, timeout=60)
     if done.returncode:
         raise ConfigError("Docker Compose does not take the Compose file", step="plan", seen=done.stderr.strip())
     return done.stdout

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from deploy import deployment, images, operate, render
 from deploy.config import Environment, Model
 from deploy.configfile import ROOT
-from deploy.errors import ProvisionError
+from deploy.errors import ConfigError, ProvisionError
 from deploy.localfile import replace
 from deploy.recipe import Announce
 from deploy.scratch import scratch
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
     from deploy.console import Console
+
+_NO_VERSION = "missing"
+_SHIP_SECONDS = 3600.0
+"""What the images may take to each host."""
 
 
 class Arrival(Model):
@@ -118,12 +122,13 @@ def down(environment: Environment, console: Console, *, purge: bool) -> None:
 
 def _dev(environment: Environment, announce: Announce) -> DockerClient:
     """Return a client for the dev environment's Compose project, rendered under .ppmctl/."""
-    from deploy.engine import client
+    from deploy.engine import ca_bundle, client
 
     directory = _dev_directory(environment)
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / render.COMPOSE
-    file.write_text(render.dev(environment, images.build_dev(environment, announce)))
+    text = render.dev(environment, images.build_dev(environment, announce), ca_bundle())
+    file.write_text(text, encoding="utf-8")
     # The mount point of the page's packages: the engine would make it root's.
     (ROOT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
     return client(compose_files=[file], compose_project_name=environment.project)
@@ -146,17 +151,31 @@ def _dev_directory(environment: Environment) -> Path:
 
 def render_to(environment: Environment, out: Path, announce: Announce) -> list[Path]:
     """Write what a host would get below ``out``; return the files. Each is replaced as a whole."""
+    from deploy.engine import ca_bundle
+
     if environment.kind == "dev":
-        files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce))}
+        files = {render.COMPOSE: render.dev(environment, images.build_dev(environment, announce), ca_bundle())}
     else:
-        release, _ = deployment.wanted(environment, announce)
+        versions = _versions(environment, announce)
+        release = render.release(environment, images.build(environment, announce), versions)
         files = {**render.tree(environment, release), render.STEWARD: render.steward(environment)}
     with scratch() as folder:
         for name, content in files.items():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(content)
+            (folder / name).write_text(content, encoding="utf-8")
         shutil.copytree(folder, out, dirs_exist_ok=True)
     return [out / name for name in sorted(files)]
+
+
+def _versions(environment: Environment, announce: Announce) -> dict[str, str]:
+    """Return the secrets' versions; of secrets that are not there yet, for whoever wants to read the files, a word."""
+    from deploy import secrets
+
+    try:
+        return {name: secret.version for name, secret in secrets.read(environment).items()}
+    except ConfigError as error:
+        announce(f"{error.message}. The files name the version {_NO_VERSION} for each secret: to read, not to deploy")
+        return dict.fromkeys(secrets.needed(environment), _NO_VERSION)
 
 
 def ship(environment: Environment, console: Console) -> dict[str, int]:
@@ -166,6 +185,6 @@ def ship(environment: Environment, console: Console) -> dict[str, int]:
     built = images.build(environment, console.announce)
     sent: dict[str, int] = {}
     for address in environment.hosts:
-        with Host.connect(environment, address) as host:
+        with Host.connect(environment, address) as host, host.within(_SHIP_SECONDS):
             sent[host.name] = images.ship(host, built, partial(console.sent, host.name))
     return sent

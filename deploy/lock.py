@@ -6,21 +6,28 @@ It is a flock of a process on the host that lives as long as our connection: a s
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from deploy.bounded import Tail, TooMuchError, exchange, has_line
 from deploy.errors import CommandFailed, HostError, HostLocked
 
 if TYPE_CHECKING:
     from deploy.host import Host
 
 _LOCKED = 75  # EX_TEMPFAIL of sysexits.h
+_SECONDS = 60.0
+_OWNER_SIZE = 1 << 16
 _TAKE = f"""
+umask 022
 exec 9<>"$1" || exit 1
 flock -n 9 || {{ cat "$1"; exit {_LOCKED}; }}
 printf '%s\\n' "$2" > "$1"
+# Older versions left these to a group to change, and the journal to everybody to read.
+cd "${{1%/*}}" && chmod -f go-w "$1" secrets/placed; chmod -f 600 journal.jsonl; chmod -fR go-w releases
 echo held
 exec cat > /dev/null
 """
@@ -34,16 +41,36 @@ def held(host: Host, owner: Mapping[str, str]) -> Iterator[None]:
     assert holder.stdout is not None
     assert holder.stderr is not None
     try:
-        said = holder.stdout.readline().decode().strip()
+        said, errors = _first_line(host, holder), Tail(holder.stderr)
         if said != "held":
-            raise _why_not(host, holder.wait(10), said, holder.stderr.read().decode())
+            raise _why_not(host, _ended(holder), said, errors.text())
         yield
     finally:
         with suppress(BrokenPipeError):
             holder.stdin.close()
-        holder.wait(10)
+        _ended(holder)
         holder.stdout.close()
         holder.stderr.close()
+
+
+def _first_line(host: Host, holder: subprocess.Popen[bytes]) -> str:
+    """Return what the host says of the lock. Raises CommandFailed when that takes too long."""
+    assert holder.stdout is not None
+    try:
+        [said] = exchange([holder.stdout], has_line, _SECONDS, limit=_OWNER_SIZE)
+    except (TimeoutError, TooMuchError) as error:
+        why = str(error) or f"no answer within {_SECONDS:g} s"
+        raise CommandFailed(f"{host.name}: cannot take the lock: {why}", host=host.name) from error
+    return said.decode(errors="replace").strip()
+
+
+def _ended(holder: subprocess.Popen[bytes]) -> int:
+    """Return the exit status of a process that has nothing left to do, killed if it does not end."""
+    try:
+        return holder.wait(2)
+    except subprocess.TimeoutExpired:
+        holder.kill()
+        return holder.wait()
 
 
 def is_held(host: Host) -> bool:

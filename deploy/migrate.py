@@ -5,12 +5,11 @@ A migration marked `expand` is believed only after the old image has read and wr
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import TypeAdapter
 
-from deploy import container
+from deploy import bounded, container
 from deploy.backup.steward import places
 from deploy.config import Model
 from deploy.errors import UpgradeError
@@ -101,7 +100,7 @@ def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
     """
     closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
     argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    done = bounded.run(argv, timeout=60)
     if done.returncode == 0:
         return _REVISIONS.validate_json(done.stdout)
     if "No such image" in done.stderr:
@@ -222,8 +221,8 @@ def rehearse(upgrade: Upgrade) -> str:
         steward("verify", copy)
         _prove(upgrade, variables)
     except UpgradeError as failed:
-        failed.message = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
-        raise
+        said = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
+        raise failed.with_context(said) from failed
     finally:
         steward("remove", copy)
     upgrade.note(predicted=f"{seconds:.3f}")
@@ -242,9 +241,10 @@ def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
         try:
             container.ask(upgrade.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
         except UpgradeError as failed:
-            failed.message = f"{who} does not work on the changed schema: {failed.message}"
-            failed.next = failed.next or 'Mend the migration; one that the old release cannot bear is not "expand"'
-            raise
+            raise failed.with_context(
+                f"{who} does not work on the changed schema: {failed.message}",
+                next='Fix the migration; one that the old release cannot run with is not "expand"',
+            ) from failed
 
 
 def apply(upgrade: Upgrade) -> str:

@@ -7,10 +7,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from deploy import journal, sbom
+from deploy import journal, proxysettings, sbom
 from deploy.backup.steward import places
 from deploy.errors import UsageError
 from deploy.host import Host
+from deploy.operation import read_only
+from deploy.redact import visible
 from deploy.release import Record
 from deploy.stack import Found, Stack, look, records
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 # Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
 _KEPT = "|".join(f"*/{name}/" for name in places.OWN)
+_DOWN_SECONDS = 600.0
+_LINE = 1 << 16
+"""Bytes of a line of logs that are printed at once."""
 _PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
 
 
@@ -39,7 +44,7 @@ def only(environment: Environment, name: str | None) -> Environment:
 
 def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
     """Return the records on a host, newest first, and what runs there."""
-    with Host.connect(environment, address) as host:
+    with read_only(environment, address) as host:
         return records(host), look(host)
 
 
@@ -50,7 +55,7 @@ def release(
 
     With ``ask`` its images are asked where there is none. Raises UsageError, and BuildError when they are gone.
     """
-    with Host.connect(environment, address) as host:
+    with read_only(environment, address) as host:
         found = [record for record in records(host) if name in (None, record.id)]
         if not found:
             what = f"no release {name}" if name else "no release yet"
@@ -61,7 +66,7 @@ def release(
 
 def history(environment: Environment, address: HostAddress) -> list[Past]:
     """Return the operations in the host's journal, newest first."""
-    with Host.connect(environment, address) as host:
+    with read_only(environment, address) as host:
         return journal.history(journal.lines(host))
 
 
@@ -87,31 +92,31 @@ def logs(environment: Environment, address: HostAddress, service: str | None, *,
         docker = ["docker", "-H", f"unix://{host.docker_socket}", "logs", "--tail", str(tail)]
         flags = ["--follow"] if follow else []
         followers = [
-            subprocess.Popen(
-                [*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-            )
+            subprocess.Popen([*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
             for container in found
         ]
         try:
             _merge(followers, [container.name for container in found])
         finally:
             for follower in followers:
-                follower.terminate()
+                follower.kill()
                 follower.wait()
     return 0
 
 
-def _merge(followers: Sequence[subprocess.Popen[str]], names: Sequence[str]) -> None:
+def _merge(followers: Sequence[subprocess.Popen[bytes]], names: Sequence[str]) -> None:
+    """Copy what they say, line by line. To a terminal, no control character goes as it is."""
     from threading import Lock, Thread
 
-    writing = Lock()
+    writing, shown = Lock(), visible if sys.stdout.isatty() else str
 
-    def copy(follower: subprocess.Popen[str], name: str) -> None:
+    def copy(follower: subprocess.Popen[bytes], name: str) -> None:
         assert follower.stdout is not None
         with follower.stdout:
-            for line in follower.stdout:
+            while line := follower.stdout.readline(_LINE):
+                text = shown(f"{name}  {line.decode(errors='replace')}".removesuffix("\n"))
                 with writing:
-                    sys.stdout.write(f"{name}  {line}")
+                    sys.stdout.write(f"{text}\n")
                     sys.stdout.flush()
 
     threads = [Thread(target=copy, args=pair, daemon=True) for pair in zip(followers, names, strict=True)]
@@ -146,7 +151,7 @@ def _running(host: Host, service: str) -> Found:
 
 def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
     """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
-    with Host.connect(environment, address) as host:
+    with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
         label = f"com.docker.compose.project={environment.project}"
         if found := [c.id for c in look(host).containers]:
             host.docker.container.stop(found)
@@ -155,7 +160,8 @@ def down(environment: Environment, address: HostAddress, *, purge: bool) -> None
         if networks := host.docker.network.list(filters=[("label", label)]):
             host.docker.network.remove([*networks])
         directory = environment.directory
-        host.run(["rm", "-rf", str(directory / "current"), str(directory / "traefik/dynamic/routes.yaml")])
+        of_proxy = (directory / "traefik/dynamic/routes.yaml", directory / proxysettings.IN_FORCE)
+        host.run(["rm", "-rf", str(directory / "current"), *map(str, of_proxy)])
         if purge:
             if volumes := host.docker.volume.list(filters={"label": label}):
                 host.docker.volume.remove([*volumes])

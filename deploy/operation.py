@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from deploy import facts, lock, render
-from deploy.errors import PpmctlError, UpgradeError
+from deploy import facts, lock, render, version
+from deploy.errors import PpmctlError
 from deploy.host import Host
 from deploy.scratch import scratch
 from deploy.transaction import NEW, OLD, Upgrade
@@ -33,15 +33,29 @@ def who() -> str:
 
 
 @contextmanager
-def locked(environment: Environment, address: HostAddress, command: str) -> Iterator[Host]:
-    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked."""
+def locked(
+    environment: Environment, address: HostAddress, command: str, cancelled: threading.Event | None = None
+) -> Iterator[Host]:
+    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked, and HostNewer.
+
+    Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
+    """
     owner = {
         "who": who(),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": f"ppmctl {command} -e {environment.name}",
         "process": str(os.getpid()),
     }
-    with Host.connect(environment, address) as host, lock.held(host, owner):
+    with Host.connect(environment, address, cancelled) as host, lock.held(host, owner):
+        version.refuse(host)
+        yield host
+
+
+@contextmanager
+def read_only(environment: Environment, address: HostAddress) -> Iterator[Host]:
+    """Yield the host, connected, to read what ppmctl has written there; takes no lock. Raises HostNewer."""
+    with Host.connect(environment, address) as host:
+        version.refuse(host)
         yield host
 
 
@@ -55,9 +69,9 @@ def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: A
         lies_there = intent.kind != "deploy" or "resumed" in more
         text = compose_text(host, intent.release.id) if lies_there else None
         text = text or render.compose(host.environment, intent.release)
-        (files / NEW).write_text(text)
+        (files / NEW).write_text(text, encoding="utf-8")
         if intent.previous:
-            (files / OLD).write_text(compose_text(host, intent.previous) or text)
+            (files / OLD).write_text(compose_text(host, intent.previous) or text, encoding="utf-8")
         try:
             yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), watcher=watcher, **more)
         except BaseException:
@@ -114,10 +128,9 @@ def _one_after_another(environment: Environment, act: Callable[[HostAddress, thr
         try:
             done.append(act(address, threading.Event()))
         except PpmctlError as error:
-            began = [host.name for host in environment.hosts[: len(done)]]
+            finished = [host.name for host in environment.hosts[: len(done)]]
             waiting = [host.name for host in environment.hosts[len(done) + 1 :]]
-            _name_others(error, began, waiting)
-            raise
+            raise error.with_context(error.message + _others([], finished, waiting)) from error
     return done
 
 
@@ -131,15 +144,11 @@ def _raise_first(environment: Environment, jobs: list[Future[Done | None]]) -> N
     first = errors[0]
     if not isinstance(first, PpmctlError):
         raise first
-    also = [str(error) for error in errors[1:]]
-    if also:
-        first = UpgradeError(f"{first.message}. Failed too: {'; '.join(also)}", host=first.host, seen=first.seen)
-    _name_others(first, finished, waiting)
-    raise first
+    failed = [str(error) or type(error).__name__ for error in errors[1:]]
+    raise first.with_context(first.message + _others(failed, finished, waiting)) from first
 
 
-def _name_others(error: PpmctlError, finished: list[str], waiting: list[str]) -> None:
-    if finished:
-        error.message += f". Done before: {', '.join(finished)}"
-    if waiting:
-        error.message += f". Not begun: {', '.join(waiting)}"
+def _others(failed: list[str], finished: list[str], waiting: list[str]) -> str:
+    """Return what to add to the message of the first host that failed: how the other hosts are."""
+    parts = {"Failed too": "; ".join(failed), "Done before": ", ".join(finished), "Not begun": ", ".join(waiting)}
+    return "".join(f". {what}: {which}" for what, which in parts.items() if which)

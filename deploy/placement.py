@@ -118,6 +118,17 @@ def read(host: Host, versions: Mapping[str, str], image: str) -> dict[str, Secre
     return found
 
 
+def value(host: Host, name: str, version: str, image: str) -> str | None:
+    """Return the value that lies there as this version; None when there is none, or another one."""
+    lines = host.run(_inside(host, image, _READ, f"{name}/{version}")).stdout.splitlines()
+    for line in lines:
+        found = base64.b64decode(line.rpartition("\t")[2]).decode(errors="replace").strip()
+        redact.learn(found)
+        if version_of(name, found) == version:
+            return found
+    return None
+
+
 def _fault(rights: str) -> str | None:
     mode, owner = rights.split()
     return None if (mode, owner) == (MODE, OWNER) else f"it has mode {mode} and is of user {owner}"

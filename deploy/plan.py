@@ -16,6 +16,10 @@ MENDED = ("write", "update", "replace", "recreate")
 """The means of a deploy that are not about containers that stand still: for those, it counts what runs."""
 
 
+PROXY_REPLACED = "the proxy is replaced: open connections are cut, and for about half a second new ones are refused"
+"""What users notice of other ports, certificates from elsewhere, another image or other limits of the proxy."""
+
+
 class Plan(Model):
     """What a deploy would do on one host."""
 
@@ -47,10 +51,13 @@ def decide(
     stack: Stack,
     drift: Sequence[Drift] = (),
     settings: tuple[str, ...] = (),
+    *,
+    replaces_proxy: bool = False,
 ) -> Plan:
     """Return what it takes to get from what was found to the release.
 
-    ``settings`` says that those of the steward change, if they do.
+    ``settings`` says that those of the steward change, if they do. ``replaces_proxy``: its container is to be another
+    one; that alone is no reason for a deploy, since another version of Compose on this machine is enough for it.
 
     An upgrade that was cut short after its switch goes on with the colour that serves already. Where somebody
     made containers of that colour anew by hand, the other colour takes over, as in an upgrade.
@@ -58,12 +65,15 @@ def decide(
     live = stack.live
     if live is None:
         return Plan(target=COLORS[0], changes=(f"first deployment: release {wanted.id}",))
+    notice = (PROXY_REPLACED,) if replaces_proxy else ()
     if stack.release(live) != wanted.id:
-        return Plan(target=other(live), changes=_content(stack.record, wanted) + settings, drift=tuple(drift))
+        changes = _content(stack.record, wanted) + notice + settings
+        return Plan(target=other(live), changes=changes, drift=tuple(drift))
     mended = tuple(item.line for item in drift if item.means in MENDED)
     target = other(live) if any(item.means == "replace" for item in drift) else live
     changes = _unfinished(environment, wanted, stack, live) + mended
     alone = bool(settings) and not changes
+    changes += notice if changes else ()
     return Plan(target=target, changes=changes + settings, drift=tuple(drift), steward_alone=alone)
 
 
@@ -135,6 +145,8 @@ class EnvironmentPlan(Model):
     release: str
     changed: bool
     hosts: tuple[HostPlan, ...]
+    notes: tuple[str, ...] = ()
+    """What the environment's file says and may not mean; no difference."""
 
     @property
     def problems(self) -> tuple[str, ...]:

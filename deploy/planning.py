@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from deploy import approval, deployment, difference, inspection, migrate, provision, render
+from deploy import approval, configcheck, deployment, difference, inspection, migrate, provision, render
+from deploy.crew import Crew
 from deploy.difference import Section
 from deploy.errors import PpmctlError
-from deploy.host import Host
-from deploy.plan import EnvironmentPlan, HostPlan
+from deploy.operation import read_only
+from deploy.plan import PROXY_REPLACED, EnvironmentPlan, HostPlan
 from deploy.provision import HostReport
 from deploy.recipe import Announce
 
@@ -41,8 +42,8 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
 
     A host that cannot be looked at is a problem in the plan, not an error.
     """
-    with ThreadPoolExecutor() as pool:
-        settings = pool.submit(_settings, environment)
+    with Crew() as crew:
+        settings = crew.start(_settings, environment)
         release, _ = deployment.wanted(environment, announce)
         announce("looking at the hosts")
         wanted = _Wanted(
@@ -53,9 +54,13 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
             revisions=_revisions(release),
             settings=settings,
         )
-        hosts = tuple(pool.map(lambda address: _host(environment, address, wanted), environment.hosts))
+        hosts = tuple(crew.map(lambda address: _host(environment, address, wanted), environment.hosts))
     return EnvironmentPlan(
-        environment=environment.name, release=release.id, changed=any(host.changed for host in hosts), hosts=hosts
+        environment=environment.name,
+        release=release.id,
+        changed=any(host.changed for host in hosts),
+        hosts=hosts,
+        notes=configcheck.notes(environment),
     )
 
 
@@ -74,7 +79,7 @@ def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> Ho
     from python_on_whales import DockerException
 
     try:
-        with Host.connect(environment, address) as host:
+        with read_only(environment, address) as host:
             found = inspection.study(host, wanted.release, wanted.rendered)
             basis = approval.basis_of(host, found)
             fresh = found.stack.live is None and not inspection.has_data(host)
@@ -108,8 +113,9 @@ def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
         images = (*images, difference.sources(record.source, wanted.source))
     drifted = {item.line for item in found.drift}
     deploy = tuple(line for line in found.plan.changes if line not in drifted)
+    kept = {*deploy[:1], PROXY_REPLACED}  # the rest is in the other sections
     sections = (
-        Section(name="deploy", lines=deploy if same else deploy[:1]),
+        Section(name="deploy", lines=deploy if same else tuple(line for line in deploy if line in kept)),
         *(() if same else difference.files(base, files, release, wanted.rendered)),
         Section(name="backup settings", diff=difference.unified(told or "", wanted.steward)),
         Section(name="secrets", lines=difference.secrets(base, release)),

@@ -1,11 +1,11 @@
-"""What must hold on a host before an upgrade touches it: engine, disk, ports, clock, and the domain for a CA."""
+"""What must hold on a host before an upgrade touches it: engine, disk, ports, clock, database, domain for a CA."""
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
 
-from deploy import domain
+from deploy import domain, journalmode
 from deploy.errors import UpgradeError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def check(host: Host, stack: Stack) -> None:
     _check_firewall(host, {port for ports in opened for port in ports}, provision)
     _check_ports(host, stack, {fact[1] for fact in facts if fact[0] == "port"})
     _check_engine(host)
+    journalmode.refuse_unless_wal(host)
     if not stack.running("reverse-proxy"):  # who has a certificate needs to prove nothing
         domain.check(host)
 

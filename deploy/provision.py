@@ -16,11 +16,16 @@ from typing import IO
 from pydantic import ValidationError
 
 from deploy import lockout
+from deploy.bounded import TooMuchError, exchange, never
 from deploy.config import Environment, Model
 from deploy.configfile import ROOT
+from deploy.crew import awaited
 from deploy.errors import ProvisionError, UsageError
 
 _LAST_LINES = 20
+_LINE = 1 << 16
+"""Bytes of a line that are taken at once."""
+_AGAIN = "ppmctl provision --check; then read what it says"
 
 
 class Operation(Model):
@@ -109,10 +114,9 @@ def _tasks(environment: Environment, arguments: list[str], announce: Callable[[s
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
         start_new_session=True,
     )
-    with process:
+    with process, awaited(process):
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
@@ -120,16 +124,19 @@ def _tasks(environment: Environment, arguments: list[str], announce: Callable[[s
         listener = Thread(target=_listen, args=(process.stderr, announce, said), daemon=True)
         try:
             listener.start()
-            _send(process.stdin, environment.model_dump_json())
-            output = process.stdout.read()
+            _send(process.stdin, environment.model_dump_json().encode())
+            [output] = exchange([process.stdout], never, None)
             listener.join()
+        except TooMuchError as much:
+            process.kill()
+            raise ProvisionError(f"pyinfra was ended: {much}", step="provision", next=_AGAIN) from much
         except BaseException:
-            process.terminate()
+            process.kill()
             raise
-    return _report(output, process.returncode, said)
+    return _report(output.decode(), process.returncode, said)
 
 
-def _send(stdin: IO[str], document: str) -> None:
+def _send(stdin: IO[bytes], document: bytes) -> None:
     try:
         with stdin:
             stdin.write(document)
@@ -137,9 +144,9 @@ def _send(stdin: IO[str], document: str) -> None:
         return  # it ended before it read; what it said on standard error is the reason
 
 
-def _listen(stderr: IO[str], announce: Callable[[str], None], said: deque[str]) -> None:
-    for line in stderr:
-        said.append(line.rstrip("\n"))
+def _listen(stderr: IO[bytes], announce: Callable[[str], None], said: deque[str]) -> None:
+    while line := stderr.readline(_LINE):
+        said.append(line.decode(errors="replace").rstrip("\n"))
         announce(said[-1])
 
 
@@ -154,5 +161,5 @@ def _report(output: str, status: int, said: deque[str]) -> ProvisionReport:
         f"pyinfra did not run: {why}",
         step="provision",
         seen="\n".join(said) or None,
-        next="ppmctl provision --check; then read what it says",
+        next=_AGAIN,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deploy import render
 from deploy.errors import UpgradeError
@@ -20,7 +21,15 @@ if TYPE_CHECKING:
     from deploy.stack import Stack
 
 _POLL = 0.1
+_SYSTEM = "/statusz"
 RELEASE_HEADER = "X-PPM-Release"
+USED = ("/api/system", "/")
+"""What users are served by, of the api and of the frontend."""
+ASIDE = "before-"
+"""How the names of routes begin that lie beside those in force, while the proxy is replaced (deploy/swap.py)."""
+_LOG_LINES, _COMPLAINTS, _LONGEST_LINE = 20, 5, 500
+_RECENT = timedelta(minutes=2)
+_COLOR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _path(host: Host) -> PurePosixPath:
@@ -56,20 +65,22 @@ def route(
     servers: Servers | None = None,
     maintenance: bool = False,
     canary: int = 0,
+    logged: bool = True,
 ) -> None:
     """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename.
 
     ``servers`` are those of the stack, unless others are given. Of users' requests to the api, ``canary`` per cent
-    go to ``preview``.
+    go to ``preview``. Users' requests are logged, as they are while anything changes, unless ``logged`` is off.
     """
     preview = preview or live
     text = render.routes(
-        host.environment,
+        host.proxy_settings,
         live=live,
         preview=preview,
         servers=servers or stack.servers((live, preview)),
         maintenance=maintenance,
         canary=canary,
+        logged=logged,
     )
     host.write(_path(host), text)
 
@@ -96,7 +107,7 @@ def confirm_preview(host: Host, stack: Stack, color: Color, release: str, timeou
         row = 0 if bad else row + 1
         return bad if bad or row >= wanted else f"{row} of {wanted} answers"
 
-    return _poll(host, seen, timeout)
+    return explained(host, stack, poll(host, seen, timeout))
 
 
 def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *, working: bool) -> str | None:
@@ -107,17 +118,17 @@ def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *,
 
     def seen() -> str | None:
         try:
-            workers = host.internal.get("/api/system").json()["workers"]
-        except (httpx.HTTPError, ValueError, KeyError) as error:
-            return f"GET /api/system: {type(error).__name__}: {error}"
+            workers = _system(host)["workers"]
+        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
+            return f"GET {_SYSTEM}: {type(error).__name__}: {error}"
         for worker in workers:
             ours = worker["release"] == release and datetime.fromisoformat(worker["since"]) >= since
             if ours and not (working and worker["standby"]):
                 return None
         living = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
-        return f"GET /api/system: the living workers are: {', '.join(living) or 'none'}"
+        return f"GET {_SYSTEM}: the living workers are: {', '.join(living) or 'none'}"
 
-    return _poll(host, seen, timeout)
+    return poll(host, seen, timeout)
 
 
 def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
@@ -126,24 +137,78 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
     Raises UpgradeError with what was seen last.
     """
     servers = stack.servers((color,))[color]
-
-    def seen() -> str | None:
-        return (
-            _in_force(host, "api", f"api-{color}", servers["api"])
-            or _in_force(host, "frontend", f"frontend-{color}", servers["frontend"])
-            or answer(host.public, "/api/system", release)
-            or answer(host.public, "/", release)
-        )
-
-    if last := _poll(host, seen, timeout):
+    last = poll(host, lambda: unserved(host, color, servers, release), timeout)
+    if last := explained(host, stack, last):
         raise UpgradeError(
             f"{host.name}: the proxy did not switch to {color}", step="switch", host=host.name, seen=last
         )
 
 
+def unserved(
+    host: Host, color: Color, servers: Mapping[str, Collection[str]], release: str, paths: Collection[str] = USED
+) -> str | None:
+    """Ask once; return None when users are served by these servers of a colour, {service: [URL]}, else what was seen.
+
+    The public port must answer for ``paths``, with the release.
+    """
+    return (
+        _in_force(host, "api", f"api-{color}", servers["api"])
+        or _in_force(host, "frontend", f"frontend-{color}", servers["frontend"])
+        or next((bad for path in paths if (bad := answer(host.public, path, release))), None)
+    )
+
+
+def rejected(internal: httpx.Client) -> list[str]:
+    """Return the routes that a proxy does not take and why, in its own words, a line each."""
+    import httpx
+
+    try:
+        return [
+            f"Traefik rejects the route {router['name']}: {'; '.join(router.get('error') or ['no reason given'])}"
+            for router in internal.get("/api/http/routers", headers={"Host": "traefik"}).json()
+            if router["status"] == "disabled" and not router["name"].startswith(ASIDE)
+        ]
+    except (httpx.HTTPError, ValueError, LookupError, TypeError):
+        return []
+
+
+def _refusals(host: Host, stack: Stack) -> list[str]:
+    """Return what the proxy says against its routes. Of a file that is no YAML, its log alone tells."""
+    proxies = stack.running("reverse-proxy")
+    logged = [line for line in (words(host, proxies[0].id) if proxies else []) if " ERR " in line]
+    return rejected(host.internal) or logged[-_COMPLAINTS:]
+
+
+def words(host: Host, container: str) -> list[str]:
+    """Return the last lines that a container of the proxy has printed in the last two minutes, without colors."""
+    from python_on_whales import DockerException
+
+    try:
+        logs = str(host.docker.container.logs(container, tail=_LOG_LINES, since=_RECENT))
+    except DockerException:
+        return []
+    return [line[:_LONGEST_LINE] for line in _COLOR_CODE.sub("", logs).splitlines()]
+
+
+def silent(host: Host) -> str | None:
+    """Ask the proxy for a sign of life; return None, or what came in its place."""
+    import httpx
+
+    try:
+        answer = host.internal.get("/ping")
+    except httpx.HTTPError as error:
+        return f"GET /ping: {type(error).__name__}: {error}"
+    return None if answer.status_code == 200 else f"GET /ping: status {answer.status_code}"
+
+
+def explained(host: Host, stack: Stack, last: str | None) -> str | None:
+    """Return what was seen last, with the proxy's own words on it; None when nothing was wrong."""
+    return last and "\n".join([last, *_refusals(host, stack)])
+
+
 def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: float) -> None:
     """Wait until Traefik sends the api's users to these servers of a colour. Raises UpgradeError."""
-    if last := _poll(host, lambda: _in_force(host, "api", f"api-{color}", servers), timeout):
+    if last := poll(host, lambda: _in_force(host, "api", f"api-{color}", servers), timeout):
         raise UpgradeError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
 
 
@@ -152,11 +217,12 @@ def confirm_canary(host: Host, weights: Mapping[str, int], timeout: float) -> No
 
     Raises UpgradeError with what was seen last.
     """
-    if last := _poll(host, lambda: _not_shared(host, weights), timeout):
+    if last := poll(host, lambda: _not_shared(host, weights), timeout):
         raise UpgradeError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
 
 
-def _poll(host: Host, seen: Callable[[], str | None], timeout: float) -> str | None:
+def poll(host: Host, seen: Callable[[], str | None], timeout: float) -> str | None:
+    """Look until nothing is wrong, for so many seconds; return None, or what was seen last."""
     deadline = time.monotonic() + timeout
     while (last := seen()) and time.monotonic() < deadline:
         host.rest(_POLL)
@@ -168,11 +234,21 @@ def schema_revision(host: Host) -> str | None:
     import httpx
 
     try:
-        answer = host.internal.get("/api/system").json()
-        revision: str | None = answer["database"]["revision"]
+        revision: str | None = _system(host)["database"]["revision"]
     except (httpx.HTTPError, ValueError, LookupError, TypeError):
         return None
     return revision
+
+
+def _system(host: Host) -> Any:
+    """Return what the api tells the host alone of itself. Raises httpx.HTTPError or ValueError.
+
+    A release of before tells it to everybody at another path; it answers 404 here, or with the page, by routes of then.
+    """
+    answer = host.internal.get(_SYSTEM)
+    if answer.status_code == 404 or answer.headers.get("Content-Type", "").startswith("text/html"):
+        answer = host.internal.get("/api/system")
+    return answer.raise_for_status().json()
 
 
 def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) -> str | None:

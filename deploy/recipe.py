@@ -8,10 +8,10 @@ import subprocess
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from deploy.dockerignore import files
 from deploy.engine import build_secrets
 from deploy.errors import BuildError
 
@@ -42,29 +42,12 @@ class Recipe:
         parts += [base.encode() for base in self.bases]
         parts += [self.dockerfile.name.encode(), self.dockerfile.read_bytes()]
         if self.context is not None:
-            for path in _files(self.context):
+            for path in files(self.context, self.dockerfile):
                 link = path.is_symlink()
                 kind = "@" if link else "*" if os.access(path, os.X_OK) else ""
                 content = os.fsencode(path.readlink()) if link else path.read_bytes()
                 parts += [f"{path.relative_to(self.context)}{kind}".encode(), content]
         return tagged(self.tag, *parts)
-
-
-def _files(context: Path) -> Iterator[Path]:
-    """Yield the files and links that a build may copy, in order.
-
-    Of .dockerignore it heeds names at the top and `**/NAME`, no more: a file too many costs a build, one too few the
-    change.
-    """
-    ignore = context / ".dockerignore"
-    lines = [line for line in ignore.read_text().splitlines() if not line.startswith("#")] if ignore.exists() else []
-    everywhere = [line.removeprefix("**/") for line in lines if line.startswith("**/")]
-    for folder, folders, names in os.walk(context):
-        left_out = everywhere + lines if Path(folder) == context else everywhere
-        kept = {name for name in (*folders, *names) if not any(fnmatch(name, pattern) for pattern in left_out)}
-        folders[:] = sorted(kept.intersection(folders))
-        paths = (Path(folder, name) for name in sorted(kept))
-        yield from (path for path in paths if path.is_symlink() or not path.is_dir())
 
 
 def tagged(tag: str, *parts: bytes) -> str:
@@ -78,7 +61,7 @@ def tagged(tag: str, *parts: bytes) -> str:
 def ids(docker: DockerClient, references: Collection[str]) -> list[str] | None:
     """Return the images' ids in this order, or None where the engine lacks one; it is asked once."""
     inspect = [*docker.client_config.docker_cmd, "image", "inspect", "--format", "{{.Id}}", *references]
-    done = subprocess.run(inspect, capture_output=True, check=False, text=True)
+    done = subprocess.run(inspect, capture_output=True, check=False, encoding="utf-8")
     return done.stdout.split() if done.returncode == 0 else None
 
 

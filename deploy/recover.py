@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-from deploy import journal, transaction
+from deploy import journal, transaction, version
 from deploy.backup.restore import RESTORE_STEPS
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import HostError, UsageError
@@ -121,6 +121,7 @@ def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
     with opened(host, found.intent, look(host), watcher, resumed=found, facts=dict(found.facts)) as upgrade:
         watcher.step(host.name, "undoing")
         began = time.monotonic()
+        version.record(host)
         transaction.undo(upgrade, begun if found.intent.reversible else [])
         watcher.done(host.name, "undo", time.monotonic() - began, f"{found.intent.kind} of {found.since:%F %T}")
 

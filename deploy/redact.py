@@ -1,4 +1,4 @@
-"""The one redactor: no value of a secret leaves this process in a text."""
+"""The one redactor: no value of a secret leaves this process in a text, and no control character of a host."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import json
 from typing import Any
 
 _MASK = "•••"
+_CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
+# Line and paragraph separators, and what changes the direction of a text or cannot be seen (Unicode, annex 9).
+_FORMATS = {0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF}
+_VISIBLE = {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _FORMATS}
 _values: set[str] = set()
 
 
@@ -26,13 +30,25 @@ def redact(text: str) -> str:
     return text
 
 
+def visible(text: str) -> str:
+    """Return the text with control characters as escapes (``\\x1b``), so that no terminal obeys them; newlines and tabs
+    stay. What comes from a host could otherwise repaint what a person reads, or write to the clipboard."""
+    return text.replace("\r\n", "\n").translate(_VISIBLE)
+
+
+def shown(text: str) -> str:
+    """Return a text as people may see it: redacted, and its control characters visible."""
+    return visible(redact(text))
+
+
 def redacted_json(document: Any, *, indent: int | None = None) -> str:
     """Return a document as JSON with every known value masked.
 
     What is masked is the document, not its text: there a value could begin within an escape (``\\u0130``), and what
     is left would not be JSON.
     """
-    return json.dumps(_masked(document), indent=indent, separators=None if indent else (",", ":"))
+    text = json.dumps(_masked(document), indent=indent, separators=None if indent else (",", ":"))
+    return text.replace("\x7f", "\\u007f")  # the only control character that JSON leaves as it is
 
 
 def _masked(document: Any) -> Any:

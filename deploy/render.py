@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import timedelta
-from functools import cache
 from typing import Any
 
-from jinja2 import Environment as Jinja
-from jinja2 import FileSystemLoader, StrictUndefined
-
+from deploy.accesslog import FIELDS
 from deploy.backup.config import Continuous
 from deploy.config import GOING_BACK, Environment
 from deploy.configfile import ROOT
+from deploy.proxyconfig import open_requests
 from deploy.release import COLORS, Color, Images, Release, identify
+from deploy.template import fill, fill_compose
 
 COMPOSE = "compose.yaml"
 ROUTES = "routes.yaml"
@@ -29,10 +27,6 @@ IDLE_CPU_SHARES = FULL_CPU_SHARES // 16
 """Of what can wait for the processor, and of a release that starts until users come."""
 Servers = Mapping[Color, Mapping[str, list[str]]]
 """{colour: {service: [URL]}}: the containers that can answer."""
-
-
-def _seconds(duration: timedelta) -> int:
-    return round(duration.total_seconds())
 
 
 def steward(environment: Environment) -> str:
@@ -59,25 +53,9 @@ def _in_seconds(wanted: Continuous) -> dict[str, float]:
     return {"keep": wanted.keep.total_seconds(), "interval": wanted.interval.total_seconds()}
 
 
-@cache
-def _jinja() -> Jinja:
-    jinja = Jinja(
-        loader=FileSystemLoader([ROOT, ROOT / "templates"]),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        autoescape=False,  # noqa: S701 (YAML, and every value is of a closed form in deploy/config.py)
-    )
-    jinja.filters |= {"seconds": _seconds}
-    return jinja
-
-
-def _fill(template: str, **values: Any) -> str:
-    return _jinja().get_template(template).render(**values)
-
-
 def compose(environment: Environment, release: Release) -> str:
     """Return the Compose file of one host: both colours, as this release would run in each."""
-    return _fill(
+    return fill_compose(
         "docker-compose.yml.j2",
         env=environment,
         release=release,
@@ -85,6 +63,7 @@ def compose(environment: Environment, release: Release) -> str:
         colors=COLORS,
         full_cpu_shares=FULL_CPU_SHARES,
         idle_cpu_shares=IDLE_CPU_SHARES,
+        access_log_fields=FIELDS,
     )
 
 
@@ -96,44 +75,50 @@ def routes(
     servers: Servers,
     maintenance: bool = False,
     canary: int = 0,
+    logged: bool = False,
 ) -> str:
     """Return Traefik's dynamic configuration.
 
     Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. With ``maintenance``
     users get the page that says so, and a 503. Of users' requests to the api, ``canary`` per cent go to ``preview``.
+    With ``logged`` users' requests are in the access log.
     """
-    public, tls = "", ""
-    if environment.tls:
-        public = f"Host(`{environment.domain}`) && "
-        tls = f"\n      tls: {_tls(environment)}"
-    return _fill(
+    public = f"Host({_literal(environment.domain)}) && " if environment.tls else ""
+    return fill(
         "traefik/routes.yaml.j2",
         env=environment,
         live=live,
         preview=preview,
         canary=canary,
+        logged=logged,
         servers=servers,
         maintenance=maintenance,
         attempts=_attempts(environment),
+        open_requests=open_requests(environment.services.reverse_proxy.memory),
         too_large=larger_than(environment.proxy.max_body),
         public=public,
-        tls=tls,
+        tls=_tls(environment),
     )
 
 
-def _tls(environment: Environment) -> str:
-    """Return where the proxy gets the certificate of users' routes, as YAML. The name it asks for is the route's."""
+def _literal(text: str) -> str:
+    """Return a text as a rule of Traefik's has it: as a literal of Go's, which these rules are read as."""
+    return json.dumps(text, ensure_ascii=False) if "`" in text else f"`{text}`"
+
+
+def _tls(environment: Environment) -> dict[str, Any]:
+    """Return where the proxy gets the certificate of users' routes. The name it asks for is the route's."""
     if not environment.acme:
-        return "{}"
-    names = f", domains: [{{main: {json.dumps(environment.wildcard)}}}]" if environment.wildcard else ""
-    return f"{{certResolver: letsencrypt{names}}}"
+        return {}
+    names = {"domains": [{"main": environment.wildcard}]} if environment.wildcard else {}
+    return {"certResolver": "letsencrypt", **names}
 
 
 def certificates(environment: Environment, release: Release) -> dict[str, str]:
     """Return {file: content} beside the routes: where the proxy finds an own certificate, if there is one."""
     if not environment.tls or environment.acme:
         return {}
-    return {CERTIFICATES: _fill("traefik/certificates.yaml.j2", release=release)}
+    return {CERTIFICATES: fill("traefik/certificates.yaml.j2", release=release)}
 
 
 def _attempts(environment: Environment) -> int:
@@ -157,9 +142,9 @@ def larger_than(limit: int) -> str:
     return f"^0*({'|'.join([more, *same])})$"
 
 
-def dev(environment: Environment, images: Mapping[str, str]) -> str:
-    """Return the Compose file of a `dev` environment, given base images by name."""
-    return _fill("dev/compose.yaml.j2", env=environment, images=images, root=ROOT)
+def dev(environment: Environment, images: Mapping[str, str], ca: str | None = None) -> str:
+    """Return the Compose file of a `dev` environment, given base images by name, and a site's own CA bundle."""
+    return fill_compose("dev/compose.yaml.j2", env=environment, images=images, root=ROOT, ca=ca)
 
 
 def release(environment: Environment, images: Images, secrets: Mapping[str, str]) -> Release:

@@ -48,6 +48,8 @@ class Rollback(Model):
     served_seconds: float
     """How long it took until users were on the release."""
     seconds: float
+    failed: str = ""
+    """What failed while requests waited, in words; empty when nothing did, or none waited."""
 
 
 def rollback(
@@ -103,6 +105,7 @@ def _on_host(
         data=data,
         served_seconds=round(seconds - after, 3),
         seconds=round(seconds, 3),
+        failed=upgrade.fact("failed") or "",
     )
 
 
@@ -129,7 +132,7 @@ def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Reco
 def _whole(host: Host, release: str) -> bool:
     """Return whether the release's files are there as they were made."""
     where = host.environment.directory / "releases" / release
-    found = {path: host.read(where / path) for path in (render.COMPOSE, f"traefik/dynamic/{render.ROUTES}")}
+    found = {path: host.read(where / path) for path in (render.COMPOSE, drift.ROUTES, drift.CERTIFICATES)}
     return drift.intact(release, {path: text for path, text in found.items() if text is not None})
 
 
@@ -230,6 +233,7 @@ def find_change(upgrade: Upgrade) -> str:
 
 _REUSED = {step.name: step for step in STEPS}
 ROLLBACK_STEPS: tuple[Step, ...] = (
+    _REUSED["watch"],
     Step("schema", find_change),
     _REUSED["snapshot"],
     _REUSED["rehearse"],

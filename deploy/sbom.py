@@ -8,14 +8,15 @@ host's own images are asked when somebody wants to know; what is compiled into t
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from deploy import bounded
 from deploy.config import Model
 from deploy.configfile import ROOT
+from deploy.engine import command
 from deploy.errors import BuildError
 from deploy.localfile import replace
 from deploy.render import IDLE_CPU_SHARES
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from deploy.release import Images, Release
 
 FILE = "sbom.json"
-_NAMESPACES = {"deb": "debian"}
 _LOCK = ROOT / "app" / "ui" / "package-lock.json"
 _PYTHON = "import importlib.metadata as m; [print('pypi', d.name, d.version) for d in m.distributions()]"
 _LIST = """
@@ -56,7 +56,7 @@ def of(environment: Environment, release: Release) -> str | None:
 def on_host(host: Host, release: Release) -> str:
     """Return the document of a release whose images are on the host, but for the page's own packages. Raises BuildError
     when one of them is gone."""
-    engine = ("docker", "-H", f"unix://{host.docker_socket}")
+    engine = (*command(), "-H", f"unix://{host.docker_socket}")
     images = release.images.by_name()
     return document(release.id, images, {name: _of_image(reference, engine) for name, reference in images.items()})
 
@@ -66,10 +66,10 @@ def collect(images: Images) -> dict[str, tuple[Package, ...]]:
     by_name = images.by_name()
     with ThreadPoolExecutor() as pool:
         found = dict(zip(by_name, pool.map(_of_image, by_name.values()), strict=True))
-    return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text())))}
+    return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text(encoding="utf-8"))))}
 
 
-def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Package, ...]:
+def _of_image(reference: str, engine: Sequence[str] = ()) -> tuple[Package, ...]:
     cache = ROOT / ".ppmctl" / "sbom" / reference.rpartition(":")[2]
     if not cache.is_file():
         # Beside what serves it must cost little.
@@ -85,17 +85,17 @@ def _of_image(reference: str, engine: Sequence[str] = ("docker",)) -> tuple[Pack
             "--memory",
             "256m",
         ]
-        argv = [*engine, "run", "--rm", *closed, "--entrypoint", "sh", reference]
-        done = subprocess.run([*argv, "-c", _LIST, "sh", _PYTHON], capture_output=True, timeout=120, check=False)
+        argv = [*(engine or command()), "run", "--rm", *closed, "--entrypoint", "sh", reference]
+        done = bounded.run([*argv, "-c", _LIST, "sh", _PYTHON], timeout=120)
         if done.returncode:
-            seen = done.stderr.decode(errors="replace").strip()
+            seen = done.stderr.strip()
             raise BuildError(f"the image {reference} does not tell what it holds", step="build", seen=seen)
-        replace(cache, done.stdout, 0o644)
+        replace(cache, done.stdout.encode(), 0o644)
     return _parse(cache)
 
 
 def _parse(cache: Path) -> tuple[Package, ...]:
-    rows = sorted({tuple(line.split(" ", 2)) for line in cache.read_text().splitlines()})
+    rows = sorted({tuple(line.split(" ", 2)) for line in cache.read_text(encoding="utf-8").splitlines()})
     return tuple(Package(kind=kind, name=name, version=version) for kind, name, version in rows)
 
 

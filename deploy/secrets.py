@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from deploy.config import Environment
     from deploy.secretstore import Store
 
-_PREVIOUS = "_previous"
+PREVIOUS = "_previous"
+"""What the name of a value of before a rotation ends in."""
 _MIN_DIFFERENT = 8
 """Characters: fewer different ones are no chance, in a value that is long enough."""
 
@@ -119,13 +120,18 @@ def init(environment: Environment, ask: Callable[[str], str] | None = None) -> l
 
 def set_secret(environment: Environment, name: str, value: str) -> str:
     """Write a secret here and return where it is; the next deploy brings it to the hosts. Raises UsageError."""
+    replace(environment, name, value)
+    return open_store(environment).shown(name)
+
+
+def replace(environment: Environment, name: str, value: str, *, live: str | None = None) -> list[str]:
+    """Write a secret here, and beside it the value that the hosts run, if that is to be kept; return what was written,
+    one line each. Raises UsageError."""
     _kind(name)
     if fault := _unfit(name, value):
         again = f"ppmctl secrets set {name} -e {environment.name}"
         raise UsageError(f"{name} {fault}; nothing was changed", next=again)
-    store = open_store(environment)
-    store.write(name, value, datetime.now(UTC))
-    return store.shown(name)
+    return _write(open_store(environment), name, value, live)
 
 
 def is_generated(name: str) -> bool:
@@ -133,14 +139,27 @@ def is_generated(name: str) -> bool:
     return _kind(name).generated
 
 
-def rotate(environment: Environment, name: str, value: str | None = None, *, revoke: bool = False) -> list[str]:
+def keeps_previous(name: str) -> bool:
+    """Return whether something may be signed with the secret. Raises UsageError for a name that is not known."""
+    return _kind(name).keeps_previous
+
+
+def here(environment: Environment, name: str) -> dict[str, str]:
+    """Return {version: value} of the secret on this machine: of the one before a rotation, and of the one now."""
+    store = open_store(environment)
+    values = [store.read(stored) for stored in (name + PREVIOUS, name)]
+    return {version_of(name, value): value for value in values if value}
+
+
+def rotate(
+    environment: Environment, name: str, value: str | None = None, *, live: str | None = None, revoke: bool = False
+) -> list[str]:
     """Give a secret a new value here, a generated one without ``value``; return what was written, one line each.
 
-    The value before is kept beside it where something may still be signed with it, unless ``revoke`` says that it
-    leaked. Raises UsageError when nothing can be or was changed.
+    The value that the hosts run (``live``; without it, the one here) is kept beside it where something may still be
+    signed with it, unless ``revoke`` says that it leaked. Raises UsageError when nothing can be or was changed.
     """
-    kind = _kind(name)
-    store, now = open_store(environment), datetime.now(UTC)
+    kind, store = _kind(name), open_store(environment)
     was = store.read(name)
     if name not in needed(environment) or was is None:
         init = f"ppmctl secrets init -e {environment.name}"
@@ -149,16 +168,9 @@ def rotate(environment: Environment, name: str, value: str | None = None, *, rev
     if fault := "is what it was" if new == was else _unfit(name, new):
         again = f"ppmctl secrets rotate {name} -e {environment.name}"
         raise UsageError(f"{name} {fault}; nothing was changed", next=again)
-    lines = []
-    if kind.keeps_previous:
-        if revoke:
-            store.remove(name + _PREVIOUS)
-        else:
-            # First, so that no moment is without it; should it end here, both are the same.
-            store.write(name + _PREVIOUS, was, now)
-            lines.append(f"wrote {store.shown(name + _PREVIOUS)}")
-    store.write(name, new, now)
-    return [*lines, f"wrote {store.shown(name)}"]
+    if revoke and kind.keeps_previous:
+        store.remove(name + PREVIOUS)
+    return _write(store, name, new, (live or was) if kind.keeps_previous and not revoke else None)
 
 
 def check(environment: Environment) -> list[str]:
@@ -174,6 +186,16 @@ def version_of(name: str, value: str) -> str:
     """Return the version that a value of this secret has. It takes 50 ms, on purpose."""
     stretched = hashlib.scrypt(value.encode(), salt=f"ppmctl/{name}".encode(), n=1 << 14, r=8, p=1, dklen=4)
     return stretched.hex()
+
+
+def _write(store: Store, name: str, value: str, previous: str | None) -> list[str]:
+    """Write a value, and before it the one that is kept: no moment is without that."""
+    now, lines = datetime.now(UTC), []
+    if previous is not None and previous != value:
+        store.write(name + PREVIOUS, previous, now)
+        lines.append(f"wrote {store.shown(name + PREVIOUS)}")
+    store.write(name, value, now)
+    return [*lines, f"wrote {store.shown(name)}"]
 
 
 def _generate() -> str:
@@ -207,7 +229,7 @@ def _fault(store: Store, name: str, value: str | None) -> str | None:
 
 def _unfit(name: str, value: str) -> str | None:
     kind, example = _kind(name), ROOT / "secrets.example" / name
-    if example.is_file() and value == example.read_text().strip():
+    if example.is_file() and value == example.read_text(encoding="utf-8").strip():
         return "is still the example"
     if len(value) < kind.min_length:
         return f"is shorter than {kind.min_length} characters"
@@ -233,7 +255,7 @@ def _ended_certificate(environment: Environment, found: Mapping[str, str | None]
 
 
 def _previous(environment: Environment) -> list[str]:
-    return [name + _PREVIOUS for name in needed(environment) if _kind(name).keeps_previous]
+    return [name + PREVIOUS for name in needed(environment) if _kind(name).keeps_previous]
 
 
 def _still_accepted(environment: Environment, store: Store) -> list[str]:
@@ -268,7 +290,8 @@ def _unused(environment: Environment, store: Store) -> Iterator[str]:
     accepted, previous = _still_accepted(environment, store), _previous(environment)
     for name in store.names():
         if name in previous and name not in accepted:
-            yield f"{name} is not accepted any longer: remove {store.shown(name)}, then deploy"
+            deployed = f"once the hosts have the value after it, remove {store.shown(name)}, then deploy"
+            yield f"{name} is not accepted any longer: {deployed}"
         elif _known(name) and name not in needed(environment):
             yield f"{name} is not used by {environment.name}: remove {store.shown(name)}"
         elif not _known(name) and name not in previous:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from deploy import age
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import ConfigError, UsageError
 from deploy.localfile import replace, shown, too_open
 
@@ -73,7 +73,7 @@ class PlainFiles:
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._directory = ROOT / (environment.secrets.directory or f"secrets/{environment.name}")
+        self._directory = local_path(environment.secrets.directory or f"secrets/{environment.name}")
 
     def prepare(self) -> str | None:
         """Return None: there is nothing to make."""
@@ -122,11 +122,11 @@ class PlainFiles:
         return text.encode()
 
     def _decode(self, path: Path) -> str:
-        return path.read_text()
+        return path.read_text(encoding="utf-8")
 
     def _dates(self) -> dict[str, str]:
         file = self._directory / self.dates
-        found: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
         return found
 
     def _date(self, name: str, since: datetime | None) -> None:
@@ -179,7 +179,7 @@ class Command:
         """Return what the command prints, or None when it fails."""
         argv = self._argv(name)
         try:
-            done = subprocess.run(argv, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT, check=False)
+            done = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=_COMMAND_TIMEOUT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigError(
                 f"secrets.command: {error}", step="secrets", next=f"Try it by hand: {' '.join(argv)}"

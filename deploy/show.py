@@ -14,7 +14,7 @@ from rich.text import Text
 
 from deploy.backup import words
 from deploy.difference import SETTINGS
-from deploy.redact import redact
+from deploy.redact import shown
 
 if TYPE_CHECKING:
     from deploy.backup.backups import Summary, Verdict, Verification
@@ -48,8 +48,22 @@ def _table(*columns: str) -> Table:
     return table
 
 
-def _mark(ok: bool) -> str:
-    return "[green]ok[/]" if ok else "[red]no[/]"
+def _text(text: str, style: str = "") -> Text:
+    """Return a text as it may be shown: what comes from a host is no markup, and commands no terminal."""
+    return Text(shown(text), style=style)
+
+
+def _row(table: Table, *cells: str | Text, style: str = "") -> None:
+    table.add_row(*(_text(cell) if isinstance(cell, str) else cell for cell in cells), style=style)
+
+
+def _say(*parts: str | Text) -> None:
+    """Print a line."""
+    _console().print(Text.assemble(*(_text(part) if isinstance(part, str) else part for part in parts)), soft_wrap=True)
+
+
+def _mark(ok: bool) -> Text:
+    return _text("ok", "green") if ok else _text("no", "red")
 
 
 def arrival(found: Arrival) -> str:
@@ -104,8 +118,13 @@ def rollback(found: Sequence[Rollback]) -> str:
         f"{host.host}: release {host.release} serves again, before: {host.previous}; "
         f"the data was {'left ' if host.data == 'untouched' else ''}{host.data} "
         f"(users were back after {host.served_seconds:.1f} s; {host.seconds:.1f} s in all)\n"
+        f"{_held(host.failed)}"
         for host in found
     )
+
+
+def _held(failed: str) -> str:
+    return f"while requests waited: {failed}\n" if failed else ""
 
 
 def history(found: Sequence[Past]) -> None:
@@ -115,27 +134,26 @@ def history(found: Sequence[Past]) -> None:
         style = {"done": "green", "undone": "yellow"}.get(past.outcome, "red")
         error = (past.error or "").splitlines()
         when = past.began.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        outcome = f"[{style}]{past.outcome}[/]"
-        table.add_row(
-            when, past.kind, past.release, outcome, f"{past.seconds:.1f}", past.who, error[0] if error else ""
-        )
+        outcome, first = _text(past.outcome, style), error[0] if error else ""
+        _row(table, when, past.kind, past.release, outcome, f"{past.seconds:.1f}", past.who, first)
     _console().print(table)
 
 
 def plan(found: EnvironmentPlan) -> None:
     """Print what would change on every host: plain text in a pipe, coloured on a terminal."""
-    console = _console()
     for host in found.hosts:
         for line in _host_plan(host):
-            console.print(Text(redact(line), style=_style(line)), soft_wrap=True)
+            _say(_text(line, _style(line)))
+    for note in found.notes:
+        _say(_text(f"# note: {note}", "bold"))
     for problem in found.problems:
-        console.print(Text(redact(f"! {problem}"), style="red"), soft_wrap=True)
+        _say(_text(f"! {problem}", "red"))
     deploys = any(host.basis and host.basis.changes for host in found.hosts)
     provisions = any(section.name == SETTINGS for host in found.hosts for section in host.sections)
     for command in ["deploy"] * deploys + ["provision"] * provisions:
-        console.print(f"To do this: ppmctl {command} -e {found.environment}", soft_wrap=True)
+        _say(f"To do this: ppmctl {command} -e {found.environment}")
     if not found.changed and not found.problems:
-        console.print(f"no differences: release {found.release} is what the hosts have", soft_wrap=True)
+        _say(f"no differences: release {found.release} is what the hosts have")
 
 
 def _host_plan(host: HostPlan) -> Iterator[str]:
@@ -162,16 +180,15 @@ def _style(line: str) -> str:
 
 def status(found: Status) -> None:
     """Print the status of every host."""
-    console = _console()
-    verdict = "[green]healthy[/]" if found.healthy else "[red]not healthy[/]"
-    console.print(f"{found.environment}  {found.url}  {verdict}")
+    verdict = _text("healthy", "green") if found.healthy else _text("not healthy", "red")
+    _say(f"{found.environment}  {found.url}  ", verdict)
     for host in found.hosts:
-        console.print(f"\n[bold]{host.name}[/]  release {host.release or 'none'}  {host.color or ''}")
-        console.print(_services(host))
+        _say("\n", _text(host.name, "bold"), f"  release {host.release or 'none'}  {host.color or ''}")
+        _console().print(_services(host))
         if host.backups:
-            console.print("\n".join(words.of(host.backups, datetime.now(UTC))), soft_wrap=True)
+            _say("\n".join(words.of(host.backups, datetime.now(UTC))))
     for problem in found.problems:
-        console.print(f"[red]![/] {problem}", soft_wrap=True)
+        _say(_text("!", "red"), f" {problem}")
 
 
 def _services(host: HostStatus) -> Table:
@@ -179,10 +196,8 @@ def _services(host: HostStatus) -> Table:
     for service in host.services:
         style = "dim" if service.wanted == 0 and service.running == 0 else ""
         since = service.since.astimezone().strftime("%Y-%m-%d %H:%M:%S") if service.since else ""
-        count = f"{service.running}/{service.wanted}"
-        if service.running != service.wanted:
-            count = f"[red]{count}[/]"
-        table.add_row(service.name, service.color or "", service.release or "", count, since, style=style)
+        count = _text(f"{service.running}/{service.wanted}", "" if service.running == service.wanted else "red")
+        _row(table, service.name, service.color or "", service.release or "", count, since, style=style)
     return table
 
 
@@ -194,7 +209,7 @@ def releases(found: Sequence[Record], stack: Stack) -> None:
         commit = (record.source.commit or "")[:10] + ("+" if record.source.dirty else "")
         seconds = f"{sum(step.seconds for step in record.steps):.1f}"
         when = record.when.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(record.id, current, record.color, when, record.who, commit, record.schema_after or "", seconds)
+        _row(table, record.id, current, record.color, when, record.who, commit, record.schema_after or "", seconds)
     _console().print(table)
 
 
@@ -235,19 +250,17 @@ def doctor(found: Sequence[Check]) -> None:
     """Print what was checked, found and wanted."""
     table = _table("where", "check", "", "found", "wanted", "fix")
     for check in found:
-        table.add_row(
-            check.where, check.name, _mark(check.ok), check.found, check.wanted, "" if check.ok else check.fix
-        )
-    console = _console()
-    console.print(table)
-    console.print(f"{len(found)} checks, {sum(not check.ok for check in found)} off")
+        fix = "" if check.ok else check.fix
+        _row(table, check.where, check.name, _mark(check.ok), check.found, check.wanted, fix)
+    _console().print(table)
+    _say(f"{len(found)} checks, {sum(not check.ok for check in found)} off")
 
 
 def lab(hosts: Sequence[LabHost]) -> None:
     """Print the lab's hosts."""
     table = _table("host", "state", "ssh", "http", "https")
     for host in hosts:
-        table.add_row(host.name, host.state, *(f"127.0.0.1:{port}" for port in host.ports))
+        _row(table, host.name, host.state, *(f"127.0.0.1:{port}" for port in host.ports))
     _console().print(table)
 
 
@@ -258,8 +271,8 @@ def backups(found: Sequence[Summary]) -> None:
         kind = f"{each.kind}, pinned" if each.pinned else each.kind
         created = each.created.astimezone().strftime("%Y-%m-%d %H:%M:%S")
         sizes = [ByteSize(size).human_readable() for size in (each.bytes, each.plain_bytes)]
-        verified = f"[green]{each.level}[/]" if each.verified else "[red]no[/]"
-        table.add_row(each.host, each.id, kind, created, *sizes, f"{each.rows:,}", each.revision or "", verified)
+        verified = _text(str(each.level), "green") if each.verified else _text("no", "red")
+        _row(table, each.host, each.id, kind, created, *sizes, f"{each.rows:,}", each.revision or "", verified)
     _console().print(table)
 
 
@@ -268,8 +281,8 @@ def verifications(found: Sequence[Verification]) -> None:
     table = _table("host", "backup", "outcome", "level", "seconds", "seen")
     for each in found:
         style = {"ok": "green", "failed": "red"}.get(each.outcome, "yellow")
-        outcome = f"[{style}]{each.outcome}[/]"
-        table.add_row(each.host, each.id, outcome, each.level, f"{each.seconds:.1f}", each.seen)
+        outcome = _text(each.outcome, style)
+        _row(table, each.host, each.id, outcome, each.level, f"{each.seconds:.1f}", each.seen)
     _console().print(table)
 
 
@@ -277,8 +290,8 @@ def drills(found: Sequence[Drill]) -> None:
     """Print how drills went."""
     table = _table("host", "backup", "outcome", "seconds", "evidence")
     for each in found:
-        outcome = f"[{'green' if each.outcome == 'ok' else 'red'}]{each.outcome}[/]"
-        table.add_row(each.host, each.id, outcome, f"{each.seconds:.1f}", each.evidence)
+        outcome = _text(each.outcome, "green" if each.outcome == "ok" else "red")
+        _row(table, each.host, each.id, outcome, f"{each.seconds:.1f}", each.evidence)
     _console().print(table)
 
 
@@ -287,16 +300,14 @@ def verdicts(found: Sequence[Verdict], *, dry_run: bool) -> None:
     goes = "would go" if dry_run else "gone"
     table = _table("host", "backup", "", "why")
     for each in found:
-        table.add_row(each.host, each.id, "stays" if each.keep else f"[yellow]{goes}[/]", each.why)
+        _row(table, each.host, each.id, "stays" if each.keep else _text(goes, "yellow"), each.why)
     _console().print(table)
 
 
 def restored(done: Restored) -> None:
     """Print how a restore went."""
-    console = _console()
-    console.print(
+    _say(
         f"{done.host}: the database is that of backup {done.id}; requests waited at most {done.held_seconds:.1f} s "
-        f"({done.seconds:.1f} s in all)",
-        soft_wrap=True,
+        f"({done.seconds:.1f} s in all)"
     )
-    console.print(done.safety, soft_wrap=True)
+    _say(f"{_held(done.failed)}{done.safety}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from deploy.config import Environment, HostAddress
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import HostError, HostKeyChanged, HostUnreachable
 
 
@@ -20,12 +20,31 @@ def options(environment: Environment, address: HostAddress) -> list[str]:
         "LogLevel": "ERROR",
     }
     if ssh.known_hosts_file:
-        chosen["UserKnownHostsFile"] = str(ROOT / ssh.known_hosts_file)
+        chosen["UserKnownHostsFile"] = str(local_path(ssh.known_hosts_file))
     if ssh.identity_file:
-        chosen |= {"IdentityFile": str(ROOT / ssh.identity_file), "IdentitiesOnly": "yes"}
-    flags = [part for key, value in chosen.items() for part in ("-o", f"{key}={value}")]
+        chosen |= {"IdentityFile": str(local_path(ssh.identity_file)), "IdentitiesOnly": "yes"}
+    flags = [part for key, value in chosen.items() for part in option(key, value)]
     # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
     return flags if address.port == 22 else [*flags, "-p", str(address.port)]
+
+
+def option(name: str, value: str) -> list[str]:
+    """Return the arguments by which OpenSSH takes an option with this value, be it a path with blanks in it.
+
+    OpenSSH reads them as a line of ssh_config(5), and puts a file's name in the place of tokens like ``%h``.
+    """
+    text = value.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+    return ["-o", f"{name}={value}" if value.isalnum() else f'{name}="{text}"']
+
+
+def silent(name: str, destination: str, seconds: float) -> HostUnreachable:
+    """Return the error for a host that said nothing for so long after it was called."""
+    return HostUnreachable(
+        f"{name}: {destination} did not start a shell within {seconds:g} s",
+        host=name,
+        seen="ssh did not fail: the host accepted the connection and then said nothing",
+        next=f"ssh {destination} true; what often hangs there: a home directory on a network, PAM, a full disk",
+    )
 
 
 def why_no_connection(environment: Environment, name: str, destination: str, said: str) -> HostError:

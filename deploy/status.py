@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from deploy import certificates, lock, recover
+from deploy import certificates, lock, recover, version
 from deploy.backup import facts
 from deploy.backup.facts import Facts
 from deploy.config import Environment, HostAddress, Model
+from deploy.crew import Crew
 from deploy.errors import PpmctlError
 from deploy.host import Host
 from deploy.proxy import answer
@@ -64,8 +64,8 @@ class Status(Model):
 
 def status(environment: Environment) -> Status:
     """Look at every host, side by side. A host that cannot be reached is a problem, not an error."""
-    with ThreadPoolExecutor(max_workers=len(environment.hosts)) as pool:
-        hosts = tuple(pool.map(lambda address: _host(environment, address), environment.hosts))
+    with Crew() as crew:
+        hosts = tuple(crew.map(lambda address: _host(environment, address), environment.hosts))
     problems = tuple(f"{host.name}: {c.name}: {c.seen}" for host in hosts for c in host.checks if not c.ok)
     return Status(
         environment=environment.name,
@@ -79,24 +79,26 @@ def status(environment: Environment) -> Status:
 def _host(environment: Environment, address: HostAddress) -> HostStatus:
     from python_on_whales import DockerException
 
-    backups = None
+    backups, checks = None, list[Check]()
     try:
         with Host.connect(environment, address) as host:
+            checks += _version(host)
             stack = look(host)
-            checks = [*verdict(environment, stack), *_unfinished(host)]
+            checks += [*verdict(environment, stack), *_unfinished(host)]
             if stack.live is not None:
                 release = stack.release(stack.live)
                 checks += [_answers("ready", host.internal, "/readyz", release)]
                 checks += [_answers(path, host.public, path, release) for path in ("/", "/api/system")]
                 backups = facts.read(host)
                 checks += _backups(backups)
-                if environment.tls:
+                if host.proxy_settings.tls:
                     ok, seen = certificates.look(host)
                     checks.append(Check(name="certificate", ok=ok, seen=seen))
     except PpmctlError as error:
-        return _unknown(address.name, Check(name="reach", ok=False, seen=error.message))
+        return _unknown(address.name, *checks, Check(name="reach", ok=False, seen=error.message))
     except DockerException as error:
-        return _unknown(address.name, Check(name="docker", ok=False, seen=(error.stderr or str(error)).strip()))
+        said = (error.stderr or str(error)).strip()
+        return _unknown(address.name, *checks, Check(name="docker", ok=False, seen=said))
     record = stack.record
     return HostStatus(
         name=address.name,
@@ -106,6 +108,12 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
         backups=backups,
         checks=tuple(checks),
     )
+
+
+def _version(host: Host) -> Iterator[Check]:
+    """Yield what is wrong when a newer ppmctl has changed the host: all that is said of it besides may be wrong."""
+    if (error := version.look(host)) is not None:
+        yield Check(name="ppmctl", ok=False, seen=f"{error.message.removeprefix(f'{host.name}: ')}. {error.next}")
 
 
 def _unfinished(host: Host) -> Iterator[Check]:
@@ -121,8 +129,8 @@ def _backups(found: Facts | None) -> list[Check]:
     return wrong or [Check(name="backups", ok=True, seen="ok")]
 
 
-def _unknown(name: str, check: Check) -> HostStatus:
-    return HostStatus(name=name, release=None, color=None, services=(), backups=None, checks=(check,))
+def _unknown(name: str, *checks: Check) -> HostStatus:
+    return HostStatus(name=name, release=None, color=None, services=(), backups=None, checks=checks)
 
 
 def _answers(name: str, client: httpx.Client, path: str, release: str | None) -> Check:

@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from deploy import journal, secrets
+from deploy import journal, secrets, version
+from deploy.accesslog import Log
 from deploy.backup.steward import places
 from deploy.errors import PpmctlError, UpgradeError
-from deploy.metrics import Tally
 from deploy.redact import redacted_json
 from deploy.release import Color, Release, StepTime
 from deploy.stack import Stack, look
+from deploy.traffic import Traffic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -68,8 +69,10 @@ class Upgrade:
     """How far the operation had come before it was cut short."""
     facts: dict[str, str] = field(default_factory=dict)
     """What the steps found out; the journal keeps it."""
-    tally: Tally = field(default_factory=Tally)
-    """What the proxy counted until the switch."""
+    log: Log = field(default_factory=Log)
+    """The proxy's access log."""
+    traffic: Traffic = field(default_factory=Traffic)
+    """What users were answered since the operation began, as far as it was looked at."""
     bytes_sent: int = 0
     times: list[StepTime] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -158,6 +161,7 @@ def run(upgrade: Upgrade, steps: Sequence[Step]) -> None:
 
     An operation that was cut short goes on: its steps see for themselves what they need not do again.
     """
+    version.record(upgrade.host)
     if upgrade.resumed is None:
         write(upgrade, upgrade.intent.kind, "begin", intent=upgrade.intent)
     undos: list[Step] = []
@@ -240,10 +244,7 @@ def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -
     what = f" {change.said.removeprefix('backup ')}" if kind == "restore" and change else ""
     again = f"ppmctl {kind}{what} -e {upgrade.environment.name}"
     if isinstance(error, PpmctlError):
-        error.step, error.host = step.name, upgrade.host.name
-        error.message = f"{error.message}. {state}"
-        error.next = error.next or again
-        return error
+        return error.with_context(f"{error.message}. {state}", step=step.name, host=upgrade.host.name, next=again)
     if isinstance(error, KeyboardInterrupt):
         return UpgradeError(
             f"{upgrade.host.name}: interrupted. {state}", step=step.name, host=upgrade.host.name, next=again

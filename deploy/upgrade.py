@@ -8,29 +8,31 @@ Ctrl-C) undoes what was done, in reverse; after that the only way is forward. An
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from deploy import (
     assets,
-    certificates,
     diagnosis,
     facts,
     hold,
     images,
     mend,
-    metrics,
     migrate,
     placement,
     proxy,
+    proxysettings,
+    proxystep,
     prune,
     render,
+    watch,
 )
 from deploy.backup import filing, service
 from deploy.backup.office import give_place
 from deploy.canary import bake, canary, full_share, smoke
-from deploy.errors import NotReady
+from deploy.errors import NotReady, UpgradeError
 from deploy.release import Color, Record, other
 from deploy.stack import PORTS, ROLES
 from deploy.transaction import Step, Upgrade
@@ -56,24 +58,11 @@ def place(upgrade: Upgrade) -> str:
     if upgrade.resumed:
         return "is there"
     facts.publish(host)  # its folder is mounted
-    files = render.tree(environment, upgrade.release)
-    host.write_tree(environment.directory / "releases" / upgrade.release.id, files)
+    files, where = render.tree(environment, upgrade.release), environment.directory / "releases" / upgrade.release.id
+    host.write_tree(where, files)
+    host.write(where / proxysettings.FILE, proxysettings.recorded(environment))
     service.place(upgrade)
     return f"{len(files)} files, {placed} new secret versions"
-
-
-def start_proxy(upgrade: Upgrade) -> str:
-    """Start the proxy, or leave it alone; routes come first, so that it never answers without."""
-    stack = upgrade.stack
-    if stack.live is None:
-        proxy.route(upgrade.host, stack, live=None, preview=None)
-    certificates.prepare(upgrade.host, upgrade.release.images.steward)
-    certificates.place(upgrade.host, upgrade.release)
-    before = [c.id for c in stack.running("reverse-proxy")]
-    _up(upgrade, "reverse-proxy")
-    after = [c.id for c in upgrade.look_again().running("reverse-proxy")]
-    upgrade.tally.add(metrics.read(upgrade.host))
-    return "unchanged" if before == after else "started"
 
 
 def start(upgrade: Upgrade) -> str:
@@ -143,6 +132,7 @@ def drain(upgrade: Upgrade) -> str:
     """Let the old colour end what it has in flight, then stop it; it stays for a rollback."""
     old = [c.id for role in ROLES for c in upgrade.stack.active(role, other(upgrade.target))]
     _stop(upgrade.host, old)
+    watch.end(upgrade)
     return f"{len(old)} containers stopped" if old else "nothing to drain"
 
 
@@ -167,6 +157,7 @@ def record(upgrade: Upgrade) -> str:
     host.write(directory / "releases" / release.id / "release.json", entry.model_dump_json())
     host.link(directory / "current", f"releases/{release.id}")
     filing.clear(upgrade)
+    proxystep.clean(upgrade)
     if held:
         hold.clean(upgrade)
     removed = prune.prune(host, keep=upgrade.environment.upgrade.keep_releases)
@@ -209,7 +200,10 @@ def switch_back(upgrade: Upgrade) -> None:
         return
     proxy.route(upgrade.host, stack, live=old, preview=None)
     timeout = upgrade.environment.upgrade.switch_timeout.total_seconds()
-    if (release := stack.release(old)) is not None:
+    if (release := stack.release(old)) is None:
+        return
+    # A proxy that this operation has put there may be what is wrong: its undo sees that users are served.
+    with suppress(UpgradeError) if proxystep.replaced(upgrade) else nullcontext():
         proxy.confirm_live(upgrade.host, stack, old, release, timeout)
 
 
@@ -281,7 +275,8 @@ STEPS: tuple[Step, ...] = (
     Step("ship", ship),
     Step("place", place),
     Step("mend", mend.mend),
-    Step("proxy", start_proxy),
+    Step("proxy", proxystep.start, undo=proxystep.take_back),
+    Step("watch", watch.begin, undo=watch.end),
     Step("schema", migrate.find_pending),
     Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),
     Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),

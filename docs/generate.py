@@ -22,7 +22,7 @@ _SET_BY_THE_FILE_NAME = "name"
 def pages() -> dict[Path, str]:
     """Return {file: content} of everything that follows from the code."""
     configuration = ROOT / "docs" / "configuration.md"
-    by_hand = configuration.read_text().partition(_MARK)[0]
+    by_hand = configuration.read_text(encoding="utf-8").partition(_MARK)[0]
     return {
         ROOT / "deploy" / "inventory" / "environment.schema.json": schema(),
         configuration: by_hand + _MARK + keys(),
@@ -102,4 +102,4 @@ def commands() -> str:
 
 if __name__ == "__main__":
     for file, content in pages().items():
-        file.write_text(content)
+        file.write_text(content, encoding="utf-8")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+
+from deploy.publicurl import is_address
 
 DOMAIN = "ppm.test"
 NOW = datetime.now(UTC)
@@ -24,12 +27,13 @@ class Authority:
         built = built.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         self.pem = built.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode()
 
-    def issue(self, left: timedelta) -> tuple[str, str]:
-        """Return a certificate that lasts for so long from now, and its key."""
+    def issue(self, left: timedelta, host: str = DOMAIN) -> tuple[str, str]:
+        """Return a certificate of a name or an address that lasts for so long from now, and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, DOMAIN)])
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
         built = self._built(name, key.public_key(), NOW + left)
-        built = built.add_extension(x509.SubjectAlternativeName([x509.DNSName(DOMAIN)]), critical=False)
+        served = x509.IPAddress(ip_address(host)) if is_address(host) else x509.DNSName(host)
+        built = built.add_extension(x509.SubjectAlternativeName([served]), critical=False)
         private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         return built.sign(self._key, hashes.SHA256()).public_bytes(PEM).decode(), private.decode()
 

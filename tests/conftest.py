@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import fcntl
 import os
 import shutil
@@ -23,6 +24,7 @@ from deploy.lab import Lab
 from deploy.lab.hosts import down, observed, prepare
 from deploy.lab.login import settle
 from deploy.lab.model import wanted
+from tests.shards import Shard, choose
 from tests.site import Site
 
 if TYPE_CHECKING:
@@ -31,26 +33,55 @@ if TYPE_CHECKING:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="variants too (marked `full`), and a search at random")
+    parser.addoption("--shard", type=Shard.parse, help="only a part of the tests: 2/4 is the second of four")
+
+
+_TERMINAL = pytest.StashKey[int]()
+"""What stderr is where no test's output is caught."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose how Hypothesis looks for examples: a change must not fail by an example that it has no part in."""
+    config.stash[_TERMINAL] = os.dup(2)
     settings.register_profile("search", deadline=None, print_blob=True)
     settings.load_profile("search" if config.getoption("--full") else "ci")  # Hypothesis's own: the same every time
 
 
-_LONGEST = {"test_backup", "test_migrations", "test_runbooks"}
+_LONGEST = {"test_backup", "test_existing_sites", "test_migrations", "test_runbooks"}
 """Files of tests/lab that take minutes: a process that began with one last would be the only one at the end."""
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with what takes longest; leave out what only `--full` runs."""
     items.sort(key=lambda item: item.path.parent.name != "lab" or item.path.stem not in _LONGEST)
-    if config.getoption("--full"):
-        return
-    kept = [item for item in items if not item.get_closest_marker("full")]
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
-    items[:] = kept
+    if not config.getoption("--full"):
+        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("full")])
+        items[:] = [item for item in items if not item.get_closest_marker("full")]
+    if shard := config.getoption("--shard"):
+        items[:], others = choose(items, shard)
+        config.hook.pytest_deselected(items=others)
+
+
+_MOST_SECONDS = 60
+"""How long what is left behind may take to end: pytest-timeout interrupts one wait, and after that comes the next."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """End this process, and print where each thread is, when a test and its fixtures do not end after their timeout."""
+    marker = item.get_closest_marker("timeout")
+    seconds = float(marker.args[0] if marker else item.config.getini("timeout"))
+    faulthandler.dump_traceback_later(seconds + _MOST_SECONDS, exit=True, file=item.config.stash[_TERMINAL])
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End this process, and print where each thread is, when one goes on after the last test. xdist ends its own."""
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(_MOST_SECONDS, exit=True, file=config.stash[_TERMINAL])
 
 
 _FAILED = pytest.StashKey[bool]()
@@ -76,6 +107,7 @@ def _repaired(request: pytest.FixtureRequest) -> None:
             request.session.stash[_FAILED] = False
 
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # each command of ppmctl would compile three hundred modules first
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 """Which of the processes that test at once this is; each has a lab and sites of its own."""
 BASE = int(os.environ.get("PPM_TEST_OFFSET", "100"))

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.processes import running
 from tests.waiting import eventually
 
 RCLONE = str(Path(sys.executable).with_name("rclone"))
@@ -31,12 +32,9 @@ def serving(kind: str, folder: Path, *options: str, address: str = "127.0.0.1") 
     folder.mkdir()
     port = free_port()
     argv = [RCLONE, "serve", kind, "--addr", f"{address}:{port}", *options, str(folder)]
-    with subprocess.Popen(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            assert eventually(lambda: listens(port, address), 20)
-            yield port
-        finally:
-            process.kill()
+    with running(argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL):
+        assert eventually(lambda: listens(port, address), 20)
+        yield port
 
 
 def host_key(folder: Path) -> tuple[Path, str]:

@@ -51,7 +51,7 @@ class Running:
         self._await(name, lambda: subprocess.run(argv, capture_output=True, text=True, check=False).stdout)
 
     def _await(self, words: str, look: Callable[[], str]) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while words not in look():
             assert self.process.poll() is None, f"it ended before {words!r}:\n{self.said}"
             assert time.monotonic() < deadline, f"no {words!r}:\n{self.said}"
@@ -141,7 +141,7 @@ class Site:
             check=False,
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=480,
         )
         assert done.returncode == status, f"{done.args}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -168,6 +168,11 @@ class Site:
         """Run ppmctl with --json; return the document."""
         return json.loads(self.ppmctl(command, *argv, "--json", status=status).stdout)
 
+    def told(self) -> Any:
+        """Return what the application tells its host alone of itself."""
+        url = f"http://127.0.0.1:{self.environment.proxy.internal_port}/statusz"
+        return json.loads(self.root(f"curl -fsS -H 'Host: preview' {url}"))
+
     def root(self, script: str) -> str:
         """Run a script as root on the host, without ppmctl; return what it prints."""
         argv = [*ssh_command(self.lab, self.host), script]
@@ -191,6 +196,21 @@ class Site:
         page, api = (answer.headers["X-PPM-Release"] for answer in answers)
         assert page == api
         return str(api)
+
+    def misnamed(self) -> list[str]:
+        """Return which containers of the api the proxy does not find by the name of their service, or by their own."""
+        script = """
+        proxy=$(docker ps -q --filter label=com.docker.compose.project=$1 --filter label=ppm.role=reverse-proxy)
+        docker ps --filter label=com.docker.compose.project=$1 --filter label=ppm.role=api --format '{{.Names}}' |
+        while read -r name; do
+            address=$(docker inspect -f '{{(index .NetworkSettings.Networks "'$1'_inner").IPAddress}}' "$name")
+            service=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}' "$name")
+            for known in "$name" "$service"; do
+                docker exec "$proxy" getent ahostsv4 "$known" | grep -q "^$address " || echo "$known is not $address"
+            done
+        done
+        """
+        return self.root(f"set -- ppm-{self.name}\n{script}").splitlines()
 
     def healthy(self) -> str:
         """Return the release that serves; fail where `status` finds anything wrong."""

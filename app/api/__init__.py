@@ -97,6 +97,6 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app.include_router(observe.router)
     people = login.router, tokens.me, tokens.router
     app.add_route("/api/docs", _docs, include_in_schema=False)
-    for router in (projects.router, projects.tags, runs.router, *people, system.router, events.router):
+    for router in (projects.router, projects.tags, runs.router, *people, system.router, system.internal, events.router):
         app.include_router(router)
     return app

@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AwareDatetime, BaseModel
 
+from app import ending
+
 EVERY_SECONDS = 300.0
 TIMEOUT_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -39,18 +41,18 @@ class Certificate:
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
         """Look at it again and again for as long as the block lasts."""
-        task = asyncio.create_task(self._watch()) if self.host else None
+        task = asyncio.create_task(self._watch(), name="certificate") if self.host else None
         try:
             yield
         finally:
             if task:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await ending.cancel(task)
 
     async def _watch(self) -> None:
         while True:
             try:
-                self.shown = await asyncio.wait_for(self._look(), TIMEOUT_SECONDS)
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    self.shown = await self._look()
             except (OSError, ValueError, TimeoutError) as error:
                 log.warning("no certificate was seen at %s: %s", self.host, error or type(error).__name__)
                 self.shown = None

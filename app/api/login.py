@@ -36,7 +36,8 @@ async def login(state: Given) -> RedirectResponse:
 async def callback(request: Request, state: Given) -> RedirectResponse:
     """Take a person back: begin a session, if they are on the list."""
     begun = state.sessions.read(BEGUN, request.cookies.get(state.sessions.name(BEGUN), ""), BEGUN_SECONDS)
-    if begun is None or not secrets.compare_digest(begun["state"], request.query_params.get("state", "")):
+    brought = request.query_params.get("state", "").encode()  # of characters, compare_digest takes ASCII alone
+    if begun is None or not secrets.compare_digest(begun["state"].encode(), brought):
         raise Problem(400, "this login was not begun in this browser, or too long ago; begin it anew")
     if "code" not in request.query_params:
         raise Problem(403, f"the login was refused: {request.query_params.get('error', 'no reason was given')[:100]}")

@@ -23,7 +23,7 @@ ID = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Any other word may stand there, too: each would be a series of its own for ever."""
-QUIET = frozenset({"/healthz", "/readyz", "/metrics"})
+QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/statusz"})
 """Asked by machines every few seconds: they are counted, and logged only when something is wrong."""
 
 

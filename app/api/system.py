@@ -1,4 +1,4 @@
-"""What runs here: release, schema, worker. Public, so it names no project."""
+"""What runs here: release, schema, worker; for the public, the release and how to log in. It names no project."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from app.api.certificate import CertificateOut
 from app.api.route import Route
 from app.api.runs import RunOut, latest
 from app.api.state import Given, State
+from app.api.tokens import OPTIONAL, Known
 from app.facts import BackupsOut, DeployOut
 from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT, STALE_SECONDS
@@ -44,16 +45,21 @@ class WorkerOut(BaseModel):
     """Whether it waits: it may do no job, since it has no lease."""
 
 
-class SystemOut(BaseModel):
-    """The state of the whole."""
+class PublicSystemOut(BaseModel):
+    """What a page needs before its user has logged in."""
 
     release: str
+    login: bool
+    """Whether people can log in; without, there are tokens alone."""
+
+
+class SystemOut(PublicSystemOut):
+    """The state of the whole."""
+
     color: str | None
     """Of the two that a release can have on its host."""
     since: datetime
     """When the process that answers began."""
-    login: bool
-    """Whether people can log in; without, there are tokens alone."""
     disk_free_bytes: int | None
     """Where the database is, if it is a file."""
     disk_bytes: int | None
@@ -72,10 +78,25 @@ class SystemOut(BaseModel):
     runs: list[RunOut]
 
 
-@router.get("")
-def system(state: Given) -> SystemOut:
-    """Return the state of the whole."""
+internal = APIRouter(route_class=Route, tags=["system"], include_in_schema=False)
+
+
+@router.get("", openapi_extra=OPTIONAL)
+def system(state: Given, caller: Known) -> SystemOut | PublicSystemOut:
+    """Return the state of the whole; without a login, what is public of it, if all of it can be read."""
+    seen = look(state)
+    return seen if caller else public(state)
+
+
+@internal.get("/statusz")
+def statusz(state: Given) -> SystemOut:
+    """Return the state of the whole to the host that this runs on: the proxy has no public route to it."""
     return look(state)
+
+
+def public(state: State) -> PublicSystemOut:
+    """Return what anybody may know."""
+    return PublicSystemOut(release=state.settings.ppm_release, login=state.sessions.enabled)
 
 
 def look(state: State) -> SystemOut:
@@ -88,10 +109,9 @@ def look(state: State) -> SystemOut:
         workers = list(_workers(session))
         last = latest().limit(LAST_RUNS)
         return SystemOut(
-            release=state.settings.ppm_release,
+            **public(state).model_dump(),
             color=state.settings.ppm_color,
             since=state.since,
-            login=state.sessions.enabled,
             disk_free_bytes=disk.free if disk else None,
             disk_bytes=disk.total if disk else None,
             database=DatabaseOut(revision=revision, head=schema.head()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends
@@ -56,24 +56,42 @@ class Needs(HTTPBearer):
     async def __call__(self, request: Request, response: Response) -> Caller:  # type: ignore[override]
         """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session; 403 to whoever
         may not do this; 429 to whoever calls too often."""
-        caller: Caller | None = request.scope.get(_CALLER)
-        if caller is None:
-            caller = request.scope[_CALLER] = await self._caller(request, response)
+        if _CALLER not in request.scope:
+            request.scope[_CALLER] = await self._caller(request)
+        caller: Caller
+        caller, left = request.scope[_CALLER]
+        response.headers.update(left)
         if not caller.scope.includes(self.scope):
             raise Problem(403, f"this needs the scope {self.scope}; {caller.name} has {caller.scope}")
         return caller
 
-    async def _caller(self, request: Request, response: Response) -> Caller:
+    async def _caller(self, request: Request) -> tuple[Caller, dict[str, str]]:
+        """Return who calls, and the headers that say how many requests they have left."""
         state: State = request.app.state.ppm
         sent = await super().__call__(request)
         found = _person(request, state) if sent is None else await _program(request, state, sent)
-        if state.limit is not None:
-            sort = "person" if sent is None else "token"
-            response.headers.update(state.limit.take(f"{sort} {found.name}").headers)
-        return found
+        sort = "person" if sent is None else "token"
+        return found, state.limit.take(f"{sort} {found.name}").headers if state.limit else {}
 
 
 Reader, Writer, Admin = (Depends(Needs(scope)) for scope in Scope)
+
+
+async def _known(request: Request, response: Response) -> Caller | None:
+    """Return who calls; None when no token comes along, and no session that is good. Answer 401 to a token that is no
+    good."""
+    try:
+        return await _READER(request, response)
+    except HTTPException as refused:
+        if refused.status_code != 401 or "Authorization" in request.headers:
+            raise
+        return None
+
+
+_READER = Needs(Scope.READ)
+Known = Annotated[Caller | None, Depends(_known)]
+OPTIONAL: dict[str, Any] = {"security": [{_READER.scheme_name: []}, {}]}
+"""For OpenAPI: the operation takes a token, and answers without one too."""
 
 
 async def _program(request: Request, state: State, sent: HTTPAuthorizationCredentials) -> Caller:

@@ -9,12 +9,26 @@ from __future__ import annotations
 import os
 import socket
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from pathlib import Path
 from urllib.parse import unquote
 
-from app.repository import PORTS, parse
+from app.repository import PORTS, canonical, parse
 from app.worker.ssh import Ssh
+
+_TRANSLATED = tuple(
+    IPv6Network(prefix)
+    for prefix in (
+        "::/96",  # IPv4-compatible, RFC 4291
+        "::ffff:0:0:0/96",  # SIIT, RFC 2765
+        "64:ff9b::/96",  # NAT64, RFC 6052
+    )
+)
+"""Where the last 32 bits are an IPv4 address."""
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+"""RFC 8215: of one network's own; which of the bits are an IPv4 address is up to that."""
+_ISATAP = {0x00005EFE, 0x02005EFE}
+"""What stands before the last 32 bits, an IPv4 address: RFC 5214."""
 
 
 class AddressError(Exception):
@@ -39,6 +53,7 @@ def resolve(url: str, *, private: bool, files: Path | None = None, ssh: Ssh | No
 
     A file is one below ``files``. Where a proxy stands between, it is the proxy that looks the name up, and decides.
     """
+    url = canonical(url)  # it may have been kept before the api saw to that
     parts = parse(url)
     if parts.scheme == "file":
         return Address(_below(files, Path(unquote(parts.path))).as_uri())
@@ -87,8 +102,19 @@ def _below(folder: Path | None, path: Path) -> Path:
 
 def _public(address: str) -> bool:
     parsed = ip_address(address.partition("%")[0])
-    mapped = getattr(parsed, "ipv4_mapped", None) or getattr(parsed, "sixtofour", None)
-    return parsed.is_global and not parsed.is_multicast and (mapped is None or mapped.is_global)
+    inner = _inside(parsed) if isinstance(parsed, IPv6Address) else None
+    return all(one.is_global and not one.is_multicast for one in (parsed, inner) if one)
+
+
+def _inside(address: IPv6Address) -> IPv4Address | IPv6Address | None:
+    """Return the address that packets to this one go to in the end, if another one is written in it."""
+    if address in _LOCAL_NAT64:
+        return IPv6Address(0)  # which one, only that network knows
+    last, before = IPv4Address(int(address) & 0xFFFFFFFF), int(address) >> 32 & 0xFFFFFFFF
+    if before in _ISATAP or any(address in network for network in _TRANSLATED):
+        return last
+    teredo = address.teredo[1] if address.teredo else None
+    return address.ipv4_mapped or address.sixtofour or teredo
 
 
 def _bracketed(address: str) -> str:

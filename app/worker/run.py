@@ -15,7 +15,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.interval import IntervalTrigger
 from prometheus_client import start_http_server
 
-from app import metrics, schema
+from app import ending, metrics, schema
 from app.database import Database
 from app.models import now
 from app.settings import Settings
@@ -50,6 +50,7 @@ def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
         if ahead < before - STEP_SECONDS:
             log.warning("the clock was set back by %.0f s", before - ahead)
             reschedule(scheduler)
+    ending.leave_within(settings.drain_seconds)
     _drain(scheduler, runners, max(1, settings.drain_seconds - SPARE_SECONDS))
     heartbeat.leave()
     database.close()

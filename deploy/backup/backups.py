@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import ConfigDict
 
-from deploy.backup.office import Office, identity, office
+from deploy.backup.office import Office, identity, office, refuse_strange
 from deploy.config import Model
-from deploy.host import Host
-from deploy.operation import locked, on_each_host
+from deploy.operation import locked, on_each_host, read_only
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -106,14 +105,16 @@ def catalog(environment: Environment, address: HostAddress | None) -> list[Summa
 
 def show(environment: Environment, address: HostAddress, id: str) -> dict[str, object]:
     """Return the manifest and the evidence of one backup."""
-    [found] = _each(environment, address, None, lambda steward: [steward.ask("show", id)])
+    refuse_strange([id], environment.name)
+    [found] = _each(environment, address, None, lambda steward: [steward.ask("show", "--", id)])
     return found
 
 
 def verify(environment: Environment, address: HostAddress | None, ids: list[str]) -> list[Verification]:
     """Verify these backups, or all, as far as the key on this machine allows."""
-    key = identity(environment)
-    found = _each(environment, address, "backup verify", lambda steward: list(steward.ask("check", *ids, key=key)))
+    refuse_strange(ids, environment.name)
+    key, command = identity(environment), ("check", *(["--", *ids] if ids else []))
+    found = _each(environment, address, "backup verify", lambda steward: list(steward.ask(*command, key=key)))
     return [Verification.model_validate(one) for one in found]
 
 
@@ -133,7 +134,7 @@ def _each(
     """Return what the stewards answer, host after host, each with its host; under the lock if there is a command."""
 
     def on(address: HostAddress, _: threading.Event) -> list[dict[str, object]]:
-        connected = locked(environment, address, command) if command else Host.connect(environment, address)
+        connected = locked(environment, address, command) if command else read_only(environment, address)
         with connected as host, office(host) as steward:
             return [{"host": address.name, **found} for found in act(steward)]
 

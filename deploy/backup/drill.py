@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from deploy import journal
-from deploy.backup.office import Office, identity, office
+from deploy.backup.office import Office, identity, office, refuse_strange
 from deploy.backup.staging import on_copy, place, stage
 from deploy.config import Model
 from deploy.errors import Inconclusive, UpgradeError, UsageError
@@ -36,6 +36,7 @@ def drill(environment: Environment, address: HostAddress, ids: list[str]) -> lis
 
     What comes of it is kept beside each backup. Raises UsageError when there is none.
     """
+    refuse_strange(ids, environment.name)
     key = identity(environment)
     with locked(environment, address, "backup drill") as host, office(host) as steward:
         live = look(host).live
@@ -65,5 +66,5 @@ def _drill(steward: Office, service: str, id: str, key: str | None) -> Drill:
     finally:
         steward.ask("remove", copy)
     seconds = round(time.monotonic() - began, 3)
-    steward.ask("attest", id, outcome, seen, f"{seconds:g}")
+    steward.ask("attest", "--", id, outcome, seen, f"{seconds:g}")
     return Drill(host=steward.host.name, id=id, outcome=outcome, seconds=seconds, evidence=seen)

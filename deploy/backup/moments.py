@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from deploy.backup.office import Office, office
 from deploy.config import Model
 from deploy.errors import UsageError
-from deploy.host import Host
+from deploy.operation import read_only
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -30,7 +30,7 @@ class Span(Model):
 
 def moments(environment: Environment, address: HostAddress) -> list[Span]:
     """Return what was shipped, oldest first; takes no lock."""
-    with Host.connect(environment, address) as host, office(host) as steward:
+    with read_only(environment, address) as host, office(host) as steward:
         return shipped(steward)
 
 

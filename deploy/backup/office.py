@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deploy import container
 from deploy.backup.steward import places
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 from deploy.errors import UsageError
 from deploy.operation import compose_text
 from deploy.redact import learn
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from deploy.config import Environment
     from deploy.host import Host
 
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _SPARE_SECONDS = 600
 """Beyond the deadline of a copy: checking, packing, decoding."""
 _OWN = """
@@ -62,7 +63,7 @@ def office(host: Host) -> Iterator[Office]:
     give_place(host, record.release.images.steward)
     with scratch() as folder:
         file = folder / "compose.yaml"
-        file.write_text(text)
+        file.write_text(text, encoding="utf-8")
         yield Office(host, host.compose(file))
 
 
@@ -74,7 +75,14 @@ def give_place(host: Host, image: str) -> None:
 
 def with_key(command: Sequence[str], key: str | None) -> tuple[str, ...]:
     """Return a command of the steward that expects a key, if there is one."""
-    return (*command, "--key") if key else tuple(command)
+    return (command[0], "--key", *command[1:]) if key else tuple(command)
+
+
+def refuse_strange(ids: Iterable[str], environment: str) -> None:
+    """Raise UsageError for what cannot be the id of a backup, before any host is asked."""
+    for id in ids:
+        if not _ID.fullmatch(id):
+            raise UsageError(f"{id!r} is not the id of a backup", next=f"ppmctl backup list -e {environment}")
 
 
 def identity(environment: Environment) -> str | None:
@@ -82,9 +90,9 @@ def identity(environment: Environment) -> str | None:
     name = environment.backup.identity_file
     if name is None:
         return None
-    path = ROOT / Path(name).expanduser()
+    path = local_path(name)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise UsageError(
             f"backup.identity_file: {path} cannot be read: {error.strerror}",

@@ -13,11 +13,11 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from deploy import container, hold, journal, migrate, transaction
+from deploy import container, hold, journal, journalmode, migrate, transaction
 from deploy.backup import filing
 from deploy.backup.holders import refuse_strangers
 from deploy.backup.moments import refuse_unless_shipped, shipped
-from deploy.backup.office import Office, give_place, identity
+from deploy.backup.office import Office, give_place, identity, refuse_strange
 from deploy.backup.staging import Staged, place, stage
 from deploy.config import Model
 from deploy.errors import DatabaseDamaged, UsageError
@@ -53,6 +53,8 @@ class Restored(Model):
     """Where what was replaced is now, for people."""
     evidence: str
     """How far the backup was verified before."""
+    failed: str = ""
+    """What failed while requests waited, in words; empty when nothing did."""
 
 
 def restore(
@@ -69,18 +71,21 @@ def restore(
     """
     from deploy import recover
 
+    if isinstance(wanted, str):
+        refuse_strange([wanted], environment.name)
     began, key = time.monotonic(), identity(environment)
     with locked(environment, address, "restore") as host:
         recover.clear(host, None, watcher)
         stack = look(host)
         intent = _intent(host, stack)
+        journalmode.refuse_unless_wal(host)
         with opened(host, intent, stack, watcher) as upgrade:
             give_place(host, intent.release.images.steward)
             steward = Office(host, upgrade.compose)
             if isinstance(wanted, datetime):
                 refuse_unless_shipped(shipped(steward), wanted)
             elif target:
-                wanted = str(steward.ask("fetch", target, wanted)["id"])
+                wanted = str(steward.ask("fetch", "--", target, wanted)["id"])
             try:
                 found = _stage(upgrade, steward, wanted, key)
                 lost = _lost(steward, _staged(upgrade))
@@ -102,6 +107,7 @@ def restore(
             lost=lost,
             safety=upgrade.fact("safety") or "",
             evidence=found.level,
+            failed=upgrade.fact("failed") or "",
         )
 
 
@@ -202,6 +208,7 @@ def file_present(upgrade: Upgrade) -> str:
 
 _REUSED = {step.name: step for step in STEPS}
 RESTORE_STEPS: tuple[Step, ...] = (
+    _REUSED["watch"],
     Step("schema", find_change, undo=forget),
     _REUSED["rehearse"],
     Step("close", close, undo=reopen, deadline=filing.deadline),

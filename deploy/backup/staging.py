@@ -8,7 +8,6 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from deploy import container
-from deploy.backup.office import with_key
 from deploy.backup.steward import places
 from deploy.config import Model
 from deploy.errors import UpgradeError
@@ -80,7 +79,7 @@ def _put_together(steward: Office, wanted: str | datetime, key: str | None, stag
     if isinstance(wanted, datetime):
         found = steward.ask("stage-at", wanted.isoformat(), staged)
     else:
-        found = steward.ask(*with_key(("stage", wanted, staged), key), key=key)
+        found = steward.ask("stage", "--", wanted, staged, key=key)
     return found
 
 

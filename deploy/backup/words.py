@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def of(found: Facts, now: datetime) -> Iterator[str]:
     """Yield what the steward knows, a line each."""
     made, drilled = found.last_backup, found.last_drill
-    proof = "verified" if made and made.verified else "[red]damaged[/]"
+    proof = "verified" if made and made.verified else "damaged"
     last = f"{made.id}, {_ago(now - made.at)}, {ByteSize(made.bytes).human_readable()}, {proof}" if made else "none yet"
     yield f"backup  {last}; next at {_local(found.next_backup)}"
     read = "none yet"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, group, load_hosts, print_json
+from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, group, load_hosts, print_json, write
 
 if TYPE_CHECKING:
     from deploy.config import Environment, HostAddress
@@ -75,7 +75,7 @@ def backup_moments(env: Env = "lab", host: OneHost = None, as_json: Json = False
         print_json([each.model_dump(mode="json") for each in found])
     else:
         for each in found:
-            typer.echo(f"{each.host}: {each.words}")
+            write(f"{each.host}: {each.words}\n")
         if not found:
             typer.echo("no change was shipped; see backup.continuous")
 

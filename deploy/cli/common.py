@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -26,11 +27,23 @@ def _environments() -> list[str]:
     return environments()
 
 
+@dataclass
+class Output:
+    """How the command that runs answers. ``main`` makes it, and every command's context holds it."""
+
+    as_json: bool = False
+
+
+def _note_json(context: typer.Context, asked: bool) -> bool:
+    context.ensure_object(Output).as_json = asked
+    return asked
+
+
 Env = Annotated[
     str,
     typer.Option("-e", "--env", help="The environment.", envvar="PPMCTL_ENV", autocompletion=_environments),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", callback=_note_json)]
 OneHost = Annotated[str | None, typer.Option("--host", help="One host; default: the first.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
@@ -63,7 +76,16 @@ def print_json(document: Any) -> None:
     sys.stdout.write(f"{redacted_json(document, indent=2)}\n")
 
 
+def write(text: str) -> None:
+    """Print a text for people on stdout."""
+    from deploy.redact import shown
+
+    sys.stdout.write(shown(text))
+
+
 def confirm(question: str, *, yes: bool) -> None:
     """Ask, unless the answer is yes already; a no ends the command."""
+    from deploy.redact import shown
+
     if not yes:
-        typer.confirm(question, abort=True, err=True)
+        typer.confirm(shown(question), abort=True, err=True)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
 
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, console, group, load, load_hosts, print_json
+from deploy.cli.common import DIFFERENT, Env, Json, OneHost, console, group, load, load_hosts, print_json, write
 
 config = group("The environment's YAML.")
 images = group("The images.")
@@ -17,9 +18,17 @@ lab = group("Throwaway hosts on this machine.")
 
 
 @config.command("check")
-def config_check(env: Env = "lab") -> None:
-    """Read the YAML and say what is wrong with it."""
-    environment = load(env)
+def config_check(env: Env = "lab", as_json: Json = False) -> None:
+    """Read the YAML; say what is wrong with it, and warn of what is most likely not meant."""
+    from deploy.configcheck import check
+
+    environment, warnings = check(env)
+    if as_json:
+        found = {"environment": env, "url": environment.url, "hosts": len(environment.hosts)}
+        print_json({**found, "warnings": [asdict(warning) for warning in warnings]})
+        return
+    for warning in warnings:
+        console().say(f"warning: {warning}")
     sys.stdout.write(f"{env}: ok, {len(environment.hosts)} hosts, {environment.url}\n")
 
 
@@ -75,12 +84,12 @@ def releases_show(
     environment = load_hosts(env)
     record, bill = operate.release(environment, operate.pick_host(environment, host), release, ask=sbom)
     if sbom:
-        sys.stdout.write(f"{bill}\n")
+        write(f"{bill}\n")
         return
     if as_json:
         print_json({**record.model_dump(mode="json"), "sbom": json.loads(bill) if bill else None})
     else:
-        sys.stdout.write(show.release(record, bill))
+        write(show.release(record, bill))
 
 
 @images.command("base")
@@ -133,9 +142,10 @@ def secrets_init(env: Env = "lab") -> None:
 @secrets.command("set")
 def secrets_set(name: str, env: Env = "lab") -> None:
     """Set a secret; its value is asked for, or read from a pipe."""
-    from deploy.secrets import set_secret
+    from deploy.rotation import replace
 
-    sys.stdout.write(f"wrote {set_secret(load(env), name, _ask(name))}\n")
+    for line in replace(load(env), name, _ask(name)):
+        sys.stdout.write(f"{line}\n")
 
 
 @secrets.command("rotate")
@@ -148,14 +158,15 @@ def secrets_rotate(
 ) -> None:
     """Give a secret a new value (generated, or asked for) and deploy this checkout with it, as any upgrade."""
     from deploy import deployment, show
-    from deploy.secrets import is_generated, rotate
+    from deploy.rotation import rotate
+    from deploy.secrets import is_generated
 
     environment = load_hosts(env)
     with console() as shown:
         for line in rotate(environment, name, None if is_generated(name) else _ask(name), revoke=revoke):
             shown.say(line)
         done = deployment.deploy(environment, shown, shown.announce, shown.planned)
-    sys.stdout.write(show.deployment(done))
+    write(show.deployment(done))
 
 
 @secrets.command("check")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load_hosts, print_json
+from deploy.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load_hosts, print_json, write
 
 if TYPE_CHECKING:
     from deploy.recover import Recovery
@@ -76,7 +75,7 @@ def deploy(
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:
-        sys.stdout.write(show.deployment(done))
+        write(show.deployment(done))
 
 
 @app.command()
@@ -103,7 +102,7 @@ def _recovered(found: list[Recovery], *, as_json: bool) -> None:
     if as_json:
         print_json([recovery.model_dump(mode="json") for recovery in found])
     else:
-        sys.stdout.write(show.recovery(found))
+        write(show.recovery(found))
 
 
 @app.command()
@@ -132,7 +131,7 @@ def rollback(
     if as_json:
         print_json([host.model_dump(mode="json") for host in done])
     else:
-        sys.stdout.write(show.rollback(done))
+        write(show.rollback(done))
 
 
 @app.command()

@@ -11,17 +11,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from jinja2 import Environment as Templates
-from jinja2 import FileSystemLoader, StrictUndefined
-
 from deploy.bases import ensure_debian
 from deploy.config import Images
-from deploy.configfile import ROOT
-from deploy.engine import local_docker
+from deploy.engine import command, local_docker
 from deploy.errors import EngineError, UsageError
 from deploy.lab.login import answers, output, settle, ssh_command
 from deploy.lab.model import Lab, LabHost, directory, replace, wanted
 from deploy.recipe import Recipe, build
+from deploy.template import fill_compose
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -54,7 +51,7 @@ def up(
         _check_ports(host)
     if starting:
         announce(f"Starting {', '.join(host.name for host in starting)}")
-    _compose(docker, lab, "up", "--detach", "--no-recreate", "--remove-orphans")
+    _compose(lab, "up", "--detach", "--no-recreate", "--remove-orphans")
     settle(docker, lab)
     return observed(docker, lab)
 
@@ -92,7 +89,7 @@ def prepare(docker: DockerClient, lab: Lab, images: Images, announce: Announce) 
         lab,
         image=_image(docker, images, announce),
         cgroup_version=1 if output(info).strip() == "1" else 2,
-        public_key=lab.identity_file.with_suffix(".pub").read_text().strip(),
+        public_key=lab.identity_file.with_suffix(".pub").read_text(encoding="utf-8").strip(),
     )
     replace(lab.compose_file, text)
     replace(lab.directory / "lab.json", json.dumps({"hosts": len(lab.hosts), "offset": lab.offset}) + "\n")
@@ -106,10 +103,10 @@ def status(name: str = "lab") -> list[LabHost]:
 
 def down(name: str = "lab", *, purge: bool = False) -> None:
     """Remove the lab's containers with their volumes and network. With `purge`, the key and all state too."""
-    docker = local_docker()
+    local_docker()
     empty = wanted(name, 1, 0)
     # Without a file Compose finds what is there by its labels: lost state is no obstacle.
-    _compose(docker, empty, "down", "--volumes", "--remove-orphans", "--timeout", "3", file=False)
+    _compose(empty, "down", "--volumes", "--remove-orphans", "--timeout", "3", file=False)
     empty.known_hosts_file.unlink(missing_ok=True)
     if purge:
         shutil.rmtree(empty.directory, ignore_errors=True)
@@ -129,14 +126,8 @@ def ssh(name: str = "lab", host: str | None = None, command: tuple[str, ...] = (
 
 def compose_text(lab: Lab, image: str, cgroup_version: int, public_key: str) -> str:
     """Given a lab, its image, the engine's cgroup version and the key that may log in, return its Compose file."""
-    templates = Templates(  # noqa: S701 (YAML, not HTML)
-        loader=FileSystemLoader(ROOT / "templates"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-    )
-    return templates.get_template("lab/compose.yaml.j2").render(
-        lab=lab, image=image, cgroup_version=cgroup_version, public_key=public_key
+    return fill_compose(
+        "lab/compose.yaml.j2", lab=lab, image=image, cgroup_version=cgroup_version, public_key=public_key
     )
 
 
@@ -150,14 +141,14 @@ def _image(docker: DockerClient, images: Images, announce: Announce) -> str:
     return build(docker, recipe, announce)
 
 
-def _compose(docker: DockerClient, lab: Lab, *arguments: str, file: bool = True) -> None:
+def _compose(lab: Lab, *arguments: str, file: bool = True) -> None:
     """Run Compose for the lab. Raises EngineError with what it printed."""
     files = ["--file", str(lab.compose_file)] if file else []
     done = subprocess.run(
-        [*docker.client_config.docker_cmd, "compose", *files, "--project-name", lab.project, *arguments],
+        [*command(compose=True), "compose", *files, "--project-name", lab.project, *arguments],
         check=False,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         stdin=subprocess.DEVNULL,
     )
     if done.returncode:
@@ -173,7 +164,7 @@ def _stored(name: str) -> Lab | None:
     path = directory(name) / "lab.json"
     if not path.exists():
         return None
-    known = json.loads(path.read_text())
+    known = json.loads(path.read_text(encoding="utf-8"))
     return wanted(name, known["hosts"], known["offset"])
 
 

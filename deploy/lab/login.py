@@ -7,16 +7,19 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NoReturn
 
+from deploy import bounded
+from deploy.crew import Crew
 from deploy.errors import EngineError
 from deploy.lab.model import Lab, LabHost, replace
+from deploy.ssh import option
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
 _BOOT_SECONDS = 90.0
+_ANSWER_SECONDS = 30.0
 _HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
@@ -26,24 +29,24 @@ def settle(docker: DockerClient, lab: Lab) -> None:
     Raises EngineError when a host is not there in time; it says what systemd says.
     """
     deadline = time.monotonic() + _BOOT_SECONDS
-    with ThreadPoolExecutor() as pool:
-        keys = list(pool.map(lambda host: _host_key(docker, host, deadline), lab.hosts))
+    with Crew() as crew:
+        keys = crew.map(lambda host: _host_key(docker, host, deadline), lab.hosts)
         lines = [f"[127.0.0.1]:{host.ssh_port} {key}\n" for host, key in zip(lab.hosts, keys, strict=True)]
         replace(lab.known_hosts_file, "".join(lines))
-        list(pool.map(lambda host: _wait_for_login(docker, lab, host, deadline), lab.hosts))
+        crew.map(lambda host: _wait_for_login(docker, lab, host, deadline), lab.hosts)
 
 
 def ssh_command(lab: Lab, host: LabHost) -> list[str]:
     """Return the argv that logs in on a host of the lab as root, with the lab's key and known hosts only."""
     options = {
-        "IdentityFile": lab.identity_file,
+        "IdentityFile": str(lab.identity_file),
         "IdentitiesOnly": "yes",
-        "UserKnownHostsFile": lab.known_hosts_file,
+        "UserKnownHostsFile": str(lab.known_hosts_file),
         "StrictHostKeyChecking": "yes",
         "ConnectTimeout": "5",
         "LogLevel": "ERROR",
     }
-    flags = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
+    flags = [part for key, value in options.items() for part in option(key, value)]
     # -F: what ~/.ssh/config says about 127.0.0.1 is not meant for a lab.
     return ["ssh", "-F", os.devnull, *flags, "-p", str(host.ssh_port), "root@127.0.0.1"]
 
@@ -80,8 +83,11 @@ def _until(deadline: float, condition: Callable[[], str | bool | None]) -> str:
 
 
 def output(command: list[str]) -> str:
-    """Return what the command prints, nothing when it fails."""
-    done = subprocess.run(command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+    """Return what the command prints, nothing when it fails or takes too long."""
+    try:
+        done = bounded.run(command, timeout=_ANSWER_SECONDS)
+    except subprocess.TimeoutExpired:
+        return ""
     return done.stdout if done.returncode == 0 else ""
 
 

@@ -118,5 +118,5 @@ def inventory(lab: Lab) -> dict[str, Any]:
 def replace(path: Path, text: str) -> None:
     """Write a file of the lab's state, as a whole or not at all."""
     new = path.with_name(f"{path.name}.new")
-    new.write_text(text)
+    new.write_text(text, encoding="utf-8")
     new.replace(path)

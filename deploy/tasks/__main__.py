@@ -7,14 +7,19 @@ from gevent import monkey  # type: ignore[import-untyped]
 
 monkey.patch_all()
 
-import sys  # noqa: E402  (everything below must see the patched library)
+import resource  # noqa: E402  (everything below must see the patched library)
+import sys  # noqa: E402
 
 from deploy.config import Environment  # noqa: E402
 from deploy.tasks.run import run  # noqa: E402
 
+_MEMORY = 2 << 30
+
 
 def main() -> None:
     """Read the environment, provision its hosts, print the report."""
+    # pyinfra keeps all that a host says: one that says too much ends this process, not the machine.
+    resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     environment = Environment.model_validate_json(sys.stdin.read())
     arguments = sys.argv[1:]
     report = run(environment, check="--check" in arguments, without_root=[a for a in arguments if a != "--check"])

@@ -8,8 +8,10 @@ from typing import Any
 from pyinfra.context import host
 
 from deploy.config import Environment, HostAddress
-from deploy.configfile import ROOT
+from deploy.configfile import local_path
 
+_COMMAND_SECONDS = 300
+"""What a command on a host may take, unless its task says otherwise: pyinfra itself would wait for ever."""
 HostData = tuple[str, dict[str, Any]]
 
 
@@ -48,9 +50,10 @@ def _login(environment: Environment) -> dict[str, Any]:
         "ssh_strict_host_key_checking": "yes",
         "ssh_paramiko_connect_kwargs": {"timeout": seconds, "banner_timeout": seconds, "auth_timeout": seconds},
         "_sudo": ssh.provision_user != "root",
+        "_timeout": _COMMAND_SECONDS,
     }
     if ssh.identity_file:
-        data["ssh_key"] = str(ROOT / ssh.identity_file)
+        data["ssh_key"] = str(local_path(ssh.identity_file))
     if ssh.known_hosts_file:
-        data["ssh_known_hosts_file"] = str(ROOT / ssh.known_hosts_file)
+        data["ssh_known_hosts_file"] = str(local_path(ssh.known_hosts_file))
     return data

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
 from typing import TYPE_CHECKING
+
+from deploy.proxyconfig import open_requests
 
 if TYPE_CHECKING:
     from deploy.config import Environment
@@ -43,6 +46,11 @@ PermitRootLogin prohibit-password
 X11Forwarding no
 LoginGraceTime 20
 MaxAuthTries 4
+AllowAgentForwarding no
+# A client that is gone ends within two minutes, and with it the lock of an operation.
+ClientAliveInterval 30
+ClientAliveCountMax 4
+MACs -hmac-sha1*,hmac-md5*,umac-64*
 # Who has not logged in yet is limited, in all and by address.
 MaxStartups 20:50:60
 PerSourceMaxStartups 10
@@ -51,7 +59,8 @@ PerSourceMaxStartups 10
     apply="sshd -t && systemctl reload ssh",
     # Of a setting that is made twice, sshd takes the first, and other files may come before.
     holds="test $(sshd -T 2>/dev/null | grep -cx -e 'passwordauthentication no' -e 'kbdinteractiveauthentication no' "
-    "-e 'maxauthtries 4' -e 'persourcemaxstartups 10') = 4",
+    "-e 'maxauthtries 4' -e 'persourcemaxstartups 10' -e 'allowagentforwarding no' -e 'clientaliveinterval 30' "
+    "-e 'clientalivecountmax 4') = 7 && ! sshd -T 2>/dev/null | grep '^macs ' | grep -q -e sha1 -e md5 -e umac-64",
 )
 _JOURNALD = HostFile(
     name="Limits of the journal",
@@ -90,6 +99,25 @@ APT::Periodic::Unattended-Upgrade "1";
     apply="systemctl enable -q --now unattended-upgrades apt-daily.timer apt-daily-upgrade.timer",
     holds="systemctl is-enabled -q unattended-upgrades && systemctl is-enabled -q apt-daily-upgrade.timer",
 )
+# Of what the CIS benchmark of Docker names (1.1.3 to 1.1.18). Not what lies below /var/lib/docker: each write to a
+# database and each file of an image that arrives would be a record.
+_DOCKER = (
+    "/etc/docker",
+    "/etc/default/docker",
+    "/etc/containerd",
+    "/run/docker.sock",
+    "/usr/lib/systemd/system/docker.service",
+    "/usr/lib/systemd/system/docker.socket",
+    "/usr/lib/systemd/system/containerd.service",
+    "/usr/bin/docker",
+    "/usr/bin/dockerd",
+    "/usr/sbin/dockerd",
+    "/usr/bin/containerd",
+    "/usr/bin/containerd-shim-runc-v2",
+    "/usr/bin/runc",
+    "/usr/sbin/runc",
+)
+_AUDITED = "\n".join(f"-w {path} -p wa -k ppm-docker" for path in _DOCKER)
 AUDIT = HostFile(
     name="Audit of changes",
     path="/etc/audit/rules.d/10-ppm.rules",
@@ -99,7 +127,8 @@ AUDIT = HostFile(
 -w /etc/sudoers -p wa -k ppm-logins
 -w /etc/sudoers.d -p wa -k ppm-logins
 -w /etc/ssh -p wa -k ppm-logins
--w /etc/docker -p wa -k ppm-docker
+{_AUDITED}
+-a always,exit -F path=/var/lib/docker -F perm=wa -k ppm-docker
 -w /srv/ppm -p a -k ppm-rights
 """,
     apply="systemctl enable -q --now auditd && augenrules --load",
@@ -142,6 +171,9 @@ def firewall(environment: Environment, ssh_ports: Sequence[int]) -> str:
     proxy = environment.proxy
     public = ", ".join(map(str, [proxy.http_port, *([proxy.https_port] if environment.tls else [])]))
     ssh = ", ".join(map(str, ssh_ports))
+    networks = collapse_addresses(each for each in proxy.trusted_proxies if isinstance(each, IPv4Network))
+    proxies = ", ".join(map(str, networks))  # nft refuses a set in which one lies in another
+    trusted = f"        ip saddr {{ {proxies} }} accept\n" if proxies else ""
     return f"""{_MARK}
 table inet ppm
 delete table inet ppm
@@ -155,8 +187,9 @@ table inet ppm {{
         iifname "docker0" drop
         iifname "br-*" drop
         meta l4proto {{ icmp, ipv6-icmp }} accept
-        # Addresses by DHCP.
-        udp dport {{ 68, 546 }} accept
+        # Addresses by DHCP, from its servers.
+        udp sport 67 udp dport 68 accept
+        udp sport 547 udp dport 546 accept
         # Who knocks more often than that is no person, and no ppmctl.
         tcp dport {{ {ssh} }} ct state new meter ssh4 {{ ip saddr limit rate over 20/second burst 200 packets }} drop
         tcp dport {{ {ssh} }} accept
@@ -172,11 +205,22 @@ table inet ppm {{
         ip6 daddr fd00:ec2::254 drop
         iifname "docker0" accept
         iifname "br-*" accept
-        meta l4proto tcp ct status dnat ct original proto-dst {{ {public} }} accept
+        meta l4proto tcp ct status dnat ct original proto-dst {{ {public} }} jump clients
         ct status dnat drop
         # By a container's own address: a neighbour needs nothing but a route.
         oifname "docker0" drop
         oifname "br-*" drop
+    }}
+    # Each connection costs the proxy memory, whether or not it ever asks for anything.
+    set connected {{
+        type ipv4_addr
+        size 65535
+        flags dynamic
+    }}
+    chain clients {{
+{trusted}        add @connected {{ ip saddr ct count over {2 * proxy.max_requests_per_address} }} reject with tcp reset
+        ct count over {2 * open_requests(environment.services.reverse_proxy.memory)} reject with tcp reset
+        accept
     }}
 }}
 """

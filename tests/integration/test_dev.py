@@ -70,7 +70,7 @@ def up(checkout: Path) -> Iterator[str]:
 def test_the_page_and_the_api_are_served_and_changed_code_is_loaded(up: str, checkout: Path) -> None:
     assert f"docker compose -p ppm-{NAME} exec api ppm token create me" in up
     await_text("http://localhost:5173/", "<title>")
-    await_text("http://localhost:5173/api/system", '"revision"')
+    await_text("http://localhost:5173/api/system", '"release"')
 
     code = checkout / "app" / "api" / "health.py"
     code.write_text(code.read_text().replace('"status": "ok"', '"status": "reloaded"'))

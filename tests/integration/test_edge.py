@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -24,6 +25,7 @@ from deploy.bases import ensure_bases
 from deploy.config import Environment, Images
 from deploy.release import Release
 from tests.integration.conftest import HARDENED, address
+from tests.processes import threads
 from tests.unit.conftest import environment_of
 from tests.waiting import eventually
 
@@ -41,6 +43,8 @@ class _Upstream(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/api/stream":
             self._stream()
+        elif self.path == "/api/held":
+            self._hold()
         else:
             self._say(200, dict(self.headers))
 
@@ -57,6 +61,14 @@ class _Upstream(BaseHTTPRequestHandler):
             self.wfile.write(f"data: {number} {time.time()}\n\n".encode())
             self.wfile.flush()
             time.sleep(0.5)
+
+    def _hold(self) -> None:
+        """Begin an answer, and end it when whoever asked is gone."""
+        self.send_response(200)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.flush()
+        self.rfile.read(1)
 
     def _say(self, status: int, found: Any) -> None:
         body = json.dumps(found).encode()
@@ -78,11 +90,11 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def listening(docker: DockerClient, port: int = 0) -> Iterator[str]:
+def listening(docker: DockerClient, port: int = 0, handler: type[BaseHTTPRequestHandler] = _Upstream) -> Iterator[str]:
     """Yield the URL of an upstream, as containers reach it."""
     # After a restart of the engine it may not say which address of the network is its own: the first.
     gateway = str(IPv4Network(docker.network.inspect("bridge").ipam.config[0]["Subnet"])[1])
-    with _Server((gateway, port), _Upstream) as server:
+    with _Server((gateway, port), handler) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://{gateway}:{server.server_address[1]}"
         server.shutdown()
@@ -102,13 +114,15 @@ def edge(
     page: str | None = None,
     ready: str = "/",
     timeout: int = TIMEOUT,
+    logged: bool = False,
     **changes: Any,
 ) -> Iterator[httpx.Client]:
     """Yield a client of the proxy, run as a host runs it, once it has its routes."""
     environment = environment_of(**changes)
     folder.chmod(0o755)
     servers = {"blue": {"api": [upstream], "frontend": [page or upstream]}}
-    (folder / render.ROUTES).write_text(render.routes(environment, live="blue", preview="blue", servers=servers))  # type: ignore[arg-type]
+    routes = render.routes(environment, live="blue", preview="blue", servers=servers, logged=logged)  # type: ignore[arg-type]
+    (folder / render.ROUTES).write_text(routes)
     image = ensure_bases(Images(bases="local"), docker, print)["traefik"]
     mounts = [(folder, "/etc/traefik/dynamic", "ro")]
     container = docker.run(image, _options(environment, timeout), detach=True, volumes=mounts, **HARDENED)
@@ -202,12 +216,12 @@ def test_what_waits_for_the_api_while_it_does_not_listen_is_answered(docker: Doc
         port = int(url.rpartition(":")[2])
     with edge(docker, tmp_path, url, ready="/metrics", timeout=10) as client:
         began = time.monotonic()
-        with ThreadPoolExecutor(8) as pool:
+        with threads(8) as pool:
             reads = [pool.submit(client.get, "/api/system") for _ in range(4)]
             writes = [pool.submit(client.post, "/api/projects", content=b"x") for _ in range(4)]
             assert not eventually(lambda: any(held.done() for held in reads + writes), 4)
             with listening(docker, port):
-                statuses = [held.result().status_code for held in reads + writes]
+                statuses = [held.result(60).status_code for held in reads + writes]
 
     assert statuses == [200] * 4 + [201] * 4
     assert time.monotonic() - began > 4
@@ -225,7 +239,9 @@ def test_every_answer_has_the_security_headers_once(site: httpx.Client) -> None:
     assert site.get("/").headers.get_list("Content-Security-Policy") == [CSP]
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/readyz", "/healthz", "/%6detrics", "//metrics", "/x/../readyz"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/readyz", "/healthz", "/statusz", "/%6detrics", "/%73tatusz", "//metrics", "/x/../readyz"]
+)
 def test_what_is_for_the_host_alone_is_not_found(site: httpx.Client, path: str) -> None:
     with socket.create_connection((site.base_url.host, 8000), 5) as raw:  # httpx would put the path in order
         raw.sendall(f"GET {path} HTTP/1.1\r\nHost: ppm\r\nConnection: close\r\n\r\n".encode())
@@ -271,7 +287,7 @@ def test_nobody_is_believed_who_says_for_whom_he_asks(site: httpx.Client) -> Non
 
 
 def _answers(client: httpx.Client, count: int, method: str = "GET", **headers: str) -> list[httpx.Response]:
-    with ThreadPoolExecutor(8) as pool:
+    with threads(8) as pool:
         paths = ["/", "/api/system"] * (count // 2)
         return list(pool.map(lambda path: client.request(method, path, headers=headers), paths))
 
@@ -290,6 +306,91 @@ def test_who_asks_too_often_is_told_when_to_come_back(docker: DockerClient, upst
     assert 10 < len(refused) < 25
     assert 429 in {answer.status_code for answer in posted}
     assert {answer.headers["Retry-After"] for answer in refused} <= {"1", "2"}
+
+
+@contextmanager
+def _streams(client: httpx.Client, count: int, source: str | None = None, **headers: str) -> Iterator[list[int]]:
+    """Yield the statuses of so many event streams, asked for one after another, all of them open."""
+    opened = []
+    for _ in range(count):
+        connection = HTTPConnection(client.base_url.host, 8000, 10, (source, 0) if source else None)
+        connection.request("GET", "/api/held", headers=headers)
+        opened.append((connection, connection.getresponse()))
+    try:
+        yield [answer.status for _, answer in opened]
+    finally:
+        for connection, answer in opened:
+            answer.close()
+            connection.close()
+
+
+def test_one_address_has_so_many_requests_open_and_others_are_served(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    elsewhere = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    other = next(
+        line for line in subprocess.check_output(["hostname", "-I"], text=True).split()
+        if "." in line and IPv4Address(line) not in IPv4Network(elsewhere)
+    )  # fmt: skip
+    proxy = {"max_requests_per_address": 10}
+    with edge(docker, tmp_path, upstream, app={"rate_limit_per_minute": 100_000}, proxy=proxy) as client:
+        with _streams(client, 14, **{"X-Forwarded-For": "203.0.113.7"}) as opened:
+            assert opened == [200] * 10 + [429] * 4
+            assert client.get("/").status_code == 429
+            with _streams(client, 2, other, **{"X-Forwarded-For": "203.0.113.7"}) as others:
+                assert others == [200, 200]
+        assert eventually(lambda: client.get("/").status_code == 200)
+
+
+def test_behind_a_trusted_proxy_the_open_requests_of_each_whom_it_names_are_counted(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    trusted = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    changes = {"app": {"rate_limit_per_minute": 100_000}}
+    proxy = {"max_requests_per_address": 10, "trusted_proxies": [trusted]}
+    with (
+        edge(docker, tmp_path, upstream, proxy=proxy, **changes) as client,
+        _streams(client, 12, **{"X-Forwarded-For": "198.51.100.9, 203.0.113.1"}) as first,
+        _streams(client, 8, **{"X-Forwarded-For": "203.0.113.2"}) as second,
+    ):
+        assert first == [200] * 10 + [429] * 2
+        assert second == [200] * 8
+
+
+def test_where_proxies_are_trusted_who_comes_past_them_gains_nothing_by_naming_others(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    proxy = {"max_requests_per_address": 10, "trusted_proxies": ["198.51.100.0/24"]}
+    with (
+        edge(docker, tmp_path, upstream, proxy=proxy, app={"rate_limit_per_minute": 100_000}) as client,
+        _streams(client, 8, **{"X-Forwarded-For": "203.0.113.1"}) as first,
+        _streams(client, 4, **{"X-Forwarded-For": "203.0.113.2"}) as second,
+    ):
+        assert (first, second) == ([200] * 8, [200] * 2 + [429] * 2)
+
+
+def test_all_addresses_together_have_as_many_requests_open_as_the_proxy_has_memory_for(
+    docker: DockerClient, upstream: str, tmp_path: Path
+) -> None:
+    trusted = docker.network.inspect("bridge").ipam.config[0]["Subnet"]
+    changes: dict[str, Any] = {
+        "app": {"rate_limit_per_minute": 100_000},
+        "services": {"reverse_proxy": {"memory": "64MiB", "cpus": 1.0}},
+        "proxy": {"trusted_proxies": [trusted]},
+    }
+    with edge(docker, tmp_path, upstream, **changes) as client, ExitStack() as kept:
+        statuses = []
+        for number in range(11):
+            named = {"X-Forwarded-For": f"203.0.113.{number}"}
+            statuses += kept.enter_context(_streams(client, 10, **named))
+    assert statuses == [200] * 100 + [429] * 10
+
+
+def test_a_header_whose_name_only_looks_like_another_is_not_passed_on(site: httpx.Client) -> None:
+    got = site.get("/api/system", headers={"X_Forwarded_For": "6.6.6.6", "X-Kept": "1"}).json()
+
+    assert "6.6.6.6" not in got.values()
+    assert got["X-Kept"] == "1"
 
 
 def test_behind_a_trusted_proxy_whom_it_names_is_counted(docker: DockerClient, upstream: str, tmp_path: Path) -> None:

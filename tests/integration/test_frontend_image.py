@@ -6,7 +6,6 @@ import re
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -15,6 +14,7 @@ from python_on_whales import Container, DockerClient, DockerException
 
 from tests.integration.conftest import HARDENED_FRONTEND, RELEASE, UI, address, build_frontend, healthy, until
 from tests.page import assets
+from tests.processes import threads
 
 BIG = 64 << 20
 FIRST_PAINT = 200_000
@@ -179,7 +179,7 @@ def test_a_download_in_flight_outlives_docker_stop(run: Run, tmp_path: Path) -> 
     big = tmp_path / "big.bin"
     big.write_bytes(bytes(BIG))
     serving = run(volumes=[(str(big), "/srv/ui/assets/big.bin", "ro")])
-    with socket.create_connection((address(serving), 8080)) as client, ThreadPoolExecutor() as pool:
+    with socket.create_connection((address(serving), 8080)) as client, threads() as pool:
         client.sendall(b"GET /assets/big.bin HTTP/1.1\r\nHost: ppm\r\n\r\n")
         head = client.recv(1024)
         assert b" 200 OK\r\n" in head
@@ -191,7 +191,7 @@ def test_a_download_in_flight_outlives_docker_stop(run: Run, tmp_path: Path) -> 
         received = len(head)
         while block := client.recv(1 << 20):
             received += len(block)
-        stopping.result()
+        stopping.result(60)
 
     assert received > BIG
     serving.reload()

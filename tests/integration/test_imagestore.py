@@ -15,6 +15,7 @@ from python_on_whales import DockerClient
 from deploy import imagestore
 from deploy.engine import local_docker, version
 from deploy.images import COMPRESSED_SINCE, Pipe
+from tests.processes import running
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +82,11 @@ def test_an_engine_of_this_version_loads_what_it_is_sent(docker: DockerClient, i
     docker.image.save(image, output=whole)
     content = whole.read_bytes()
 
-    with subprocess.Popen(["docker", "load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
+    with running(["docker", "load"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as load:
         pipe = Pipe(load, len(content), lambda *_: None, compress=version(docker) >= COMPRESSED_SINCE)
         pipe.write(content)
         pipe.end()
-        said, _ = load.communicate()
+        said, _ = load.communicate(timeout=60)
 
     assert (load.returncode, said.decode().split()) == (0, ["Loaded", "image", "ID:", image])
 

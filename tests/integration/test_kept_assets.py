@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -13,6 +12,7 @@ from python_on_whales import Container, DockerClient
 
 from tests.integration.conftest import HARDENED_FRONTEND, Run, address, healthy, until
 from tests.page import assets
+from tests.processes import threads
 
 KIB = 1024
 KEPT = "/srv/kept"
@@ -167,7 +167,7 @@ def test_several_that_start_at_once_do_not_disturb_each_other(run: Run, tmp_path
     names = [f"{letter}{number}" for letter in "abcd" for number in range(20)]
     pages = {release: page(tmp_path / release, **dict.fromkeys(names, 50 * KIB)) for release in ("one", "two")}
 
-    with ThreadPoolExecutor(4) as pool:
+    with threads(4) as pool:
         containers = list(pool.map(lambda release: run(release, pages[release]), ["one", "two", "one", "two"]))
 
     assert [container.logs() for container in containers] == [""] * 4
@@ -184,12 +184,12 @@ def test_nobody_ever_gets_a_part_of_a_file(run: Run, tmp_path: Path) -> None:
         got = httpx.head(url, headers={"Accept-Encoding": "identity"}, trust_env=False)
         return got.status_code, int(got.headers["Content-Length"]) if got.is_success else 0
 
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         starting = pool.submit(run, "new", new)
         answers = [answer()]
         while not starting.done():
             answers.append(answer())
-        starting.result()
+        starting.result(60)
 
     assert set(answers) <= {(404, 0), (200, size)}
     assert answer() == (200, size)

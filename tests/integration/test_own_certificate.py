@@ -6,6 +6,7 @@ import http.client
 import os
 import socket
 import ssl
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,6 +59,20 @@ class Proxy:
         return context.wrap_socket(
             socket.create_connection((address(self.container), 8443), 10), server_hostname=DOMAIN
         )
+
+    def agrees(self, version: ssl.TLSVersion, ciphers: str | None = None) -> str | None:
+        """Return the version that a client which knows nothing else gets, None when it gets no connection."""
+        context = ssl.create_default_context(cadata=self.authority.pem)
+        with warnings.catch_warnings(action="ignore"):  # that a version is old is the point
+            context.minimum_version = context.maximum_version = version
+        if ciphers:
+            context.set_ciphers(ciphers)
+        with socket.create_connection((address(self.container), 8443), 10) as raw:
+            try:
+                with context.wrap_socket(raw, server_hostname=DOMAIN) as connection:
+                    return connection.version()
+            except (ssl.SSLError, ConnectionError):
+                return None
 
     def shown(self) -> certificates.Certificate | None:
         """Return the certificate that a new connection gets; None when it is not to be trusted."""
@@ -123,3 +138,17 @@ def test_an_own_certificate_is_replaced_under_a_connection_that_goes_on(docker: 
         assert certificates.verdict(late, DOMAIN, NOW - 60 * DAY)[0]
         ok, said = certificates.verdict(late, DOMAIN, NOW)
         assert (ok, "it ends on" in said) == (False, True)
+
+
+def test_tls_is_agreed_on_with_forward_secrecy_and_without_cbc_alone(docker: DockerClient, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    with listening(docker) as upstream, proxy(docker, tmp_path, upstream) as site:
+        site.place("aaaaaaaa", 90 * DAY)
+        assert eventually(lambda: site.ends_in(90 * DAY), 20), site.container.logs()
+
+        assert site.agrees(ssl.TLSVersion.TLSv1_3) == "TLSv1.3"
+        for good in ("ECDHE+AESGCM", "ECDHE+CHACHA20"):
+            assert site.agrees(ssl.TLSVersion.TLSv1_2, good) == "TLSv1.2"
+        for bad in ("ECDHE+AES:!AESGCM:!AESCCM", "kRSA+AES", "kRSA+AESGCM"):
+            assert site.agrees(ssl.TLSVersion.TLSv1_2, bad) is None, bad
+        assert site.agrees(ssl.TLSVersion.TLSv1_1, "ALL:@SECLEVEL=0") is None

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
 from python_on_whales import DockerClient
 from ruamel.yaml import YAML
 
-from deploy import render
+from deploy import proxy, render
 from deploy.bases import ensure_bases
-from deploy.config import Images
+from deploy.config import Environment, Images
 from deploy.release import Color
 from tests.integration.conftest import address
 from tests.unit.conftest import environment_of
@@ -22,6 +27,7 @@ from tests.waiting import eventually
 SERVERS = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
 OPTIONS = (
     "--entryPoints.web.address=:8000",
+    "--entryPoints.websecure.address=:8443",
     "--entryPoints.internal.address=:8081",
     "--providers.file.directory=/etc/traefik/dynamic",
     "--providers.file.watch=true",
@@ -51,9 +57,11 @@ def traefik(docker: DockerClient, folder: Path) -> Iterator[httpx.Client]:
     docker.remove(container, force=True)
 
 
-def understood(traefik: httpx.Client, folder: Path, **routes: Any) -> dict[str, Any]:
+def understood(
+    traefik: httpx.Client, folder: Path, environment: Environment | None = None, **routes: Any
+) -> dict[str, Any]:
     """Put routes in force; return {service: what Traefik made of it}, once it has them and has enabled every router."""
-    text = render.routes(environment_of(), servers=SERVERS, **routes)  # type: ignore[arg-type]
+    text = render.routes(environment or environment_of(), servers=SERVERS, **routes)  # type: ignore[arg-type]
     (folder / "new").write_text(text)
     (folder / "new").rename(folder / render.ROUTES)
     http = YAML(typ="safe").load(text)["http"]
@@ -96,3 +104,64 @@ def test_traefik_shares_out_a_canary_by_weight(traefik: httpx.Client, folder: Pa
         {"name": "api-blue", "weight": 95},
         {"name": "api-green", "weight": 5},
     ]
+
+
+@pytest.mark.parametrize("domain", ['{{ env "path" }}.example.org', "a`b'c\"d\\e$f.example.org"], ids=["go", "quotes"])
+def test_traefik_reads_the_domain_as_it_is(traefik: httpx.Client, folder: Path, domain: str) -> None:
+    environment = environment_of(url="https://ppm.example.org", proxy={"certificates": "files"})
+    asked = environment.model_copy(update={"url": f"https://{domain}"})  # unchecked: no check of `url` is relied on
+
+    understood(traefik, folder, asked, live="blue", preview="blue")
+
+    rule = _of_the_file(traefik, "routers")["edge"]["rule"]
+    literal = f"`{domain}`" if "`" not in domain else json.dumps(domain)
+    assert rule == f"Host({literal}) && PathPrefix(`/`)"
+
+
+NAMES = (
+    "localhost",
+    "ppm.example.org",
+    "xn--bcher-kva.example.org",
+    "192.0.2.10",
+    f"{'a' * 63}.{'b' * 63}.org",
+    "1-2.x3",
+)
+
+
+@given(names=st.lists(st.from_regex(r"[a-zA-Z0-9.üß日-]{1,80}", fullmatch=True), max_size=30))
+@settings(max_examples=3, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_traefik_takes_the_route_of_every_url_that_an_environment_may_have(
+    traefik: httpx.Client, folder: Path, names: list[str]
+) -> None:
+    rules = {}
+    for name in (*NAMES, *names):
+        with suppress(ValidationError):
+            environment = environment_of(url=f"https://{name}", proxy={"certificates": "files"})
+            routes = render.routes(environment, live="blue", preview="blue", servers=SERVERS)  # type: ignore[arg-type]
+            rules[f"r{len(rules)}"] = YAML(typ="safe").load(routes)["http"]["routers"]["edge"]["rule"]
+    routers = {name: {"entryPoints": ["web"], "rule": rule, "service": "x"} for name, rule in rules.items()}
+    services = {"x": {"loadBalancer": {"servers": [{"url": "http://x"}]}}}
+    (folder / "new").write_text(json.dumps({"http": {"routers": routers, "services": services}}))
+    (folder / "new").rename(folder / render.ROUTES)
+
+    def taken() -> bool:
+        found = _of_the_file(traefik, "routers")
+        return {n: r["rule"] for n, r in found.items() if r["status"] == "enabled"} == rules
+
+    assert len(rules) >= len(NAMES)
+    assert eventually(taken), _of_the_file(traefik, "routers")
+
+
+def test_why_traefik_rejects_a_route_is_told_in_its_own_words(traefik: httpx.Client, folder: Path) -> None:
+    text = render.routes(environment_of(), live="blue", preview="blue", servers=SERVERS)  # type: ignore[arg-type]
+    (folder / "new").write_text(
+        text.replace("rule: PathPrefix(`/`)\n      middlewares", "rule: Host(`bücher`)\n      middlewares")
+    )
+    (folder / "new").rename(folder / render.ROUTES)
+    internal = httpx.Client(base_url=str(traefik.base_url).removesuffix("/api/http/"), trust_env=False)
+
+    assert eventually(lambda: proxy.rejected(internal)), "it takes it"
+
+    [line] = proxy.rejected(internal)
+    assert line.startswith("Traefik rejects the route edge@file: error while parsing rule")
+    assert 'invalid value "bücher" for Host matcher' in line

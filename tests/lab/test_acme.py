@@ -128,7 +128,7 @@ def test_no_ca_is_asked_while_it_would_say_no(provisioned: Site) -> None:
 
 @pytest.mark.timeout(240)
 def test_a_certificate_comes_and_is_renewed_and_no_connection_is_dropped(site: Site) -> None:
-    assert eventually(lambda: "Pebble" in served(site).issuer.rfc4514_string(), 30), served(site)
+    assert eventually(lambda: "Pebble" in served(site).issuer.rfc4514_string(), 180), served(site)
     first = served(site)
     with connected(site) as users:
         renewed = eventually(lambda: served(site).serial_number != first.serial_number, 150)

@@ -92,6 +92,8 @@ def test_a_backup_comes_back_under_load_without_a_failed_request(site: Site) -> 
     assert (done["id"], done["outcome"], done["evidence"]) == (made["id"], "ok", "L3")
     assert done["lost"]["projects"] >= 1
     assert 0 < done["held_seconds"] < 30
+    assert done["failed"] == ""
+    assert site.misnamed() == []
     assert names(site, token, "before", "after") == [1, 0]
     [safety, restored, *_] = site.json("backup list")
     assert (safety["kind"], safety["verified"], restored["id"]) == ("safety", True, made["id"])
@@ -114,7 +116,7 @@ def shipped(site: Site, token: str) -> str:
         return any(last > known for last in found)
 
     for _ in range(2):  # the first one may have been begun before
-        assert eventually(another, 60)
+        assert eventually(another, 180)
         known = max(found)
     return known.isoformat()
 

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+import struct
+import threading
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.ledger import Report, load, lost
@@ -51,6 +59,11 @@ def break_programs(checkout: Path, when: str) -> None:
     tokens = checkout / "app" / "api" / "tokens.py"
     edit(tokens, "import time", "import random\n")
     edit(tokens, "    trusted: dict", f"    if {when}:\n        raise RuntimeError('no smoke check knows of this')\n")
+
+
+def refuse(checkout: Path, unless: str) -> None:
+    """Let the api of a checkout answer 500 to every request but those of which a condition holds."""
+    edit(checkout / "app" / "api" / "edge.py", "        async def send_with_headers", f"        assert {unless}\n")
 
 
 def says(done: Done, words: str) -> None:
@@ -124,6 +137,115 @@ def test_a_release_that_fails_after_the_switch_is_rolled_back(
     assert nothing_is_lost(live, token, report)
 
 
+CHUNKS = "Transfer-Encoding: chunked\r\nContent-Type: application/json"
+NUISANCES = {
+    "malformed": ("POST", CHUNKS, b"ZZ\r\n"),
+    "cut": ("POST", CHUNKS, b'5\r\n{"nam\r\nZZ\r\n'),
+    "reset": ("POST", CHUNKS, b""),
+    "slow": ("POST", "Content-Length: 60000", b"{"),
+    "oversized": ("POST", CHUNKS, b"FFFF\r\n" + bytes(65_535) + b"\r\nFFFF\r\n" + bytes(65_535) + b"\r\n0\r\n\r\n"),
+    "declared": ("POST", "Content-Length: 900000000", b""),
+    "abandoned": ("GET", "Connection: close", b""),
+}
+
+
+@contextmanager
+def nuisance(live: Site) -> Iterator[Counter[str]]:
+    """A client without a login asks for the release ten times a second, and does everything wrong that it can when
+    that changes. Yield what the proxy answered to that: {kind and status: how often}."""
+    answered, done = Counter[str](), threading.Event()
+
+    def watch() -> None:
+        before = live.serving()
+        while httpx.get(f"{live.url}/api/system").headers["X-PPM-Release"] == before:
+            if done.wait(0.1):
+                return
+        with ThreadPoolExecutor(12) as pool:
+            answered.update(pool.map(partial(_provoke, live.host.http_port), 12 * list(NUISANCES)))
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield answered
+    finally:
+        done.set()
+        thread.join(60)
+
+
+def _provoke(port: int, kind: str) -> str:
+    """Ask for something in a wrong way; return the way, and the status of the answer if one is waited for."""
+    method, head, body = NUISANCES[kind]
+    with socket.create_connection(("localhost", port), 10) as client:
+        client.sendall(f"{method} /api/projects HTTP/1.1\r\nHost: localhost\r\n{head}\r\n\r\n".encode())
+        client.settimeout(0.1 if kind in ("reset", "slow", "abandoned") else 10)
+        with suppress(OSError):  # what is refused before it was sent, or not answered
+            client.sendall(body)
+            return f"{kind} {client.recv(4096).decode(errors='replace')[9:12]}"
+        if kind != "slow":
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    return kind
+
+
+@pytest.mark.parametrize("alone", [False, pytest.param(True, marks=pytest.mark.full)])
+def test_a_client_that_does_everything_wrong_at_the_switch_undoes_no_deploy(
+    live: Site, before: str, token: str, alone: bool
+) -> None:
+    users = nullcontext() if alone else load(live.url, token, rate=10, connections=2)
+    live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13 if alone else 14})
+
+    with nuisance(live) as answered, users:
+        live.ppmctl("deploy")
+
+    assert live.serving() != before
+    assert answered["malformed 500"] == answered["cut 500"] == 12, answered
+    steps = {step["name"]: step["outcome"] for step in live.json("releases")[0]["steps"]}
+    assert re.search(r"api-\w+: 0 of \d+ answers were 5xx, \w+ before: 0 of ", steps["bake"]), steps["bake"]
+    assert re.search(r"not counted: .*\d\d malformed requests", steps["bake"]), steps["bake"]
+
+
+@pytest.mark.full
+def test_a_release_that_fails_on_post_alone_is_undone(live: Site, checkout: Path, before: str, token: str) -> None:
+    refuse(checkout, "scope['method'] != 'POST'")
+    live.ppmctl("images build", checkout=checkout)
+
+    with load(live.url, token, rate=30, connections=4) as running:
+        done = live.ppmctl("deploy", status=1, checkout=checkout)
+        running.stop()
+
+    says(done, r"POST /api/projects: \d+ of \d+")
+    says(done, f"Release {before} serves")
+    assert live.serving() == before
+
+
+@pytest.mark.full
+def test_a_route_that_fails_in_both_releases_undoes_nothing(
+    live: Site, checkout: Path, before: str, token: str
+) -> None:
+    refuse(checkout, "scope['path'] != '/api/docs'")
+    live.ppmctl("deploy", checkout=checkout)
+    bad, done = live.serving(), threading.Event()
+    asked = Counter[int]()
+
+    def ask() -> None:
+        while not done.wait(0.05):
+            asked[httpx.get(f"{live.url}/api/docs").status_code] += 1
+
+    change_code(checkout)
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        with load(live.url, token, rate=10, connections=2):
+            live.ppmctl("deploy", checkout=checkout)
+    finally:
+        done.set()
+        thread.join(30)
+
+    assert live.serving() not in (before, bad)
+    assert asked.keys() == {500}
+    steps = {step["name"]: step["outcome"] for step in live.json("releases")[0]["steps"]}
+    assert re.search(r"\d+ 5xx on routes that failed before too", steps["bake"]), steps["bake"]
+
+
 @pytest.mark.full
 def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fails(live: Site, token: str) -> None:
     live.configure(upgrade=QUICK, app={"scan_interval_minutes": 13})
@@ -131,7 +253,7 @@ def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fai
 
     with load(live.url, token, rate=40, connections=4) as running:
         with live.start("deploy", "--canary", "25") as deploy:
-            assert eventually(lambda: "api-canary" in live.root(routes), 90), deploy.said
+            assert eventually(lambda: "api-canary" in live.root(routes), 180), deploy.said
             deploy.process.kill()
         live.configure(upgrade=QUICK)
         live.ppmctl("deploy")
@@ -144,7 +266,7 @@ def test_a_canary_that_was_killed_is_ended_by_the_next_deploy_and_no_request_fai
 
 
 def test_a_release_that_fails_a_smoke_check_never_gets_a_user(live: Site, checkout: Path, before: str) -> None:
-    edit(checkout / "app" / "api" / "system.py", "    return look(state)", "    raise RuntimeError\n")
+    edit(checkout / "app" / "api" / "system.py", "    seen = look(state)", "    raise RuntimeError\n")
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 
@@ -159,8 +281,7 @@ def test_a_release_that_fails_only_at_the_public_port_is_found_out_without_users
     live: Site, checkout: Path, before: str
 ) -> None:
     preview = "(b'host', b'preview') in scope['headers']"
-    bad = f"        assert {preview} or scope['path'] != '/api/openapi.json'\n"
-    edit(checkout / "app" / "api" / "edge.py", "        async def send_with_headers", bad)
+    refuse(checkout, f"{preview} or scope['path'] != '/api/openapi.json'")
 
     done = live.ppmctl("deploy", status=1, checkout=checkout)
 

@@ -75,6 +75,20 @@ done
     assert {line.split()[4] for line in found} == {"2"}, "the filter of system calls is off"
 
 
+def test_nobody_but_its_owner_changes_what_lies_on_the_host_and_the_journal_is_his_alone(live: Site) -> None:
+    live.root(f"cd {live.directory} && chmod 664 lock journal.jsonl secrets/placed && chmod -R g+w releases")
+    live.ppmctl("backup create")
+
+    assert live.root(f"find {live.directory} ! -type l -perm /022") == ""
+    assert live.root(f"stat -c %a {live.directory}/journal.jsonl") == "600"
+
+
+def test_no_image_has_a_program_that_changes_who_runs_it(live: Site) -> None:
+    look = "for id in $(docker ps -q); do docker exec $id find / -xdev -type f -perm /6000 2>/dev/null; done; true"
+
+    assert live.root(look) == ""
+
+
 def test_only_the_proxy_publishes_and_its_api_on_the_loopback_only(running: list[dict[str, Any]]) -> None:
     for container in running:
         ports = container["HostConfig"]["PortBindings"] or {}

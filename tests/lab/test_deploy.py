@@ -71,7 +71,7 @@ def test_the_worker_scans_what_was_added(live: Site) -> None:
         def scanned() -> bool:
             return client.get(f"/api/projects/{project['id']}").json()["scanned_at"] is not None
 
-        assert eventually(scanned, 60)
+        assert eventually(scanned, 180)
         assert client.get(f"/api/projects/{project['id']}").json()["scan_error"]
 
 
@@ -88,6 +88,7 @@ def test_status_releases_logs_and_doctor_say_what_is_there(live: Site) -> None:
     assert "reverse-proxy" in live.ppmctl("logs", "--tail", "5").stdout
     assert "worker" in live.ppmctl("logs worker").stdout
     checks = live.json("doctor")
+    assert {check["name"]: check["found"] for check in checks}["database"] == "WAL"
     assert all(check["ok"] for check in checks)
     assert live.ppmctl("doctor").stdout.endswith(f"\n{len(checks)} checks, 0 off\n")
 
@@ -112,8 +113,11 @@ def test_the_journal_holds_every_step_of_the_last_deploy(live: Site) -> None:
 def test_the_page_is_told_of_the_last_deploy_and_of_what_the_steward_knows(live: Site) -> None:
     live.root(f"cd {live.directory}/facts; test -e backups.json || echo '{{}}' > backups.json")
 
-    seen = httpx.get(f"{live.url}/api/system").json()
+    seen = httpx.get(f"{live.url}/api/system", headers={"Authorization": f"Bearer {live.user}"}).json()
 
+    assert seen.keys() == live.told().keys()
+    assert httpx.get(f"{live.url}/api/system").json().keys() == {"release", "login"}
+    assert httpx.get(f"{live.url}/statusz").status_code == 404
     last = next(past for past in live.json("history") if past["outcome"] != "unfinished")
     assert seen["deploys"][0].items() <= last.items()
     assert (seen["backups"] is None, seen["certificate"]) == (False, None)

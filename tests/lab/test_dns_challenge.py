@@ -94,7 +94,7 @@ def names(site: Site) -> list[str]:
 
 
 def test_a_certificate_comes_by_dns_and_the_name_server_takes_what_is_signed_alone(site: Site) -> None:
-    assert eventually(lambda: names(site) == [NAME], 60), site.root("journalctl -u lab-ca -u lab-dns --no-pager")
+    assert eventually(lambda: names(site) == [NAME], 180), site.root("journalctl -u lab-ca -u lab-dns --no-pager")
 
     said = site.root("journalctl -u lab-dns --no-pager")
     signed, record = f"key {KEY}: updating zone '{DOMAIN}/IN'", f"_acme-challenge.{NAME}"
@@ -122,7 +122,7 @@ def test_a_wildcard_keeps_the_name_out_of_public_logs_and_a_secret_may_be_a_file
     challenged(site, address, BY_FILE, f"quiet.{DOMAIN}", wildcard=True)
     site.ppmctl("deploy")
 
-    assert eventually(lambda: names(site) == [f"*.{DOMAIN}"], 60), site.root("journalctl -u lab-dns --no-pager")
+    assert eventually(lambda: names(site) == [f"*.{DOMAIN}"], 180), site.root("journalctl -u lab-dns --no-pager")
     assert "RFC2136_TSIG_FILE=/run/secrets/dns_file" in site.root("docker inspect $(docker ps -aq)")
     checks = {check["name"]: check for check in site.json("status")["hosts"][0]["checks"]}
     assert checks["certificate"]["ok"], checks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench.site import change_code
-from deploy import lock
+from deploy import __version__, lock
 from tests.load import losing_nothing
 from tests.revisions import newest
 from tests.site import Done, Site
@@ -150,6 +151,31 @@ def test_a_second_deploy_at_the_same_time_is_told_who_holds_the_host(live: Site)
     live.configure(app={"scan_interval_minutes": 7})
     with live.connect() as host, lock.held(host, owner):
         says(live.ppmctl("deploy", status=1), "locked", f"ann@desk runs `{owner['command']}` since 2026-01-01")
+
+
+def test_an_older_ppmctl_changes_nothing_on_a_host_that_a_newer_one_has_changed(live: Site) -> None:
+    file = f"{live.directory}/version.json"
+    record, before = live.root(f"cat {file}"), untouched(live)
+    assert json.loads(record) == {"version": __version__}
+    digests = f"sha256sum {live.directory}/journal.jsonl {file}"
+    try:
+        live.root(f"""echo '{{"version": "999.0.0"}}' > {file}""")
+        written = live.root(digests)
+        live.configure(app={"scan_interval_minutes": 23})
+        for command in ("deploy", "restore --latest --yes", "rollback", "abort", "backup list"):
+            done = live.ppmctl(command, status=1)
+            says(done, f"{live.host.name}: ppmctl 999.0.0 changed this host last", f"this is ppmctl {__version__}")
+        assert "ppmctl 999.0.0 changed this host last" in live.ppmctl("plan", status=1).stdout
+        [problem] = live.json("status", status=3)["problems"]
+        assert problem.startswith(f"{live.host.name}: ppmctl: ppmctl 999.0.0 changed this host last")
+        assert (untouched(live), live.root(digests)) == (before, written)
+
+        live.root(f"""echo '{{"version": "0.1.0"}}' > {file}""")
+        live.configure()
+        assert "nothing to do" in live.ppmctl("deploy").stdout
+        assert "0.1.0" in live.root(f"cat {file}"), "a command that changes nothing writes nothing"
+    finally:
+        live.root(f"echo {shlex.quote(record)} > {file}")
 
 
 @FULL

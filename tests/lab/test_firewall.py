@@ -27,6 +27,17 @@ there.connect((sys.argv[1], int(sys.argv[2])))
 there.send(b"?")
 print(there.recv(9))
 """
+CONNECT = """import pathlib, signal, socket, sys
+held, error = [], ""
+for _ in range(int(sys.argv[2])):
+    try:
+        held.append(socket.create_connection((sys.argv[1], 80), 5))
+    except OSError as refused:
+        error = type(refused).__name__
+        break
+pathlib.Path("/tmp/connected").write_text(f"{len(held)} {error}")
+signal.pause()
+"""
 REACH = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), 2)"
 
 
@@ -93,6 +104,22 @@ def test_a_client_that_has_both_addresses_comes_by_ipv4(careless: Site, bare: Si
 def test_nothing_answers_by_udp_not_even_at_the_ports_of_the_proxy(careless: Site, bare: Site, by_ipv6: str) -> None:
     assert open_ports(bare, careless.root(ADDRESS), "-sU") == []
     assert open_ports(bare, by_ipv6, "-sU", "-6") == []
+
+
+def test_one_address_gets_so_many_connections_and_others_are_served(careless: Site, bare: Site) -> None:
+    bound = 2 * careless.environment.proxy.max_requests_per_address
+    bare.root(f"cat > /tmp/connect.py <<'END'\n{CONNECT}END")
+    ask = f"curl -sS -m 5 -o /dev/null -w '%{{http_code}}' http://{careless.root(ADDRESS)}/ 2>&1 || true"
+
+    bare.root(f"systemd-run -q --unit=connect python3 /tmp/connect.py {careless.root(ADDRESS)} {bound + 20}")
+    try:
+        assert eventually(lambda: bare.root("cat /tmp/connected 2> /dev/null || true"))
+        assert bare.root("cat /tmp/connected") == f"{bound} ConnectionRefusedError"
+        assert "refused" in bare.root(ask)
+        assert careless.serving()
+    finally:
+        bare.root("systemctl stop connect")
+    assert eventually(lambda: bare.root(ask) == "200")
 
 
 def test_a_neighbour_that_has_a_route_reaches_no_container(careless: Site, bare: Site) -> None:

@@ -111,7 +111,7 @@ def strike(site: Site, case: Case, deploy: Running) -> None:
     if case.behind in HOLD_LOG:
         log, words = HOLD_LOG[case.behind]
         log = f"cat {site.directory}/holds/*/{log} 2>/dev/null || true"
-        assert eventually(lambda: words in site.root(log) or deploy.process.poll() is not None, 60), deploy.said
+        assert eventually(lambda: words in site.root(log) or deploy.process.poll() is not None, 180), deploy.said
     elif case.behind[0].isdigit():
         deploy.await_words("✓ ship")
         until = time.monotonic() + float(case.behind)

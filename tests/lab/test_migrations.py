@@ -38,7 +38,7 @@ def head(checkout: Path) -> str:
 
 
 def revision(site: Site) -> str:
-    found: str = httpx.get(f"{site.url}/api/system").json()["database"]["revision"]
+    found: str = site.told()["database"]["revision"]
     return found
 
 
@@ -222,6 +222,7 @@ def test_a_hold_that_does_not_go_as_rehearsed_is_undone_without_a_request_lost(
     assert words in failed.stderr
     assert f"Release {before} serves" in failed.stderr
     assert site.serving() == before
+    assert site.misnamed() == []
     assert revision(site) == head
     assert site.root("docker ps -aq --filter label=com.docker.compose.oneoff=True; ls /srv/ppm/migrating/holds") == ""
 
@@ -240,10 +241,10 @@ def test_a_hold_that_would_last_too_long_is_refused_and_a_maintenance_page_accep
     assert site.serving() == before
 
     with site.start("deploy", "--maintenance", checkout=checkout) as deploy:
-        assert eventually(lambda: httpx.get(f"{site.url}/api/system").status_code == 503, 60), deploy.said
+        assert eventually(lambda: httpx.get(f"{site.url}/api/system").status_code == 503, 180), deploy.said
         closed = httpx.get(f"{site.url}/api/projects")
         page = httpx.get(site.url)
-        assert deploy.process.wait(60) == 0, deploy.said
+        assert deploy.process.wait(180) == 0, deploy.said
     assert (closed.status_code, closed.headers["Retry-After"]) == (503, "30")
     assert page.status_code == 503
     assert "Back in a moment" in page.text

@@ -183,7 +183,7 @@ def test_a_replica_that_was_stopped_or_taken_away_is_shown_and_brought_back(live
 
     assert [line for line in drift(live) if seen in line]
     mend(live)
-    assert eventually(lambda: "unhealthy" not in live.root("docker ps"), 60)  # its next health check says so
+    assert eventually(lambda: "unhealthy" not in live.root("docker ps"), 180)  # its next health check says so
 
 
 @pytest.mark.timeout(200)

@@ -6,12 +6,14 @@ The values of this site are sentinels. They lie encrypted in a git repository of
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -24,9 +26,14 @@ from app.settings import Settings
 from deploy.configfile import ROOT
 from deploy.lab import Lab
 from tests.load import losing_nothing
+from tests.processes import join
 from tests.site import Site
 
 NAMES = ("session_secret", "oauth_client_secret")
+DOLLARS = "https://a$b.example.org/${HOME}$$'\""
+"""A value that Compose would read otherwise, once in its file and once in what it says of that."""
+KEYS = 'my keys 100%h "x" $HOME'
+"""A folder with a name that ssh would read otherwise."""
 KEY = pyrage.x25519.Identity.generate()
 SENTINELS = {name: f"sentinel-{uuid.uuid4().hex}" for name in NAMES}
 # Every file of the server: of the system, of Docker (images, containers and their logs, volumes), of its memory.
@@ -83,7 +90,7 @@ def watching_processes() -> Iterator[list[str]]:
         yield found
     finally:
         ended.set()
-        watcher.join()
+        join(watcher)
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +102,7 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     keys.chmod(0o600)
     monkeypatch = pytest.MonkeyPatch()
     monkeypatch.setenv("PPMCTL_AGE_IDENTITY", str(keys))
+    (folder / KEYS).symlink_to(lab.directory)
     site = Site("sealed", lab, 2, folder)
     sealed(site)
     site.ppmctl("provision")
@@ -113,9 +121,11 @@ def site(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 def sealed(site: Site, ready_timeout: str = "60s", **app: object) -> None:
     """Configure the site: secrets by age, and these settings of the application."""
+    keys = site.folder / KEYS
     site.configure(
+        ssh={"identity_file": str(keys / "id_ed25519"), "known_hosts_file": str(keys / "known_hosts")},
         secrets={"provider": "age", "recipients": [str(KEY.to_public())]},
-        app={"oauth_client_id": "Iv1.x", **app},
+        app={"oauth_client_id": "Iv1.x", "cors_origin": DOLLARS, **app},
         upgrade={"ready_timeout": ready_timeout},
     )
 
@@ -211,6 +221,59 @@ def test_a_rotation_under_load_loses_no_request_and_logs_nobody_out(site: Site) 
     assert httpx.get(projects, cookies=forged, trust_env=False).status_code == 401
     assert site.json("secrets check") == []
     assert "nothing to do" in site.ppmctl("deploy").stdout
+    assert site.root(f"{inside.replace('cat /run/secrets', 'printenv CORS_ORIGIN')}") == DOLLARS
+    assert "app.cors_origin: `$$` is two dollar signs" in site.ppmctl("plan").stdout
+
+
+def test_a_rotation_whose_deploy_fails_and_another_one_log_nobody_out(site: Site) -> None:
+    logins = {"somebody": "read"}
+    inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) cat /run/secrets"
+    live = site.root(f"{inside}/session_secret")
+    cookie = {"ppm_session": session(live).sign(SESSION, {"login": "somebody", "groups": []})}
+    sealed(site, "6s", database_url="sqlite:////nowhere/x.db", oauth_logins=logins)
+    site.ppmctl("secrets rotate", "session_secret", status=1)
+    assert site.root(f"{inside}/session_secret") == live
+
+    sealed(site, oauth_logins=logins)
+    site.ppmctl("secrets rotate", "session_secret")
+
+    new = site.root(f"{inside}/session_secret")
+    assert new != live
+    assert site.root(f"{inside}/session_secret_previous").splitlines()[0] == live
+    assert httpx.get(f"{site.url}/api/projects", cookies=cookie, trust_env=False).status_code == 200
+
+
+@pytest.mark.full
+def test_a_rotation_that_reaches_the_host_late_ends_no_session(site: Site) -> None:
+    inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) cat /run/secrets"
+    live = site.root(f"{inside}/session_secret")
+    sealed(site, "6s", database_url="sqlite:////nowhere/x.db")
+    site.ppmctl("secrets rotate", "session_secret", status=1)
+    dates = site.folder / "secrets" / "dates.json"
+    long_ago = (datetime.now(UTC) - timedelta(days=8)).isoformat()
+    dates.write_text(json.dumps(json.loads(dates.read_text()) | {"session_secret_previous": long_ago}))
+
+    sealed(site)
+    said = site.ppmctl("deploy").stderr
+
+    assert "hosts still run session_secret_previous" in said
+    assert site.root(f"{inside}/session_secret_previous").splitlines()[0] == live
+    assert site.root(f"{inside}/session_secret") != live
+
+
+@pytest.mark.full
+def test_a_rotation_keeps_a_value_that_only_the_host_has(site: Site) -> None:
+    inside = "docker exec $(docker ps -qf label=ppm.role=api | head -1) cat /run/secrets"
+    live = site.root(f"{inside}/session_secret")
+    for name in ("session_secret", "session_secret_previous"):
+        (site.folder / "secrets" / f"{name}.age").unlink()
+    argv = site.argv("secrets set", "session_secret")
+    subprocess.run(argv, env=site.variables, input=f"another-{uuid.uuid4().hex}", text=True, check=True)
+
+    site.ppmctl("secrets rotate", "session_secret")
+
+    assert site.root(f"{inside}/session_secret_previous").splitlines()[0] == live
+    assert site.root(f"{inside}/session_secret") != live
 
 
 def test_a_purge_leaves_no_value_on_the_server(site: Site) -> None:

@@ -34,9 +34,9 @@ def told(live: Site) -> dict[str, Any]:
 def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes_it(live: Site) -> None:
     # What other tests have made goes: it finds none, as after the first deploy.
     live.root(f"rm -rf {live.directory}/backups/2*; docker restart {steward(live).split()[0]}")
-    assert eventually(lambda: [each["kind"] for each in live.json("backup list")] == ["nightly"], 60)
+    assert eventually(lambda: [each["kind"] for each in live.json("backup list")] == ["nightly"], 180)
     [first] = live.json("backup list")
-    assert eventually(lambda: told(live)["last_backup"]["id"] == first["id"], 60)
+    assert eventually(lambda: told(live)["last_backup"]["id"] == first["id"], 180)
     assert told(live)["last_backup"]["verified"]
     before = steward(live)
 
@@ -53,7 +53,7 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
     assert done["outcome"] == "ok"
     assert after.split()[0] == before.split()[0], "it is the same container"
     assert after != before, "it stood still while the backup took the database's place"
-    assert eventually(lambda: (told(live)["last_proven"] or {}).get("id") == made, 60)
+    assert eventually(lambda: (told(live)["last_proven"] or {}).get("id") == made, 180)
     assert told(live)["last_drill"]["rto_seconds"] > 0
 
     live.configure(app={"scan_interval_minutes": 471}, backup={"at": ["03:10"]})

@@ -96,7 +96,151 @@ def test_https_needs_an_address_for_the_authority(inventory: Path) -> None:
 
 
 def test_two_hosts_of_one_name_are_refused(inventory: Path) -> None:
-    assert "two hosts are called one" in error(inventory, BASE + "  - {name: one, address: x}\n")
+    assert "test.yaml:2:1: hosts: two hosts are called one" in error(inventory, BASE + "  - {name: one, address: x}\n")
+
+
+@pytest.mark.parametrize(("first", "second"), [("web-1", "WEB-1"), ("web-1", "web-1, port: 22"), ("::1", "::1")])
+def test_two_hosts_at_one_address_and_port_are_refused(inventory: Path, first: str, second: str) -> None:
+    text = f"url: http://x\nhosts:\n  - {{name: a, address: '{first}'}}\n  - {{name: b, address: {second}}}\n"
+
+    assert "hosts: a and b are one host: both are " in error(inventory, text)
+
+
+def test_two_hosts_behind_two_ports_of_one_address_are_fine(inventory: Path) -> None:
+    assert len(read(inventory, BASE + "  - {name: two, address: 127.0.0.1, port: 2222}\n").hosts) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("deploy@web-1", "names a user; write 'web-1' here, and the user as `ssh.user: deploy`"),
+        ("web-1:2222", "names a port; write 'web-1' here, and `port: 2222` beside it"),
+        ("ssh://web-1", "is a URL; write the name or address alone: 'web-1'"),
+        ("https://web-1/", "is a URL; write the name or address alone: 'web-1'"),
+        ("[::1]", "has brackets; write '::1' here"),
+        ("[::1]:2222", "has brackets; write '::1' here, and `port: 2222` beside it"),
+        ("1::2::3", "is no IPv6 address"),
+        ("web 1", "holds ' ', which no name of a host can"),
+        ("web\\n1", "holds '\\n', which no name of a host can"),
+        ("web-1;reboot", "holds ';', which no name of a host can"),
+        ("-oProxyCommand=x", "begins with a hyphen, so SSH would take it for an option"),
+        ("", "it is empty; write a DNS name, an IP address or a Host of ~/.ssh/config"),
+    ],
+)
+def test_an_address_that_ssh_cannot_use_says_where_its_parts_belong(inventory: Path, address: str, words: str) -> None:
+    said = error(inventory, f'url: http://x\nhosts:\n  - name: one\n    address: "{address}"\n')
+
+    assert "test.yaml:4:5: hosts[0].address: " in said
+    assert words in said
+    assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "address", ["web-1", "web-1.example.org", "192.0.2.7", "::1", "2001:db8::7", "fe80::1%eth0", "My_Host+jump/2"]
+)
+def test_names_addresses_and_hosts_of_ones_own_ssh_config_are_addresses(inventory: Path, address: str) -> None:
+    assert read(inventory, f"url: http://x\nhosts: [{{name: one, address: '{address}'}}]\n").hosts[0].address == address
+
+
+@pytest.mark.parametrize(
+    ("key", "read_as"),
+    [
+        ("007", "a number"),
+        ("0x1F", "a number"),
+        ("1e3", "a number"),
+        ("null", "nothing"),
+        ("~", "nothing"),
+        ("true", "true or false"),
+        ("2026-11-29", "a date"),
+        ("2026-11-29 10:00:00", "a date"),
+    ],
+)
+def test_a_key_that_yaml_takes_for_something_else_must_be_quoted(inventory: Path, key: str, read_as: str) -> None:
+    said = error(inventory, f"{BASE}app:\n  oauth_logins:\n    bob: read\n    {key}: admin\n")
+
+    words = f'test.yaml:7:5: app.oauth_logins: YAML reads the key `{key}` as {read_as}; quote it: "{key}"'
+    assert said.endswith(words)
+
+
+@pytest.mark.parametrize(
+    ("text", "location"),
+    [
+        ("007: 1\n", "the file"),
+        ("app:\n  oauth_organizations: {acme: read, 007: admin}\n", "app.oauth_organizations"),
+        ("proxy: {dns_challenge: {provider: x, secrets: {007: dns_x}}}\n", "proxy.dns_challenge.secrets"),
+        ("proxy: {dns_challenge: {variables: {007: x}}}\n", "proxy.dns_challenge.variables"),
+        ("services: {api: {007: 1}}\n", "services.api"),
+        ("backup: {targets: [{007: 1}]}\n", "backup.targets[0]"),
+    ],
+)
+def test_keys_are_as_strict_in_every_mapping(inventory: Path, text: str, location: str) -> None:
+    said = error(inventory, BASE + text)
+
+    line = 1 + (BASE + text).partition("007")[0].count("\n")
+    column = (BASE + text).splitlines()[line - 1].index("007") + 1
+    assert f"test.yaml:{line}:{column}: {location}: YAML reads the key `007` as a number" in said
+
+
+def test_keys_that_are_quoted_or_are_texts_anyway_are_taken_as_they_are_written(inventory: Path) -> None:
+    logins = read(
+        inventory, BASE + 'app: {oauth_logins: {"007": admin, \'null\': read, no: read, on: write, "*": read}}\n'
+    )
+
+    assert set(logins.app.oauth_logins) == {"007", "null", "no", "on", "*"}
+
+
+def test_a_key_that_is_merged_from_an_anchor_is_found_too(inventory: Path) -> None:
+    said = error(inventory, BASE + "app:\n  oauth_logins: &all {007: admin}\n  oauth_organizations: {<<: *all}\n")
+
+    assert 'test.yaml:5:23: app.oauth_logins: YAML reads the key `007` as a number; quote it: "007"' in said
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('backup: {at: ["2:30"]}\n', "backup.at[0]: found '2:30'; it must match "),
+        ("backup: {at: 02:30}\n", "backup.at: found '02:30'; allowed: a list"),
+        ("backup: {at: []}\n", "backup.at: found 0 items; at least 1 item is needed"),
+        ("app: []\n", "app: found a list; allowed: a mapping"),
+        ("app: {oauth_logins: [alice]}\n", "app.oauth_logins: found a list; allowed: a mapping"),
+        ("app: {oauth_client_id: 123}\n", "app.oauth_client_id: found 123; allowed: a text"),
+        ("app: {oauth_client_id: 2026-11-29}\n", "app.oauth_client_id: found a date; allowed: a text"),
+        ("app: {oauth_organizations: {a b: read}}\n", "app.oauth_organizations: found the key 'a b'; it must match "),
+        ("provision: {swap: [1]}\n", "provision.swap: found a list; allowed: "),
+        ("provision: {swap: 1.5}\n", "provision.swap: found 1.5; allowed: a size with its unit, as in 256MiB"),
+        ("provision: {audit: perhaps}\n", "provision.audit: found 'perhaps'; allowed: true or false"),
+        ("ssh: {user: Deploy}\n", "ssh.user: found 'Deploy'; allowed: lower-case letters, digits and hyphens"),
+    ],
+)
+def test_one_mistake_is_one_sentence_in_the_words_of_yaml(inventory: Path, text: str, words: str) -> None:
+    said = error(inventory, BASE + text)
+
+    assert words in said
+    assert len(said.splitlines()) == 1
+    assert "tuple" not in said.lower()
+
+
+def test_a_file_that_ends_in_yml_is_pointed_out(inventory: Path) -> None:
+    (inventory / "production.yml").write_text(BASE)
+    with pytest.raises(ConfigError, match=r"production.yaml does not exist, but production.yml does") as raised:
+        load("production")
+    assert raised.value.next
+    assert raised.value.next.startswith("Rename it: mv ")
+
+
+@pytest.mark.parametrize(("name", "better"), [("Prod", "prod.yaml"), ("prod_eu", "prod-eu.yaml"), ("1", "Rename the")])
+def test_a_file_whose_name_cannot_be_an_environments_must_be_renamed(inventory: Path, name: str, better: str) -> None:
+    (inventory / f"{name}.yaml").write_text(BASE)
+    with pytest.raises(ConfigError, match=f"`{name}` cannot be one; allowed: lower-case letters") as raised:
+        load(name)
+    assert raised.value.next
+    assert better in raised.value.next
+
+
+def test_a_file_that_is_not_utf8_says_so(inventory: Path) -> None:
+    (inventory / "test.yaml").write_bytes(BASE.encode() + "# größe\n".encode("latin-1"))
+    with pytest.raises(ConfigError, match="it is not UTF-8"):
+        load("test")
 
 
 def test_an_environment_that_is_not_there_names_the_nearest(inventory: Path) -> None:

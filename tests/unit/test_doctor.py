@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from deploy import show
-from deploy.doctor import Check, Facts, judge, version_in
+from deploy.doctor import HERE, Check, Facts, examine, judge, version_in
 from deploy.tasks.daemonjson import WANTED
 from deploy.tasks.hostfiles import host_files
 from tests.unit.conftest import environment_of
@@ -75,6 +76,7 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
         ("firewall", {"firewall": []}, "off", "ppmctl provision -e test"),
         ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in 22, 8080", "ppmctl provision -e test"),
         ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
+        ("database", {"journal": ["rollback"]}, "rollback", "c.pragma('journal_mode', 'wal')"),
     ],
 )
 def test_what_is_off_is_shown_with_its_fix(name: str, found: dict[str, Any], shown: str, fix: str) -> None:
@@ -152,3 +154,14 @@ def test_how_many_checks_are_off_is_said_last(capsys: pytest.CaptureFixture[str]
     show.doctor(found)
 
     assert capsys.readouterr().out.splitlines()[-1] == f"{len(found)} checks, 2 off"
+
+
+def test_a_file_of_this_machine_that_the_config_names_is_looked_at(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("age1public\n", encoding="utf-8")
+    environment = environment_of(kind="dev", hosts=[], backup={"identity_file": str(tmp_path / "key")})
+
+    [check] = [check for check in examine(environment) if check.name == "backup.identity_file"]
+
+    assert (check.where, check.ok) == (HERE, False)
+    assert "is a public key; name the private one" in check.found
+    assert "deploy/inventory/test.yaml" in check.fix

@@ -14,6 +14,7 @@ import dns.rrset
 import pytest
 
 from deploy import domain
+from tests.processes import join
 from tests.unit.conftest import environment_of
 
 NAME = "ppm.example.org"
@@ -42,13 +43,13 @@ def resolver(zone: Zone) -> Iterator[dns.resolver.Resolver]:
             server.sendto(answer.to_wire(), self.client_address)
 
     with UDPServer((HERE, 0), Answer) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         asking = dns.resolver.Resolver(configure=False)
         asking.nameservers, asking.port = [HERE], server.server_address[1]
         yield asking
         server.shutdown()
-        thread.join()
+        join(thread)
 
 
 def found(resolver: dns.resolver.Resolver, *own: str, **proxy: object) -> str:

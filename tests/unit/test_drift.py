@@ -151,6 +151,18 @@ def test_a_certificate_of_the_own_that_the_proxy_is_not_told_of_is_shown(images:
     assert (item.what, item.means) == ("traefik/dynamic/certificates.yaml", "write")
 
 
+def test_routes_that_this_version_writes_for_a_release_of_an_older_one_are_not_edited(
+    environment: Environment, release: Release
+) -> None:
+    routes = evidence(environment, release).routes or ""
+    newer = routes.replace("referrerPolicy: no-referrer", "referrerPolicy: same-origin")
+    assert newer != routes
+
+    assert seen(environment, release, routes=newer, usual_routes=newer) == ()
+    [item] = seen(environment, release, routes=newer, usual_routes=routes)
+    assert item.seen == "it was edited"
+
+
 def test_routes_that_send_users_elsewhere_are_edited(environment: Environment, release: Release) -> None:
     routes = evidence(environment, release).routes or ""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from deploy.engine import Found, Part, advice, build_secrets, client, ensure, lacking, local_docker, sources
+from deploy.engine import Found, Part, advice, build_secrets, client, command, ensure, lacking, local_docker, sources
 from deploy.errors import EngineError
 
 WHOLE = Found(client=True, daemon=True, answers=True, plugins=frozenset({"compose", "buildx", "scan"}))
@@ -110,3 +111,20 @@ def test_a_ca_bundle_becomes_a_build_secret_only_where_one_is_named(
     bundle.touch()
     monkeypatch.setenv("PIP_CERT", str(bundle))
     assert build_secrets() == [f"id=ca,src={bundle}"]
+
+
+def test_compose_gets_no_variable_of_the_shell_but_those_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    strange = {"TOKEN_OF_CI": "x", "COMPOSE_FILE": "x", "BUILDX_BUILDER": "x", "DOCKER_DEFAULT_PLATFORM": "linux/arm64"}
+    needed = {"HOME": "/x", "DOCKER_HOST": "unix:///x", "HTTPS_PROXY": "http://x"}
+    for name, value in (strange | needed).items():
+        monkeypatch.setenv(name, value)
+
+    def seen(*, compose: bool) -> set[str]:
+        argv = [*command(compose=compose)[:-1], "env"]  # in the place of docker
+        lines = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.splitlines()
+        return {line.partition("=")[0] for line in lines}
+
+    assert seen(compose=True).isdisjoint(strange)
+    assert seen(compose=True) >= {"PATH", *needed}
+    assert seen(compose=False) & strange.keys() == {"TOKEN_OF_CI", "COMPOSE_FILE"}
+    assert client(compose_files=["x"]).client_config.docker_cmd[1:] == [*command(compose=True)[1:]]

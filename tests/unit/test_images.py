@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from deploy.configfile import ROOT
 from deploy.images import Pipe, digest_of_migrations, needless
 from deploy.imagestore import chain_ids
+from tests.processes import running
 
 
 def archive_of(*images: list[str]) -> tarfile.TarFile:
@@ -69,13 +70,13 @@ def test_what_goes_through_the_pipe_arrives_and_is_counted(tmp_path: Path, *, co
     arrived = tmp_path / "arrived"
     with (
         arrived.open("wb") as out,
-        subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=out) as process,
+        running(["cat"], stdin=subprocess.PIPE, stdout=out) as process,
     ):
         pipe = Pipe(process, 2_000_000, lambda *done: progress.append(done), compress=compress)
         for block in blocks:
             pipe.write(block)
         pipe.end()
-        process.communicate()
+        process.communicate(timeout=60)
 
     content = arrived.read_bytes()
     assert pipe.bytes == len(content)

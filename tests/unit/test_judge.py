@@ -9,28 +9,39 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deploy.config import Upgrade
-from deploy.judge import Seen, Verdict, _at_least, judge
-from deploy.metrics import NOTHING, Counts
+from deploy.judge import Seen, Verdict, _at_least, errors, judge
+from deploy.traffic import Counts
 
 LIMITS = Upgrade()
 BOUNDS = (0.005, 0.025, 0.1, 0.25, 1.0, math.inf)
 
 
-def counts(bad: int, total: int, slow: int = 0, usual: float = 0.005, slower: float = 1.0) -> Counts:
+ROUTE = "GET /api/projects"
+NOTHING = Seen(name="")
+
+
+def counts(bad: int, total: int, slow: int = 0, usual: float = 0.005, slower: float = 1.0) -> Seen:
     """Return answers of which some are errors, and some took ``slower`` in place of ``usual`` seconds."""
     within = {bound: (total - slow) * (usual <= bound) + slow * (slower <= bound) for bound in BOUNDS}
-    return Counts(answers={"2xx": total - bad, "5xx": bad}, within=within)
+    return Seen(name="", routes={ROUTE: Counts(bad=bad, total=total)}, within=within)
 
 
-def verdict(new: Counts, old: Counts, limits: Upgrade = LIMITS) -> Verdict:
-    return judge(Seen(name="green", counts=new), Seen(name="blue in the same 30 s", counts=old), limits)
+def verdict(new: Seen, old: Seen, limits: Upgrade = LIMITS) -> Verdict:
+    named = old.model_copy(update={"name": "blue in the same 30 s"})
+    return judge(new.model_copy(update={"name": "green"}), named, limits)
+
+
+def by_route(**routes: tuple[int, int]) -> Seen:
+    return Seen(name="", routes={name: Counts(bad=bad, total=total) for name, (bad, total) in routes.items()})
 
 
 def test_the_figures_are_in_words() -> None:
     found = verdict(counts(12, 240), counts(0, 4512))
 
     assert found.worse
-    assert found.said == "green: 12 of 240 answers were 5xx (5.0 %), blue in the same 30 s: 0 of 4,512"
+    assert found.said == (
+        "green: 12 of 240 answers were 5xx (5.0 %), blue in the same 30 s: 0 of 4,512; GET /api/projects: 12 of 240"
+    )
 
 
 def test_without_requests_there_is_nothing_to_judge() -> None:
@@ -49,6 +60,9 @@ def test_without_requests_there_is_nothing_to_judge() -> None:
         ((60, 600), (20, 600), False),  # three times as many may be chance where twice is allowed
         ((60, 600), (2, 600), True),
         ((12, 30), (0, 0), True),  # nobody came before
+        ((25, 2500), (0, 5000), True),  # one in a hundred, at 500 requests a second
+        ((50, 5000), (0, 5000), True),
+        ((50, 5000), (50, 5000), False),
         ((5, 100), (0, 0), False),
     ],
 )
@@ -56,6 +70,29 @@ def test_errors_are_compared_as_shares_with_regard_to_chance(
     new: tuple[int, int], old: tuple[int, int], worse: bool
 ) -> None:
     assert verdict(counts(*new), counts(*old)).worse is worse
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "worse"),
+    [
+        # Of all requests it is less than one in a hundred; on its route it is every one.
+        (by_route(get=(0, 1000), post=(8, 8)), by_route(get=(0, 1000), post=(0, 8)), True),
+        (by_route(get=(0, 100_000), post=(8, 8)), by_route(get=(0, 1000), post=(0, 8)), True),  # a flood of good ones
+        (by_route(get=(0, 1000), post=(4, 8)), by_route(get=(0, 1000), post=(4, 8)), False),
+        # No route is bad for certain, all together are.
+        (by_route(a=(2, 30), b=(2, 30), c=(2, 30), d=(2, 30)), by_route(a=(0, 500)), True),
+        (by_route(a=(2, 30)), by_route(a=(0, 500)), False),
+        (by_route(), by_route(), False),
+    ],
+)
+def test_a_route_that_fails_is_found_among_others_that_do_not(new: Seen, old: Seen, worse: bool) -> None:
+    assert errors(new, old, LIMITS).worse is worse
+
+
+def test_the_routes_that_fail_most_are_named() -> None:
+    new = by_route(a=(9, 9), b=(30, 40), c=(0, 9), d=(10, 10), e=(11, 11))
+
+    assert errors(new, by_route(), LIMITS).said.endswith("; b: 30 of 40; e: 11 of 11; d: 10 of 10")
 
 
 @pytest.mark.parametrize(
@@ -72,7 +109,7 @@ def test_errors_are_compared_as_shares_with_regard_to_chance(
         (counts(0, 1000, slow=1000), counts(0, 20), False),
     ],
 )
-def test_latencies_are_compared_where_people_would_notice(new: Counts, old: Counts, worse: bool) -> None:
+def test_latencies_are_compared_where_people_would_notice(new: Seen, old: Seen, worse: bool) -> None:
     assert verdict(new, old).worse is worse
 
 

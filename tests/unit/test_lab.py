@@ -79,4 +79,4 @@ def test_ssh_trusts_only_what_the_lab_knows() -> None:
 
     assert argv[:3] == ["ssh", "-F", "/dev/null"]
     assert "StrictHostKeyChecking=yes" in argv
-    assert f"UserKnownHostsFile={lab.known_hosts_file}" in argv
+    assert f'UserKnownHostsFile="{lab.known_hosts_file}"' in argv

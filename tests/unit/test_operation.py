@@ -7,11 +7,11 @@ import threading
 import pytest
 
 from deploy.config import Environment, HostAddress
-from deploy.errors import UpgradeError
+from deploy.errors import NotReady, UpgradeError
 from deploy.operation import on_each_host
 from tests.unit.conftest import environment_of
 
-THREE = environment_of(hosts=[{"name": f"web-{n}", "address": "127.0.0.1"} for n in (1, 2, 3)])
+THREE = environment_of(hosts=[{"name": f"web-{n}", "address": f"127.0.0.{n}"} for n in (1, 2, 3)])
 
 
 def failing(*names: str) -> tuple[list[str], object]:
@@ -77,3 +77,21 @@ def test_side_by_side_every_failure_is_told() -> None:
 
     assert "web-1: no" in error.value.message
     assert "web-2: no" in error.value.message
+
+
+@pytest.mark.parametrize("parallel", [1, 2])
+def test_what_was_said_of_each_host_is_told_in_whole(parallel: int) -> None:
+    environment: Environment = THREE.model_copy(update={"hosts": THREE.hosts[:2]})
+    both = threading.Barrier(parallel)
+
+    def act(address: HostAddress, _: threading.Event) -> str:
+        both.wait(10)
+        no = NotReady(f"{address.name}: no", next="ppmctl deploy")
+        raise no.with_context(f"{no.message}. Release 1 serves there", step="start") from no
+
+    with pytest.raises(NotReady) as error:
+        on_each_host(environment, parallel, act)
+
+    others = {1: "Not begun: web-2", 2: "Failed too: web-2: no. Release 1 serves there"}
+    assert str(error.value) == error.value.message == f"web-1: no. Release 1 serves there. {others[parallel]}"
+    assert (error.value.step, error.value.next) == ("start", "ppmctl deploy")

@@ -9,7 +9,7 @@ import pytest
 
 from deploy import difference, prune, render
 from deploy.config import Environment
-from deploy.plan import decide
+from deploy.plan import PROXY_REPLACED, decide
 from deploy.release import Color, Images, Record, Release, Source
 from deploy.stack import Found, Stack
 from deploy.status import verdict
@@ -97,6 +97,25 @@ def test_another_release_goes_to_the_idle_colour_and_says_what_changed(
     assert plan.changes[0] == f"release {release.id} → {newer.id}"
     assert plan.changes[1].startswith("api image: ")
     assert len(plan.changes) == 2
+
+
+def test_that_the_proxy_is_replaced_is_said_with_what_users_notice(environment: Environment, release: Release) -> None:
+    newer = release.model_copy(update={"id": "ffffffffffff"})
+
+    plan = decide(environment, newer, serving(release), replaces_proxy=True)
+
+    assert PROXY_REPLACED in plan.changes
+    assert "open connections are cut" in PROXY_REPLACED
+    assert PROXY_REPLACED not in decide(environment, newer, serving(release)).changes
+
+
+def test_another_digest_of_the_proxy_alone_is_no_reason_for_a_deploy(
+    environment: Environment, release: Release
+) -> None:
+    """Another version of Compose on this machine is enough for it."""
+    assert not decide(environment, release, serving(release), replaces_proxy=True).needed
+    unrecorded = decide(environment, release, serving(release, record=None), replaces_proxy=True)
+    assert unrecorded.changes[-1] == PROXY_REPLACED
 
 
 def test_an_upgrade_cut_short_after_its_switch_is_finished_not_turned_round(

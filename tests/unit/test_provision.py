@@ -188,9 +188,26 @@ def test_the_firewall_lets_in_ssh_and_the_proxy_and_nothing_else(url: str, ports
     assert "policy drop" in rules
     assert "tcp dport { 22, 2222 } accept" in rules
     assert f"tcp dport {{ {ports} }} accept" in rules
-    published = f"meta l4proto tcp ct status dnat ct original proto-dst {{ {ports} }} accept"
+    published = f"meta l4proto tcp ct status dnat ct original proto-dst {{ {ports} }} jump clients"
     assert f"{published}\n        ct status dnat drop" in rules
-    assert rules.count("accept") == 12
+    assert rules.count("accept") == 13
+
+
+def test_the_firewall_counts_the_connections_of_each_address_but_of_trusted_proxies() -> None:
+    networks = ["10.1.0.0/16", "10.0.0.0/8", "fd00::/8", "192.0.2.7"]
+    proxy = {"trusted_proxies": networks, "max_requests_per_address": 50}
+
+    lines = firewall(environment_of(proxy=proxy), [22]).partition("chain clients {")[2].split("\n")
+    without = firewall(environment_of(), [22]).partition("chain clients {")[2]
+
+    assert [line.strip() for line in lines[1:5]] == [
+        "ip saddr { 10.0.0.0/8, 192.0.2.7/32 } accept",
+        "add @connected { ip saddr ct count over 100 } reject with tcp reset",
+        "ct count over 3072 reject with tcp reset",
+        "accept",
+    ]
+    assert "ip saddr {" not in without
+    assert "ct count over 400 " in without
 
 
 def test_containers_ask_a_cloud_for_names_and_for_nothing_else() -> None:
@@ -251,7 +268,7 @@ def test_an_audit_is_of_those_who_ask_for_it() -> None:
 
 
 def test_where_root_does_not_log_in_the_user_that_deploys_provisions_by_sudo() -> None:
-    hosts = [{"name": name, "address": "127.0.0.1"} for name in ("open", "closed")]
+    hosts = [{"name": name, "address": name} for name in ("open", "closed")]
 
     found = dict(connection.hosts(environment_of(hosts=hosts), without_root=["closed"]))
 

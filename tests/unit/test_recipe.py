@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.dockerignore import files, parse
 from deploy.recipe import Recipe
 
 
@@ -73,3 +74,31 @@ def test_of_a_link_it_counts_where_it_leads(recipe: Recipe, tmp_path: Path) -> N
     (tmp_path / "more").symlink_to("ui")
 
     assert len({before, linked, recipe.reference}) == 3
+
+
+def test_what_is_copied_again_after_it_was_left_out_counts(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / ".dockerignore").write_text("*.txt\n!keep.txt\n")
+    (tmp_path / "keep.txt").write_text("one")
+    (tmp_path / "gone.txt").write_text("one")
+    before = recipe.reference
+
+    (tmp_path / "gone.txt").write_text("other")
+    assert recipe.reference == before
+    (tmp_path / "keep.txt").write_text("other")
+    assert recipe.reference != before
+
+
+def test_a_dockerfile_may_have_an_ignore_file_of_its_own(recipe: Recipe, tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile.dockerignore").write_text("*\n!main.py\n")
+
+    assert [path.name for path in files(tmp_path, recipe.dockerfile)] == ["main.py"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "read"),
+    [("!keep.txt", False), ("!*.txt", False), ("!ui/deep", True), ("!**/keep.txt", True), ("ui/*", False)],
+)
+def test_a_folder_that_is_left_out_is_read_only_where_something_in_it_may_count(pattern: str, read: bool) -> None:
+    [found] = parse(pattern)
+
+    assert found.may_keep_below("ui") is read

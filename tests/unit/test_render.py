@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy import render
+from deploy import render, template
 from deploy.config import Environment
 from deploy.configfile import load
+from deploy.journey import _versions
 from deploy.release import COLORS, Images
+from deploy.secrets import needed
 from deploy.stack import ROLES
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import EVERY_WAY, PRODUCTION, SECRETS, compose_of, release_of
@@ -68,7 +70,7 @@ def test_compose_lint_finds_nothing(changes: dict[str, Any], images: Images, tmp
 
 def test_the_same_input_gives_the_same_bytes(environment: Environment, images: Images) -> None:
     release = release_of(environment, images)
-    render._jinja.cache_clear()
+    template._jinja.cache_clear()
     assert render.tree(environment, release) == render.tree(environment, release)
     assert release == release_of(environment, images)
 
@@ -182,6 +184,30 @@ def test_no_secret_value_is_rendered_only_its_file(environment: Environment, ima
     }
 
 
+@pytest.mark.parametrize("hosts", [[], ["git.example.org ssh-ed25519 AAAA"]])
+def test_the_worker_which_handles_what_strangers_wrote_mounts_only_what_it_reads(
+    images: Images, hosts: list[str]
+) -> None:
+    app = {"scan_known_hosts": hosts, "oauth_client_id": "id", "oauth_logins": {"ann": "read"}}
+    environment = environment_of(app=app)
+    names = [*needed(environment), "session_secret_previous"]
+    made = render.release(environment, images, dict.fromkeys(names, "0a1b2c3d"))
+    services = YAML(typ="safe").load(render.tree(environment, made)[render.COMPOSE])["services"]
+
+    assert services["worker-blue"]["secrets"] == services["worker-green"]["secrets"] == ["git_deploy_key"] * bool(hosts)
+    assert services["api-blue"]["secrets"] == ["session_secret", "oauth_client_secret", "session_secret_previous"]
+
+
+def test_the_api_counts_clients_behind_trusted_proxies_as_the_proxy_does(images: Images) -> None:
+    told = [
+        compose_of(environment_of(proxy=proxy), images)["services"]["api-blue"]["environment"].get("TRUSTED_PROXIES")
+        for proxy in ({}, {"trusted_proxies": ["192.0.2.0/24", "2001:db8::/32"]})
+    ]
+
+    assert told[0] is None
+    assert json.loads(told[1]) == ["192.0.2.0/24", "2001:db8::/32"]
+
+
 def test_the_key_for_repositories_is_mounted_by_the_worker_alone(images: Images) -> None:
     environment = environment_of(app={"scan_known_hosts": ["git.example.org,10.0.0.1 ssh-ed25519 AAAA+/="]})
     made = render.release(environment, images, SECRETS | dict.fromkeys(environment.worker_secrets, "0a1b2c3d"))
@@ -215,3 +241,13 @@ def test_the_api_asks_for_the_certificate_where_there_is_one(changes: dict[str, 
     told = compose_of(environment_of(**changes), images)["services"]["api-blue"]["environment"]
 
     assert ("CERTIFICATE_ADDRESS" in told) == ("url" in changes)
+
+
+def test_who_has_no_secrets_yet_can_read_the_files_and_is_told(tmp_path: Path) -> None:
+    said: list[str] = []
+
+    versions = _versions(environment_of(secrets={"directory": str(tmp_path)}), said.append)
+
+    assert versions == {"session_secret": "missing"}
+    assert "session_secret is missing" in said[0]
+    assert "to read, not to deploy" in said[0]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
@@ -35,7 +37,28 @@ def test_nobody_is_sent_to_what_the_api_has_beside_its_paths(environment: Enviro
     assert routers.pop("too-large")["middlewares"] == ["too-large"]  # which answers all by itself
 
     rules = [router["rule"] for router in routers.values() if router.get("service", "").startswith("api-")]
-    assert sorted(rules) == ["Host(`preview`) && (PathPrefix(`/api`) || Path(`/readyz`))", "PathPrefix(`/api`)"]
+    assert sorted(rules) == [
+        "Host(`preview`) && (PathPrefix(`/api`) || Path(`/readyz`) || Path(`/statusz`))",
+        "PathPrefix(`/api`)",
+    ]
+
+
+@pytest.mark.parametrize(("changes", "points"), [({}, {"web", "internal"}), (OWN, {"web", "websecure", "internal"})])
+def test_users_requests_are_logged_while_a_host_changes_and_only_then(
+    changes: dict[str, Any], points: set[str], images: Images
+) -> None:
+    environment = environment_of(**changes)
+    servers: dict[str, Any] = {"blue": {"api": ["http://blue:8000"], "frontend": []}}
+    quiet, logged = (
+        render.routes(environment, live="blue", preview="blue", servers=servers, logged=logged)
+        for logged in (False, True)
+    )
+    command = compose_of(environment, images)["services"]["reverse-proxy"]["command"]
+
+    changed = [line for line in difflib.ndiff(quiet.splitlines(), logged.splitlines()) if line[0] in "+-"]
+    assert changed == ["+       observability: {accessLogs: true}"]
+    off = re.findall(r"--entryPoints\.(\w+)\.observability\.accessLogs=false", "\n".join(command))
+    assert set(off) == points, "a router that says nothing logs where its entry point does"
 
 
 def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(environment: Environment) -> None:
@@ -73,14 +96,15 @@ def test_secrets_of_the_proxy_are_mounted_by_nobody_else(images: Images) -> None
         services = compose_of(environment, images)["services"]
         mounted = list(environment.proxy_secrets) if environment.acme else []
         assert services["reverse-proxy"].get("secrets", []) == mounted
-        for name in ("api-blue", "worker-green"):
-            assert services[name]["secrets"] == ["session_secret"]
+        assert services["api-blue"]["secrets"] == ["session_secret"]
+        assert services["worker-green"]["secrets"] == []
 
 
 def test_the_proxy_learns_where_its_ca_and_its_secrets_are_never_what_they_are(images: Images) -> None:
     proxy = compose_of(environment_of(**CLOSED), images)["services"]["reverse-proxy"]
 
     assert proxy["environment"] == {
+        "GOMEMLIMIT": str((256 << 20) * 9 // 10),
         "LEGO_CA_CERTIFICATES": "/run/secrets/acme_ca",
         "AZURE_CLIENT_ID_FILE": "/run/secrets/dns_client_id",
         "AZURE_CLIENT_SECRET_FILE": "/run/secrets/dns_client_secret",

@@ -12,6 +12,7 @@ import pytest
 
 from deploy.configfile import ROOT
 from deploy.scratch import scratch
+from tests.processes import running
 
 HOLD = (
     "import sys; from deploy.scratch import scratch\nwith scratch() as path: print(path, flush=True); sys.stdin.read()"
@@ -36,7 +37,7 @@ def test_it_is_of_its_owner_alone_and_goes_with_the_work(folder: Path) -> None:
 def test_what_a_killed_process_left_goes_with_the_next_and_what_is_in_use_stays(folder: Path) -> None:
     with (
         scratch() as ours,
-        subprocess.Popen(
+        running(
             [sys.executable, "-c", HOLD],
             env={**os.environ, "TMPDIR": str(folder)},
             cwd=ROOT,
@@ -51,7 +52,7 @@ def test_what_a_killed_process_left_goes_with_the_next_and_what_is_in_use_stays(
             assert ours.is_dir()
             assert theirs.is_dir()
         other.kill()
-        other.wait()
+        other.wait(20)
         assert theirs.is_dir()
 
         with scratch():

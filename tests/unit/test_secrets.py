@@ -5,22 +5,24 @@ from __future__ import annotations
 import base64
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from app.settings import Settings
-from deploy import secrets
+from deploy import rotation, secrets
 from deploy.backup import remotes
 from deploy.backup.config import Backup, Target
 from deploy.config import Environment
 from deploy.configfile import ROOT
-from deploy.errors import ConfigError, UsageError
+from deploy.errors import ConfigError, HostUnreachable, UsageError
 from deploy.redact import redact
 from tests.authority import DOMAIN, Authority
 from tests.unit.conftest import environment_of
 
+NOWHERE = {"name": "web-1", "address": "127.0.0.1", "port": 1}
 LONG = "0123456789abcdef" * 3
 
 
@@ -31,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def site(folder: Path) -> Environment:
-    return environment_of(secrets={"directory": str(folder)})
+    return environment_of(hosts=[NOWHERE], secrets={"directory": str(folder)})
 
 
 @pytest.fixture
@@ -211,6 +213,70 @@ def test_a_rotation_of_what_leaked_leaves_nothing_of_it(site: Environment, folde
 
     assert values(site).keys() == {"session_secret"}
     assert not (folder / "session_secret_previous").exists()
+
+
+def test_a_second_rotation_keeps_the_value_that_the_hosts_run(site: Environment) -> None:
+    secrets.init(site)
+    live = values(site)["session_secret"]
+    secrets.rotate(site, "session_secret")  # and its deploy failed
+    waiting = values(site)["session_secret"]
+
+    found = secrets.here(site, "session_secret")[secrets.version_of("session_secret", live)]
+    secrets.rotate(site, "session_secret", live=found)
+
+    after = values(site)
+    assert after["session_secret_previous"].splitlines()[0] == live
+    assert after["session_secret"] not in (live, waiting)
+
+
+def test_a_value_that_is_set_keeps_the_one_that_the_hosts_run(site: Environment) -> None:
+    secrets.init(site)
+
+    secrets.replace(site, "session_secret", LONG, live=LONG[::-1])
+
+    assert values(site)["session_secret"] == LONG
+    assert values(site)["session_secret_previous"].splitlines()[0] == LONG[::-1]
+
+
+def test_hosts_that_run_different_values_stop_a_rotation_and_are_named() -> None:
+    assert rotation.common("test", "session_secret", {"web-1": "aaaa", "web-2": None, "web-3": "aaaa"}) == "aaaa"
+    assert rotation.common("test", "session_secret", {"web-1": None}) is None
+    assert rotation.common("test", "session_secret", {}) is None
+
+    with pytest.raises(UsageError, match="different values of session_secret; nothing was changed") as raised:
+        rotation.common("test", "session_secret", {"web-1": "aaaa", "web-2": "bbbb", "web-3": None})
+
+    assert raised.value.seen == "web-1: version aaaa\nweb-2: version bbbb"
+    assert "ppmctl deploy -e test" in (raised.value.next or "")
+
+
+def test_a_host_that_cannot_be_asked_stops_a_rotation_before_anything_is_written(site: Environment) -> None:
+    rotation.replace(site, "session_secret", LONG)  # the first value: there is nothing to keep
+    before = values(site)
+
+    for change in (rotation.rotate, partial(rotation.replace, value=LONG[::-1])):
+        with pytest.raises(HostUnreachable, match="web-1") as raised:
+            change(site, "session_secret")
+        assert "Nothing was changed" in raised.value.message
+    assert values(site) == before
+
+    rotation.rotate(site, "session_secret", revoke=True)
+    assert values(site).keys() == {"session_secret"}
+
+
+def test_only_a_rotation_of_some_age_can_wait_for_its_deploy(site: Environment, folder: Path) -> None:
+    secrets.init(site)
+    hour = timedelta(hours=1)
+    assert rotation.old(site, hour) == {}
+    live = values(site)["session_secret"]
+    secrets.rotate(site, "session_secret")
+    assert rotation.old(site, hour) == {}
+
+    since(folder, "session_secret_previous", days=8)
+
+    assert rotation.old(site, hour) == {"session_secret": live}
+    assert rotation.restart(site) == []  # no host can be asked
+    assert "session_secret_previous" not in values(site)
 
 
 def test_the_value_before_is_accepted_for_a_set_time_only(site: Environment, folder: Path) -> None:

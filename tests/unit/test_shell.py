@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,19 @@ def test_input_arrives_whole_and_what_a_command_leaves_of_it_is_none_of_the_next
     assert shell.run(["cat"], much.encode(), 30).stdout == much
     assert shell.run(["head", "-n", "1"], much.encode(), 30).stdout == "zeile ü\n"
     assert shell.run(["cat"], b"", 5).stdout == ""
+
+
+def test_what_a_command_makes_is_for_its_owner_to_change(tmp_path: Path) -> None:
+    before = os.umask(0o002)  # as Debian gives it to users with a group of their own
+    try:
+        another = Shell(["sh", "-c", START])
+    finally:
+        os.umask(before)
+
+    another.run(["sh", "-c", 'mkdir "$1/folder"; touch "$1/file"', "sh", str(tmp_path)], b"", 5)
+    another.close()
+
+    assert [oct(path.stat().st_mode)[-3:] for path in sorted(tmp_path.iterdir())] == ["644", "755"]
 
 
 def test_what_does_not_exist_or_is_killed_has_the_status_that_a_shell_gives_it(shell: Shell) -> None:

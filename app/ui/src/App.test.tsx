@@ -1,4 +1,4 @@
-import { screen, within } from "@testing-library/react";
+import { screen, waitFor, within } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { api, FIRST_PAGE, open, page, press, PROJECT, Stream, SYSTEM, type, WORKER } from "./testing";
 
@@ -70,6 +70,59 @@ test("the system panel follows the stream of events", () => {
   const system = within(screen.getByRole("region", { name: "System" }));
   expect(system.getByText("alive")).toBeTruthy();
   expect(system.getByText("0001")).toBeTruthy();
+});
+
+test("without a login the page knows the release, and says for whom the rest is", () => {
+  open({ token: "", path: "/system" });
+
+  Stream.last.send({ release: "r1", login: true });
+
+  expect(screen.getByText("live")).toBeTruthy();
+  expect(screen.getByText(/The rest is for those who have logged in/).textContent).toContain("r1");
+  expect(screen.queryByText("alive")).toBeNull();
+  expect(screen.getByRole("link", { name: "Log in with GitHub" })).toBeTruthy();
+});
+
+test("with a token the stream is asked for with it, and without once it is forgotten", async () => {
+  api[FIRST_PAGE] = page([PROJECT]);
+  open({ path: "/system" });
+  expect((await Stream.last.headers()).get("Authorization")).toBe("Bearer secret");
+  expect((await Stream.last.headers()).get("Accept")).toBe("text/event-stream");
+
+  press("Forget it");
+
+  expect((await Stream.last.headers()).get("Authorization")).toBeNull();
+});
+
+test("with a token that is refused the page still knows the release", async () => {
+  api["GET /api/system"] = [401, { detail: "the token is unknown" }];
+  api[FIRST_PAGE] = [401, { detail: "the token is unknown" }];
+  open();
+  const refused = Stream.last;
+
+  refused.break();
+  await waitFor(() => expect(Stream.last).not.toBe(refused));
+
+  expect((await Stream.last.headers()).get("Authorization")).toBeNull();
+  Stream.last.send({ release: "r1", login: false });
+  expect(screen.getByText("live")).toBeTruthy();
+});
+
+test("after a logout the stream is opened again, without the session", async () => {
+  api["GET /api/me"] = [200, { name: "ann", scope: "write" }];
+  api["POST /api/logout"] = [204];
+  api[FIRST_PAGE] = page([PROJECT]);
+  open({ token: "" });
+  const before = Stream.last;
+  before.send(SYSTEM);
+  await screen.findByText("ann (write)");
+  expect(Stream.last).toBe(before);
+
+  press("Log out");
+  await screen.findByLabelText("API token");
+
+  expect(Stream.last).not.toBe(before);
+  expect(before.readyState).toBe(2);
 });
 
 test("while a worker takes over from another, both are shown", () => {

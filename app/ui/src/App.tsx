@@ -2,7 +2,7 @@ import { ActionIcon, Alert, Anchor, Badge, Button, Container, createTheme, Group
 import { keepPreviousData, QueryClient, QueryClientProvider } from "@tanstack/react-query";
 import { useMemo, useState } from "react";
 import { Link, Route, Switch, useLocation } from "wouter";
-import { ApiError, clientOf } from "./api";
+import { ApiError, clientOf, whole } from "./api";
 import { ClientContext } from "./client";
 import { type Connection, type Live, useLive } from "./live";
 import { Project } from "./Project";
@@ -40,9 +40,11 @@ export function App() {
 }
 
 function Shell() {
-  const live = useLive();
-  const login = live.system?.login ?? false;
+  const [login, setLogin] = useState(false);
   const access = useAccess(login);
+  const live = useLive(access.token, access.loggedOut);
+  const told = live.system?.login ?? login;
+  if (told !== login) setLogin(told);
 
   return (
     <>
@@ -123,8 +125,9 @@ function Outside() {
 function Inside({ token, live }: { token: string; live: Live }) {
   const client = useMemo(() => clientOf(token), [token]);
   const [queries] = useState(newQueries);
+  const system = whole(live.system);
   return (
-    <ClientContext value={{ client, news: `${live.system?.projects} ${live.system?.runs[0]?.finished_at}` }}>
+    <ClientContext value={{ client, news: `${system?.projects} ${system?.runs[0]?.finished_at}` }}>
       <QueryClientProvider client={queries}>
         <Switch>
           <Route path="/">

@@ -1,5 +1,5 @@
 import { Code, Skeleton, Title } from "@mantine/core";
-import type { System as State, Worker } from "./api";
+import { type PublicSystem, type System as State, whole, type Worker } from "./api";
 import { bytes } from "./format";
 import { BackupFacts, CertificateFact, Deploys } from "./Host";
 import type { Connection } from "./live";
@@ -8,7 +8,8 @@ import { Fact } from "./Project";
 import { RunTable } from "./Runs";
 import { Ago } from "./time";
 
-export function System({ system, connection }: { system: State | null; connection: Connection }) {
+export function System({ system: told, connection }: { system: State | PublicSystem | null; connection: Connection }) {
+  const system = whole(told);
   return (
     <section aria-labelledby="system">
       <Title order={2} id="system" mb="md">
@@ -30,6 +31,10 @@ export function System({ system, connection }: { system: State | null; connectio
             </>
           )}
         </>
+      ) : told ? (
+        <p>
+          Release <Code>{told.release}</Code> serves. The rest is for those who have logged in, or have an API token.
+        </p>
       ) : connection === "offline" ? (
         <Problem error="The API does not answer; this page goes on asking." />
       ) : (

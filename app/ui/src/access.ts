@@ -10,6 +10,8 @@ export interface Access {
   me: Me | null;
   /** Whether there is anything to ask the API with. */
   open: boolean;
+  /** Whether a session has ended here: what it was told is to be asked for again, without. */
+  loggedOut: boolean;
   keep: (token: string) => void;
   logOut: () => Promise<void>;
 }
@@ -18,6 +20,7 @@ export interface Access {
 export function useAccess(login: boolean): Access {
   const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN_KEY) ?? "");
   const [me, setMe] = useState<Me | null>(null);
+  const [loggedOut, setLoggedOut] = useState(false);
 
   useEffect(() => {
     if (!login) return;
@@ -37,7 +40,8 @@ export function useAccess(login: boolean): Access {
   async function logOut() {
     await content(clientOf("").POST("/logout"));
     setMe(null);
+    setLoggedOut(true);
   }
 
-  return { token, me, open: token !== "" || me !== null, keep, logOut };
+  return { token, me, open: token !== "" || me !== null, loggedOut, keep, logOut };
 }

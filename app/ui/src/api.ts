@@ -19,6 +19,8 @@ export type Backups = Schemas["BackupsOut"];
 export type Deploy = Schemas["DeployOut"];
 /** A release that is rolled back to may not name all of it. */
 export type System = Omit<Schemas["SystemOut"], Newer> & Partial<Pick<Schemas["SystemOut"], Newer>>;
+/** What is told without a login. */
+export type PublicSystem = Pick<System, "release" | "login">;
 type Newer = "workers" | "color" | "disk_free_bytes" | "disk_bytes" | "login" | "certificate" | "backups" | "deploys";
 export type Me = Schemas["MeOut"];
 export type Sort = NonNullable<NonNullable<paths["/api/projects"]["get"]["parameters"]["query"]>["sort"]>;
@@ -39,11 +41,15 @@ export class ApiError extends Error {
 
 export type Client = ReturnType<typeof clientOf>;
 
+export function bearer(token: string): Record<string, string> {
+  return token ? { Authorization: `Bearer ${token}` } : {};
+}
+
 /** Return a client that sends a token with each request. */
 export function clientOf(token: string) {
   return createClient<Below>({
     baseUrl: new URL(BASE, location.href).href,
-    headers: token ? { Authorization: `Bearer ${token}` } : {},
+    headers: bearer(token),
     fetch: (request) => fetch(request), // when it is called: tests replace it
   });
 }
@@ -69,6 +75,11 @@ function detail(problem: unknown, response: Response): string {
   return `The API answered ${response.status} ${response.statusText}`.trim(); // a proxy's own page
 }
 
-export function getSystem(signal: AbortSignal): Promise<System> {
-  return content(clientOf("").GET("/system", { signal }));
+export function getSystem(token: string, signal: AbortSignal): Promise<System | PublicSystem> {
+  return content(clientOf(token).GET("/system", { signal }));
+}
+
+/** Given what the API told of itself, return it if that is the state of the whole. */
+export function whole(system: System | PublicSystem | null): System | null {
+  return system && "database" in system ? system : null;
 }

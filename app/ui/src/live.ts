@@ -1,11 +1,12 @@
+import { EventSource } from "eventsource"; // the browser's own sends no token
 import { useEffect, useState } from "react";
-import { BASE, getSystem, type System } from "./api";
+import { ApiError, BASE, bearer, getSystem, type PublicSystem, type System } from "./api";
 
 /** live: events arrive. polling: they do not, but the API answers when asked. offline: it does not answer. */
 export type Connection = "connecting" | "live" | "polling" | "offline";
 
 export interface Live {
-  system: System | null;
+  system: System | PublicSystem | null;
   /** The release that served when the page was loaded; the page is of that release. */
   loaded: string | null;
   connection: Connection;
@@ -16,20 +17,27 @@ const WATCH_MILLISECONDS = 3000;
 
 /**
  * Report the state of the whole until the returned function is called: from the stream of events, and by
- * asking for it where the stream does not get through. The browser reopens a stream that ends by itself,
- * but gives up on one that was answered with an error, so that one is opened anew here.
+ * asking for it where the stream does not get through. An EventSource reopens a stream that ends by itself,
+ * but gives up on one that was answered with an error, so that one is opened again here. A token that is
+ * refused is left out: what is public is told without.
  */
-export function watchSystem(report: (connection: Connection, system?: System) => void): () => void {
+export function watchSystem(
+  token: string,
+  report: (connection: Connection, system?: System | PublicSystem) => void,
+): () => void {
   const stop = new AbortController();
   let source: EventSource;
   let heard = false; // since the last look
   let live = false; // since the last error: those that follow change nothing
 
   function open() {
-    source = new EventSource(`${BASE}/events`);
+    const headers = bearer(token);
+    source = new EventSource(`${BASE}/events`, {
+      fetch: (url, init) => fetch(url, { ...init, headers: { ...init.headers, ...headers } }),
+    });
     source.addEventListener("system", (event) => {
       heard = live = true;
-      report("live", JSON.parse(event.data) as System);
+      report("live", JSON.parse(event.data) as System | PublicSystem);
     });
     source.addEventListener("error", () => {
       if (live) report("connecting");
@@ -40,10 +48,14 @@ export function watchSystem(report: (connection: Connection, system?: System) =>
 
   async function ask() {
     try {
-      const system = await getSystem(AbortSignal.any([stop.signal, AbortSignal.timeout(WATCH_MILLISECONDS)]));
+      const system = await getSystem(token, AbortSignal.any([stop.signal, AbortSignal.timeout(WATCH_MILLISECONDS)]));
       if (!heard) report("polling", system);
-    } catch {
-      if (!heard && !stop.signal.aborted) report("offline");
+    } catch (error) {
+      if (token && error instanceof ApiError && error.status === 401 && !stop.signal.aborted) {
+        token = "";
+        source.close();
+        open();
+      } else if (!heard && !stop.signal.aborted) report("offline");
     }
   }
 
@@ -62,9 +74,13 @@ export function watchSystem(report: (connection: Connection, system?: System) =>
   };
 }
 
-export function useLive(): Live {
+/** Follow what the API tells of itself to a token or a session; it is asked again for another token, and after a logout. */
+export function useLive(token: string, loggedOut: boolean): Live {
   const [live, setLive] = useState<Live>({ system: null, loaded: null, connection: "connecting" });
-  useEffect(() => watchSystem((connection, system) => setLive((last) => next(last, connection, system))), []);
+  useEffect(
+    () => watchSystem(token, (connection, system) => setLive((last) => next(last, connection, system))),
+    [token, loggedOut],
+  );
   return live;
 }
 

@@ -2,7 +2,7 @@
 
 import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { afterEach, beforeEach, vi } from "vitest";
-import type { Project, ProjectDetail, System, Worker } from "./api";
+import type { Project, ProjectDetail, PublicSystem, System, Worker } from "./api";
 import { App } from "./App";
 
 export const PROJECT: ProjectDetail = {
@@ -55,28 +55,47 @@ export const SYSTEM: System = {
   deploys: [],
 };
 
-/** The browser's stream of events, with a test at the other end. */
+type StreamInit = { fetch: (url: URL, init: { headers: Record<string, string> }) => Promise<Response> };
+
+vi.mock("eventsource", () => ({
+  EventSource: class {
+    static readonly CLOSED = 2;
+
+    constructor(url: string, init: StreamInit) {
+      return new Stream(url, init);
+    }
+  },
+}));
+
+/** The stream of events, with a test at the other end. */
 export class Stream extends EventTarget {
-  static readonly CLOSED = 2;
   static last: Stream;
   readyState = 1;
 
-  constructor(readonly url: string) {
+  constructor(readonly url: string, private readonly init: StreamInit) {
     super();
     Stream.last = this;
   }
 
-  send(system: System) {
+  /** Return the headers that it is opened with. */
+  async headers(): Promise<Headers> {
+    let sent = new Headers();
+    api[`GET ${this.url}`] = (request) => [200, void (sent = request.headers)];
+    await this.init.fetch(new URL(this.url, location.href), { headers: { Accept: "text/event-stream" } });
+    return sent;
+  }
+
+  send(system: System | PublicSystem) {
     act(() => void this.dispatchEvent(new MessageEvent("system", { data: JSON.stringify(system) })));
   }
 
   break() {
-    this.readyState = Stream.CLOSED;
+    this.readyState = 2;
     act(() => void this.dispatchEvent(new Event("error")));
   }
 
   close() {
-    this.readyState = Stream.CLOSED;
+    this.readyState = 2;
   }
 }
 
@@ -84,7 +103,8 @@ type Answer = [status: number, body?: unknown];
 /** What the API answers by "METHOD path"; anything else is a network error. Filled by each test. */
 export const api: Record<string, Answer | ((request: Request) => Answer | Promise<Answer>)> = {};
 
-async function answer(request: Request): Promise<Response> {
+async function answer(asked: Request | URL, init?: RequestInit): Promise<Response> {
+  const request = new Request(asked, init);
   const { pathname, search } = new URL(request.url);
   const found = api[`${request.method} ${pathname}${search}`];
   if (!found) throw new TypeError("no route");
@@ -119,7 +139,6 @@ beforeEach(() => {
   vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));
   vi.stubGlobal("ResizeObserver", class { observe() {} unobserve() {} disconnect() {} });
   vi.stubGlobal("fetch", answer);
-  vi.stubGlobal("EventSource", Stream);
 });
 
 afterEach(() => {

@@ -25,7 +25,9 @@ def beside(*argv: str) -> Iterator[Callable[[], Any]]:
     """
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     whole = [sys.executable, "-m", str(__package__), "--beside", str(os.getpid()), *argv]
-    with subprocess.Popen(whole, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        whole, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    ) as process:
 
         def answer() -> Any:
             said, trouble = process.communicate()

@@ -128,7 +128,7 @@ def now() -> str:
 def read(directory: Path) -> Backup:
     """Return the backup in a directory. Raises StewardError when there is none."""
     try:
-        manifest = json.loads((directory / MANIFEST).read_text())
+        manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         if manifest["version"] != VERSION:
             raise StewardError(f"{directory.name} is of another version of ppmctl: {manifest['version']}")
         backup = Backup(directory, manifest, tuple(_evidence(directory / EVIDENCE)))
@@ -144,7 +144,7 @@ def _evidence(file: Path) -> Iterator[Evidence]:
     """Yield what the lines say; the last one may be torn by a crash."""
     if not file.exists():
         return
-    for line in file.read_text().splitlines():
+    for line in file.read_text(encoding="utf-8").splitlines():
         try:
             yield json.loads(line)
         except ValueError:
@@ -182,7 +182,7 @@ def find(backups: Path, name: str) -> Backup:
 def write_manifest(directory: Path, manifest: Manifest) -> None:
     """Make a backup of what lies in the directory."""
     with published(directory / MANIFEST) as partial:
-        partial.write_text(json.dumps(manifest, indent=1))
+        partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     sync(directory.parent)
 
 
@@ -190,7 +190,7 @@ def add_evidence(directory: Path, evidence: Evidence) -> None:
     """Keep how a verification went, beside the backup."""
     file = directory / EVIDENCE
     torn = file.exists() and file.stat().st_size and not file.read_bytes().endswith(b"\n")
-    with file.open("a") as out:
+    with file.open("a", encoding="utf-8") as out:
         out.write(("\n" if torn else "") + json.dumps(evidence) + "\n")
         out.flush()
         os.fsync(out.fileno())
@@ -211,7 +211,7 @@ def alone(backups: Path, patience: float = 0) -> Iterator[None]:
     """
     try:
         backups.mkdir(parents=True, exist_ok=True)
-        lock = (backups / ".lock").open("w")
+        lock = (backups / ".lock").open("w", encoding="utf-8")
     except PermissionError as error:
         raise StewardError(
             f"{backups} cannot be written to; on the host it must belong to user {os.getuid()}"

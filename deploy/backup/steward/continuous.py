@@ -148,7 +148,9 @@ def recover(backups: Path, moment: datetime, target: Path) -> dict[str, Any]:
 
 def _restore(generation: Generation, position: Position, target: Path) -> None:
     argv = [litestream(), "restore", "-txid", position.transaction, "-parallelism", "2", "-o", str(target)]
-    done = subprocess.run([*argv, generation.directory.as_uri()], env=variables(), capture_output=True, text=True)
+    done = subprocess.run(
+        [*argv, generation.directory.as_uri()], env=variables(), capture_output=True, encoding="utf-8"
+    )
     if done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines() or [f"status {done.returncode}"]
         raise StewardError(f"what was shipped cannot be put together: {words[-1]}")

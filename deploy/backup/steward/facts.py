@@ -114,7 +114,7 @@ def _text(time: datetime) -> str:
 def write(folder: Path, found: Facts) -> None:
     """Put the document, and the metrics, in the place of those that are there."""
     with published(folder / DOCUMENT) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n")
+        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     write_to_textfile(str(folder / METRICS), _metrics(found))
 
 

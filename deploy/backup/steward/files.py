@@ -99,7 +99,7 @@ def need_local(database: Path) -> None:
     """Raise StewardError when the file is on a file system of another machine: SQLite's locks do not hold there."""
     best = ("", "")
     path = database.resolve()
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+    for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
         left, _, right = line.partition(" - ")
         mounted, kind = left.split()[4], right.split()[0]
         if path.is_relative_to(mounted) and len(mounted) >= len(best[0]):

@@ -38,8 +38,8 @@ def ailments(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
 
 def main() -> int:
     """Return 0 when all is well; say what is not."""
-    folder = Path(json.loads(Path(os.environ["STEWARD"]).read_text()).get("facts", FACTS))
-    wrong = "; ".join(ailments(json.loads((folder / DOCUMENT).read_text()), datetime.now(UTC)))
+    folder = Path(json.loads(Path(os.environ["STEWARD"]).read_text(encoding="utf-8")).get("facts", FACTS))
+    wrong = "; ".join(ailments(json.loads((folder / DOCUMENT).read_text(encoding="utf-8")), datetime.now(UTC)))
     print(wrong or "ok")
     return 1 if wrong else 0
 

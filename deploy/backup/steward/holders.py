@@ -35,7 +35,7 @@ def alone(database: Path) -> Iterator[None]:
     if database in _alone:
         yield
         return
-    with database.with_name(f"{database.name}.migrating").open("w") as lock:
+    with database.with_name(f"{database.name}.migrating").open("w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         _alone.add(database)
         try:

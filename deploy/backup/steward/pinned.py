@@ -55,6 +55,8 @@ class Pinned:
     """In that transaction."""
     bytes: int
     """How large a copy is."""
+    others_write: bool
+    """Whether others can write meanwhile."""
     _page: int
     _file: FileIO
     _wal: _Wal | None
@@ -93,7 +95,7 @@ def pinned(database: Path) -> Iterator[Pinned]:
         if live.pragma("journal_mode") == "wal":
             wal = _begin_at(live, opened("-wal"), opened("-shm"))
         page = _number(live, "page_size")
-        yield Pinned(live, _number(live, "page_count") * page, page, file, wal)
+        yield Pinned(live, _number(live, "page_count") * page, wal is not None, page, file, wal)
 
 
 def _begin(live: apsw.Connection) -> None:

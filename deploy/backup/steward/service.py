@@ -183,7 +183,7 @@ class Service:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                text=True,
+                encoding="utf-8",
                 start_new_session=True,
             )
             self._child = child
@@ -198,7 +198,7 @@ class Service:
     def _beat(self) -> str:
         """Tell whoever watches from outside that there is a backup, and that it was verified."""
         assert self._told.heartbeat is not None, "nobody wants to hear of it"
-        url = self._told.heartbeat.read_text().strip()
+        url = self._told.heartbeat.read_text(encoding="utf-8").strip()
         if not url.startswith(("https://", "http://")):
             raise StewardError("the secret heartbeat_url is no URL")
         try:

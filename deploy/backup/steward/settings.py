@@ -52,7 +52,7 @@ class Settings:
 
 def settings() -> Settings:
     """Return the settings. Raises OSError, KeyError or ValueError when the file is not there, or of another version."""
-    told: dict[str, Any] = json.loads(Path(os.environ["STEWARD"]).read_text())
+    told: dict[str, Any] = json.loads(Path(os.environ["STEWARD"]).read_text(encoding="utf-8"))
     return Settings(
         database=Path(told["database"]),
         backups=Path(told.get("backups", BACKUPS)),

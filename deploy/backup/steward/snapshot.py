@@ -44,6 +44,11 @@ def copied(
     The copy is checked in a process of its own, while the very transaction that was copied is read here.
     """
     with reading(source), pinned(source) as live:
+        if not live.others_write:
+            raise StewardError(
+                f"{source} is not in WAL mode, so its writers would fail for as long as a backup reads it: put it into "
+                "WAL mode (PRAGMA journal_mode=WAL); `ppmctl doctor` has the command"
+            )
         need_room(target.parent, live.bytes)
         pace = Pace(source, deadline, wal_cap=wal_cap, rate=rate)
         live.copy(target, pace)

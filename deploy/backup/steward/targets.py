@@ -118,7 +118,9 @@ def forget(target: str, id: str) -> None:
 
 def _rclone(*argv: str, or_status: int = 0) -> str:
     """Run rclone; return what it prints. Raises StewardError with its last words for another status than these."""
-    done = subprocess.run(["rclone", *_FLAGS, *argv], capture_output=True, text=True, timeout=_SECONDS, check=False)
+    done = subprocess.run(
+        ["rclone", *_FLAGS, *argv], capture_output=True, encoding="utf-8", timeout=_SECONDS, check=False
+    )
     if done.returncode not in (0, or_status):
         raise StewardError(_other_key(done.stderr) or f"rclone {argv[0]}: {_last_words(done)}")
     return "" if done.returncode else done.stdout.strip()

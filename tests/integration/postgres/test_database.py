@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -14,6 +13,7 @@ from app import database as module
 from app.cli import _sentence
 from app.database import Database
 from app.models import Project
+from tests.processes import threads
 from tests.unit.app.conftest import until
 from tests.unit.app.test_portfolio import add, change, url
 
@@ -32,7 +32,7 @@ def test_a_reader_sees_one_state_while_another_writes(database: Database) -> Non
 
 def test_changes_to_one_project_at_once_are_made_one_after_another(client: Client, database: Database) -> None:
     id = add(client, "tool", tags=["a"])
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         with database.write() as session:
             session.get(Project, id, with_for_update=True)
             waiting = [pool.submit(change, client, id, tags=[tag, "b"]) for tag in ("c", "d")]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+from tests.processes import join
 from tests.unit.app.conftest import until
 
 _EMPTY_TREE = "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
@@ -105,7 +106,7 @@ def git_server(folder: Path, address: str = "127.0.0.1") -> Iterator[GitServer]:
         yield GitServer(folder, address, port, daemon.pid)
     finally:
         os.killpg(daemon.pid, signal.SIGKILL)
-        daemon.wait()
+        daemon.wait(20)
 
 
 @dataclass(frozen=True)
@@ -149,11 +150,11 @@ def http_server(folder: Path) -> Iterator[HttpServer]:
             """Say nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         yield HttpServer(folder, "127.0.0.1", server.server_port, 0, asked)
         server.shutdown()
-        thread.join()
+        join(thread)
 
 
 def _backend(folder: Path, request: BaseHTTPRequestHandler) -> bytes:

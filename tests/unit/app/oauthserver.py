@@ -96,13 +96,12 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def oauth_server(person: str = "ann", groups: dict[str, str] | None = None) -> Iterator[str]:
     """Run the server, where everybody is this person, and has these memberships; yield its address."""
+    from tests.processes import running  # not where this file is the server
+
     argv = [sys.executable, __file__, person, json.dumps(groups or {})]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with running(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.kill()
+        yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
 
 
 if __name__ == "__main__":

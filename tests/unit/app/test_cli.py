@@ -15,6 +15,7 @@ import pytest
 from app import migrate
 from app.database import Database
 from app.models import Project
+from tests.processes import running
 from tests.unit.app.conftest import SHIPPED, until
 from tests.unit.app.gitserver import git_server
 
@@ -65,7 +66,7 @@ def test_help_version_and_revisions_need_neither_settings_nor_a_database() -> No
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"APP_ENV": "production"}, "ppm: the session secret is missing or shorter than 32 characters: mount it at"),
+        ({"APP_ENV": "somewhere"}, "ppm: APP_ENV: Input should be"),
         ({"DATABASE_URL": "sqlite://"}, "ppm: DATABASE_URL: SQLite needs a file"),
         ({"DRAIN_SECONDS": "soon"}, "ppm: DRAIN_SECONDS: Input should be a valid integer"),
         ({"DATABASE_URL": "sqlite:////nowhere/ppm.db"}, "ppm: the database: unable to open database file"),
@@ -88,7 +89,7 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
     with (
         git_server(tmp_path) as server,
         log.open("w") as stderr,
-        subprocess.Popen([*ARGV, "worker"], env=environment, stderr=stderr) as worker,
+        running([*ARGV, "worker"], env=environment, stderr=stderr) as worker,
     ):
         until(lambda: "waiting: there is no database yet" in log.read_text())
         url = server.create("tool.git", "a@example.org")
@@ -113,9 +114,21 @@ def test_the_worker_waits_for_its_schema_scans_and_leaves_nothing_behind(tmp_pat
     assert said[-1]["event"] == "done"
 
 
+def test_the_api_alone_needs_the_session_secret_in_production(tmp_path: Path) -> None:
+    production = {"APP_ENV": "production", "DATABASE_URL": f"sqlite:///{tmp_path / 'ppm.db'}"}
+
+    failed = ppm("serve", **production)
+
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("ppm: the session secret is missing or shorter than 32 characters: mount it at")
+    assert not (tmp_path / "ppm.db").exists()
+    assert ppm("migrate", **production).returncode == 0
+
+
 def test_a_worker_that_waits_can_be_stopped(tmp_path: Path) -> None:
-    environment = ENVIRONMENT | {"DATABASE_URL": f"sqlite:///{tmp_path / 'ppm.db'}", "MIGRATE_AT_START": "false"}
-    with subprocess.Popen([*ARGV, "worker"], env=environment, stderr=subprocess.PIPE, text=True) as worker:
+    environment = ENVIRONMENT | {"APP_ENV": "production"}
+    environment |= {"DATABASE_URL": f"sqlite:///{tmp_path / 'ppm.db'}", "MIGRATE_AT_START": "false"}
+    with running([*ARGV, "worker"], env=environment, stderr=subprocess.PIPE, text=True) as worker:
         assert worker.stderr is not None
         assert "waiting" in worker.stderr.readline()
         worker.terminate()

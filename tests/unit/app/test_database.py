@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 
 import pytest
@@ -15,6 +14,7 @@ from sqlalchemy.exc import OperationalError
 from app.database import Database
 from app.errors import PpmError
 from app.models import Project
+from tests.processes import threads
 
 MANY = 50
 _WRITE_MANY = """
@@ -91,7 +91,7 @@ def test_processes_and_threads_that_write_at_once_lose_nothing(database: Databas
             with database.write() as session:
                 session.add(Project(name=f"t{thread}-{number}", url=f"https://example.org/t{thread}/{number}"))
 
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         list(pool.map(write, range(4)))
 
     assert [process.wait(20) for process in processes] == [0, 0]
@@ -107,12 +107,12 @@ def test_a_writer_waits_for_another_process_and_begins_as_soon_as_that_ends(data
         with other.write():
             return time.monotonic()
 
-    with closing(other), ThreadPoolExecutor() as pool:
+    with closing(other), threads() as pool:
         with database.write():
             waiting = pool.submit(write)
             time.sleep(0.35)  # SQLite by itself would look after 328 and 428 ms
         ended = time.monotonic()
-        began = waiting.result()
+        began = waiting.result(60)
 
     assert waited[0] > 0.3
     assert began - ended < 0.04

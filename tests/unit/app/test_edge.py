@@ -6,12 +6,15 @@ from collections.abc import Callable
 
 import pytest
 from anyio.from_thread import BlockingPortal
+from fastapi import FastAPI
 from httpx import Client
 
-from app.api import create_app
+from app.api import create_app, edge
+from app.api.events import Hub
 from app.database import Database
 from app.settings import Settings
-from tests.unit.app.conftest import RELEASE, InLoop
+from tests.processes import threads
+from tests.unit.app.conftest import RELEASE, InLoop, until
 
 
 @pytest.mark.parametrize(
@@ -31,6 +34,39 @@ def test_every_response_names_the_release(anonymous: Client, path: str, status: 
 
     assert (answer.status_code, answer.headers["X-PPM-Release"]) == (status, RELEASE)
     assert "Connection" not in answer.headers
+
+
+def test_no_answer_is_kept(client: Client, anonymous: Client) -> None:
+    made = client.post("/api/tokens", json={"name": "ci"})
+    answers = [made, *(client.get(path) for path in ("/api/projects", "/api/me", "/api/system", "/statusz"))]
+    del anonymous.headers["Authorization"]
+    answers += [anonymous.get(path) for path in ("/api/projects", "/api/login", "/api/login/callback", "/nowhere")]
+
+    assert {answer.headers["Cache-Control"] for answer in answers} == {"no-store"}
+
+
+def test_what_cannot_be_taken_is_refused_at_once_and_the_rest_is_answered(
+    application: FastAPI, portal: BlockingPortal, anonymous: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge, "MOST_REQUESTS", 2)
+    hub: Hub = application.state.hub
+
+    def open_stream() -> None:
+        with Client(transport=InLoop(application, portal), base_url="http://ppm", timeout=60) as client:
+            client.get("/api/events")
+
+    with threads() as pool:
+        pool.submit(open_stream)
+        until(lambda: len(hub.listeners) == 1)
+        assert anonymous.get("/healthz").status_code == 200
+        pool.submit(open_stream)
+        until(lambda: len(hub.listeners) == 2)
+        full = anonymous.get("/healthz")
+        portal.call(application.state.ppm.drain.set)
+
+    assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
+    assert (full.headers["X-PPM-Release"], full.headers["Cache-Control"]) == (RELEASE, "no-store")
+    assert anonymous.get("/healthz").status_code == 200
 
 
 def test_a_crash_names_the_release_and_gives_nothing_away(client: Client, database: Database) -> None:

@@ -81,54 +81,54 @@ def tell(tmp_path: Path, name: str, document: Any) -> None:
     partial.rename(file)
 
 
-def test_a_host_that_tells_nothing_is_no_error(anonymous: Client) -> None:
-    found = system(anonymous)
+def test_a_host_that_tells_nothing_is_no_error(client: Client) -> None:
+    found = system(client)
 
     assert (found["deploys"], found["backups"]) == ([], None)
 
 
-def test_it_is_told_what_was_done_and_sees_what_comes_later(anonymous: Client, tmp_path: Path) -> None:
+def test_it_is_told_what_was_done_and_sees_what_comes_later(client: Client, tmp_path: Path) -> None:
     tell(tmp_path, "history/deploys.json", {"deploys": [DEPLOY]})
-    assert system(anonymous)["deploys"] == [DEPLOY]
+    assert system(client)["deploys"] == [DEPLOY]
 
     tell(tmp_path, "history/deploys.json", {"deploys": [DEPLOY | {"kind": "rollback"}, DEPLOY]})
-    assert [it["kind"] for it in system(anonymous)["deploys"]] == ["rollback", "deploy"]
+    assert [it["kind"] for it in system(client)["deploys"]] == ["rollback", "deploy"]
 
 
-def test_it_is_told_of_backups_and_why_they_fail_is_for_the_host_alone(anonymous: Client, tmp_path: Path) -> None:
+def test_it_is_told_of_backups_and_why_they_fail_is_for_the_host_alone(client: Client, tmp_path: Path) -> None:
     told = {"last_backup": BACKUP, "last_proven": PROOF, "next_backup": AT, "next_drill": AT}
     failures = {"copy to offsite": {"times": 3, "said": "backup.internal refused bob"}}
     tell(tmp_path, "steward/backups.json", {"version": 1, **told, "failures": failures})
 
-    found = system(anonymous)["backups"]
+    found = system(client)["backups"]
 
     assert found == {**told, "failures": {"copy to offsite": {"times": 3}}}
 
 
 @pytest.mark.parametrize("document", ["", "{", "[]", "null", '{"deploys": 7}', '{"deploys": [{"kind": "deploy"}]}'])
-def test_a_document_that_makes_no_sense_says_nothing(anonymous: Client, tmp_path: Path, document: str) -> None:
+def test_a_document_that_makes_no_sense_says_nothing(client: Client, tmp_path: Path, document: str) -> None:
     tell(tmp_path, "history/deploys.json", document)
     tell(tmp_path, "steward/backups.json", document)
 
-    found = system(anonymous)
+    found = system(client)
 
     assert found["deploys"] == []
     assert not found["backups"] or set(found["backups"].values()) == {None}
 
 
 @pytest.mark.parametrize("part", [[7], "soon", {}, {"at": "yesterday"}, {"at": "2026-01-05T08:00:00"}])
-def test_a_part_that_makes_no_sense_does_not_spoil_the_others(anonymous: Client, tmp_path: Path, part: object) -> None:
+def test_a_part_that_makes_no_sense_does_not_spoil_the_others(client: Client, tmp_path: Path, part: object) -> None:
     tell(tmp_path, "steward/backups.json", {"last_backup": part, "last_proven": PROOF, "next_backup": part})
 
-    found = system(anonymous)["backups"]
+    found = system(client)["backups"]
 
     assert (found["last_backup"], found["last_proven"], found["next_backup"]) == (None, PROOF, None)
 
 
-def test_the_certificate_is_the_one_that_the_proxy_shows(anonymous: Client) -> None:
-    until(lambda: system(anonymous)["certificate"])
+def test_the_certificate_is_the_one_that_the_proxy_shows(client: Client) -> None:
+    until(lambda: system(client)["certificate"])
 
-    found = system(anonymous)["certificate"]
+    found = system(client)["certificate"]
 
     assert (found["names"], found["issuer"]) == (["ppm.example.org"], "CN=a CA")
     left = datetime.fromisoformat(found["ends"]) - datetime.now(UTC)

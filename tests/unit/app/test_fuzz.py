@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import pytest
 import schemathesis
 from fastapi import FastAPI
 from httpx import Client, InvalidURL
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
+from starlette.routing import BaseRoute, Route
+
+from tests.unit.app.test_login import Open, browser, server  # noqa: F401 - fixtures
 
 ENDLESS = "/api/events"
 EXAMPLES = 25
@@ -50,3 +56,45 @@ def answered(client: Client, case: Case) -> None:
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         assert answer.headers["Content-Type"] == "application/problem+json"
+
+
+HIDDEN = {"/metrics", "/statusz", "/api/docs", "/api/login", "/api/login/callback"}
+"""What the description does not have."""
+QUERY = st.dictionaries(st.sampled_from(["state", "code", "error", "x"]) | st.text(max_size=5), st.text())
+LATIN = st.text(st.characters(max_codepoint=255, exclude_characters="\r\n\0"))
+HEADERS = st.dictionaries(
+    st.sampled_from(["Cookie", "Authorization", "X-Forwarded-For", "X-Request-Id", "Origin", "Accept"]),
+    LATIN | st.builds("ppm_{}={}".format, st.sampled_from(["session", "login"]), LATIN),
+)
+
+
+def paths(routes: Iterable[BaseRoute]) -> Iterator[str]:
+    """Yield the path of each route, those of routers that were included too."""
+    for route in routes:
+        if isinstance(route, Route):
+            yield route.path
+        else:
+            yield from paths(route.original_router.routes)  # type: ignore[attr-defined]
+
+
+def test_every_route_is_asked(application: FastAPI) -> None:
+    """A new one that is not described is named in HIDDEN, or this fails."""
+    assert set(paths(application.routes)) - set(application.openapi()["paths"]) - {"/api/openapi.json"} == HIDDEN
+
+
+@pytest.mark.parametrize("path", sorted(HIDDEN))
+@pytest.mark.parametrize("begun", [False, True])
+def test_whatever_a_hidden_route_is_asked_it_answers(browser: Open, path: str, *, begun: bool) -> None:  # noqa: F811
+    """The routes that a login goes through, too, with the cookie of one that has begun."""
+    client = browser()
+    cookie = client.get("/api/login").headers["Set-Cookie"].partition(";")[0] if begun else ""
+
+    @given(query=QUERY, headers=HEADERS)
+    @settings(max_examples=EXAMPLES, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    def ask(query: dict[str, str], headers: dict[str, str]) -> None:
+        client.cookies.clear()
+        sent = {name: value.encode("latin-1") for name, value in ({"Cookie": cookie} | headers).items()}
+        answer = client.get(path, params=query, headers=sent)
+        assert answer.status_code < 500, answer.text
+
+    ask()

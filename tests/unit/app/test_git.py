@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 from app.worker.git import Git, GitError
 from app.worker.mirror import Found
 from app.worker.process import Cancelled
+from tests.processes import threads
 from tests.unit.app.gitserver import GitServer, git_server
 
 
@@ -125,7 +125,7 @@ def test_a_scan_that_takes_too_long_is_ended_with_its_git(git: Git, silent: sock
 
 
 def test_a_scan_can_be_cut_short(git: Git, silent: socket.socket) -> None:
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         scan = pool.submit(git.scan, address(silent))
         connection, _ = silent.accept()
         with connection:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,6 +17,7 @@ from app.models import JobRun, Lease, now
 from app.worker.job import EPOCH, Job, Run, Runner
 from app.worker.lease import Leases
 from app.worker.run import reschedule
+from tests.processes import threads
 from tests.unit.app.conftest import until
 
 HOUR = timedelta(hours=1)
@@ -128,7 +128,7 @@ def test_the_lease_of_a_run_in_flight_is_given_back_when_it_has_ended(database: 
         return "ok" if run.stopping.is_set() and not run.may_go_on() else "was not told"
 
     first, second = runner(database, "w1", work), runner(database, "w2")
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         running = pool.submit(first.tick)
         assert began.wait(10)
         first.stop()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -12,6 +11,7 @@ from sqlalchemy import select, update
 from app.database import Database
 from app.models import Lease, now
 from app.worker.lease import LEASE, LeaseLost, Leases
+from tests.processes import threads
 
 JOB = "scan"
 
@@ -77,7 +77,7 @@ def test_of_workers_that_reach_for_a_lease_at_once_one_gets_it(
         together.wait(10)
         return Leases(database, f"w{number}").take(JOB)
 
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         assert sorted(pool.map(reach, range(4))) == [False, False, False, True]
 
 

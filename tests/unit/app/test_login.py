@@ -262,3 +262,24 @@ def test_where_nobody_can_log_in_the_page_is_told_so(browser: Open) -> None:
     assert "use an API token" in problem(client.get("/api/login"), 404)["detail"]
     assert client.get("/api/system").json()["login"] is False
     assert browser().get("/api/system").json()["login"] is True
+
+
+@pytest.mark.parametrize("state", ["%C3%A9", "%FF", "%00", "a" * 5000, "%F0%9F%98%80"])
+def test_a_state_of_any_characters_is_no_crash(browser: Open, state: str) -> None:
+    client = browser()
+    assert client.get("/api/login").status_code == 302
+
+    answer = client.get(f"/api/login/callback?code=x&state={state}")
+
+    assert problem(answer, 400)["detail"].startswith("this login was not begun in this browser")
+
+
+def test_a_person_who_has_logged_in_reads_the_state_of_the_whole(browser: Open) -> None:
+    client = browser()
+    assert set(client.get("/api/system").json()) == {"release", "login"}
+
+    log_in(client)
+    assert client.get("/api/system").json()["projects"] == 0
+
+    expired = browser().get("/api/system", headers={"Cookie": "ppm_session=expired"})
+    assert set(expired.json()) == {"release", "login"}

@@ -173,7 +173,7 @@ def test_processes_that_migrate_at_once_apply_each_revision_once(tmp_path: Path)
             for _ in range(3)
         ]
         until(lambda: all(map(waits, processes)), 20)
-    answers: list[dict[str, Any]] = [json.loads(process.communicate()[0]) for process in processes]
+    answers: list[dict[str, Any]] = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
 
     assert sorted(answer["applied"] for answer in answers) == [[], [], SHIPPED]
     assert {answer["to"] for answer in answers} == {HEAD}

@@ -143,9 +143,17 @@ def test_what_is_no_json_is_refused(client: Client) -> None:
     problem(answer, 422)
 
 
-def test_a_huge_body_is_refused_before_it_fills_the_memory(anonymous: Client) -> None:
-    assert anonymous.post("/api/projects", content=bytes(1 << 20)).status_code == 413
-    assert anonymous.post("/api/projects", content=iter([bytes(1 << 15)] * 32)).status_code == 413
+def test_a_huge_body_is_refused_before_it_fills_the_memory(client: Client) -> None:
+    assert client.post("/api/projects", content=bytes(1 << 20)).status_code == 413
+    assert client.post("/api/projects", content=iter([bytes(1 << 15)] * 32)).status_code == 413
+
+
+@pytest.mark.parametrize("body", [b"{", b"\xff"])
+@pytest.mark.parametrize("path", ["/api/projects", "/api/tokens"])
+def test_who_calls_is_looked_at_before_the_body_is_read(anonymous: Client, path: str, body: bytes) -> None:
+    answer = anonymous.post(path, content=body, headers={"Content-Type": "application/json"})
+
+    assert problem(answer, 401)["detail"] == "send a token: Authorization: Bearer TOKEN"
 
 
 def test_the_other_methods_and_paths_are_problems_too(client: Client) -> None:

@@ -13,7 +13,7 @@ from app.api.problems import Problem
 from app.api.project import refuse_unreachable
 from app.repository import fetchable, parse
 from app.settings import Settings
-from app.worker.address import AddressError, resolve
+from app.worker.address import AddressError, _public, resolve
 from app.worker.ssh import Ssh, ready
 from tests.unit.app.test_projects import problem
 
@@ -58,6 +58,58 @@ def test_an_address_for_ssh_has_two_forms(url: str, host: str, port: int | None,
 def test_what_only_looks_like_one_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match=r"address|name"):
         fetchable(url)
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("HTTP://git.example.org/Tool", "http://git.example.org/Tool"),
+        ("Ssh://git@git.example.org/Tool", "ssh://git@git.example.org/Tool"),
+        ("git@git.example.org:Team/Tool.git", "git@git.example.org:Team/Tool.git"),
+    ],
+)
+def test_a_scheme_is_kept_in_lower_case_as_git_takes_it(given: str, kept: str) -> None:
+    assert fetchable(given) == kept
+    assert resolve(given, private=True, ssh=SSH).url == kept
+
+
+@pytest.mark.parametrize(
+    ("address", "public"),
+    [
+        ("8.8.8.8", True),
+        ("172.21.0.3", False),
+        ("2606:4700::1111", True),
+        ("fd00::1", False),
+        ("::1", False),
+        ("::", False),
+        ("::ffff:172.21.0.3", False),
+        ("::172.21.0.3", False),  # IPv4-compatible
+        ("::ffff:0:172.21.0.3", False),  # SIIT
+        ("64:ff9b::172.21.0.3", False),  # NAT64
+        ("64:ff9b::7f00:1", False),
+        ("64:ff9b::a9fe:a9fe", False),
+        ("64:ff9b::8.8.8.8", True),
+        ("64:ff9b::224.0.0.1", False),
+        ("64:ff9b:1::8.8.8.8", False),  # NAT64 of one network's own
+        ("64:ff9b:1:ffff:ffff:ffff:ffff:ffff", False),
+        ("2002:ac15:3::1", False),  # 6to4
+        ("2001:0:808:808:0:0:53ea:fffc", False),  # Teredo
+        ("2606:4700::5efe:172.21.0.3", False),  # ISATAP
+        ("2606:4700::200:5efe:172.21.0.3", False),
+        ("2606:4700::5efe:8.8.8.8", True),
+        ("fe80::1%eth0", False),
+        ("ff0e::1", False),
+        ("224.0.0.1", False),
+    ],
+)
+def test_an_address_is_as_public_as_the_one_that_is_written_in_it(address: str, *, public: bool) -> None:
+    assert _public(address) is public
+
+
+@pytest.mark.parametrize("host", ["[64:ff9b::ac15:3]", "[::172.21.0.3]", "[64:ff9b::127.0.0.1]"])
+def test_what_leads_to_ipv4_of_the_own_network_is_refused(host: str) -> None:
+    with pytest.raises(AddressError, match="is not a public address"):
+        resolve(f"http://{host}/x", private=False)
 
 
 def test_a_project_is_called_after_its_host_and_path(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

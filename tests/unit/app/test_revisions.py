@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +13,7 @@ from sqlalchemy import inspect
 from app import migrate, schema
 from app.database import Database
 from app.models import Base
+from tests.processes import threads
 from tests.unit.app.conftest import HEAD, SHIPPED
 
 
@@ -63,7 +63,7 @@ def test_processes_that_migrate_at_once_do_so_one_after_another(empty: Database)
             applied: list[str] = migrate.migrate(database)["applied"]
             return applied
 
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         assert sorted(pool.map(apply, range(4))) == [[], [], [], SHIPPED]
     with empty.read() as session:
         assert schema.current(session.connection()) == HEAD

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from app.worker.git import Git
 from app.worker.job import Job, Run
 from app.worker.lease import LeaseLost, Leases
 from app.worker.scans import KEEP_RUNS, SCAN, Due, Result, Scanner
+from tests.processes import threads
 from tests.unit.app.gitserver import GitServer, git_server
 
 
@@ -159,7 +160,7 @@ def test_two_workers_never_scan_at_once(database: Database, server: GitServer, s
         server.create(f"both-{number}.git", "a@example.org")
     add(database, *(server.url(f"both-{number}.git") for number in range(4)))
 
-    with ThreadPoolExecutor() as pool:
+    with threads() as pool:
         for scan in [pool.submit(scanner_of(name).scan) for name in ("w1", "w2")]:
             scan.result(20)
 

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from app import migrate, schema
 from app.database import Database
+from tests.processes import join
 from tests.unit.app.conftest import HEAD, NEXT, SHIPPED, until
 
 Revisions = Callable[..., None]
@@ -47,7 +48,7 @@ def test_a_release_waits_until_the_database_is_at_its_revision(database: Databas
     migrate.migrate(database)
 
     assert fits.wait(5)
-    waiting.join()
+    join(waiting)
 
 
 def test_a_release_does_not_look_at_a_database_that_somebody_changes(database: Database) -> None:
@@ -61,7 +62,7 @@ def test_a_release_does_not_look_at_a_database_that_somebody_changes(database: D
         assert not fits.wait(0.3)
 
     assert fits.wait(5)
-    waiting.join()
+    join(waiting)
 
 
 def test_a_release_that_is_told_to_stop_waits_no_longer(database: Database) -> None:
@@ -76,4 +77,4 @@ def test_a_release_that_is_told_to_stop_waits_no_longer(database: Database) -> N
     stop.set()
 
     until(lambda: found == [False])
-    waiting.join()
+    join(waiting)

@@ -19,6 +19,7 @@ from sqlalchemy import select, update
 from app.database import Database
 from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT
+from tests.processes import end
 from tests.unit.app.conftest import until
 from tests.unit.app.gitserver import git_server
 
@@ -105,8 +106,7 @@ def start(database: Database, tmp_path: Path, held: Path) -> Iterator[Start]:
 
         yield begin
         for process in started:
-            process.kill()
-            process.wait()
+            end(process)
 
 
 def rows(database: Database, job: str) -> list[JobRun]:

@@ -86,7 +86,7 @@ def writer(database: Path) -> Iterator[subprocess.Popen[str]]:
         yield process
     finally:
         process.kill()
-        process.wait()
+        process.wait(20)
         process.stdout.close()
 
 

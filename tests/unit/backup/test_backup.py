@@ -72,6 +72,15 @@ def test_every_page_size_can_be_backed_up(tmp_path: Path, backups: Path, page_si
     assert prove(backups) == [("L3", "ok")]
 
 
+def test_a_database_whose_writers_a_backup_would_keep_out_is_refused(database: Path, backups: Path) -> None:
+    execute(database, "PRAGMA journal_mode=DELETE")
+
+    with pytest.raises(StewardError, match="not in WAL mode, so its writers would fail for as long as a backup reads"):
+        backup.create(database, backups, WISHES)
+
+    assert catalog.catalog(backups) == []
+
+
 def test_whatever_sqlite_stores_is_part_of_the_digests(database: Path, backups: Path) -> None:
     execute(
         database,
@@ -306,3 +315,6 @@ def test_the_steward_answers_with_documents(database: Path, backups: Path) -> No
         each["id"] for each in listed[:2]
     ]
     assert steward("show", "../backups", settings=settings).stderr == "steward: not the id of a backup: ../backups\n"
+    assert json.loads(steward("show", "--", listed[0]["id"], settings=settings).stdout) == shown
+    assert steward("show", "--", "--help", settings=settings).stderr.startswith("steward: ")
+    assert json.loads(steward("check", "--", listed[0]["id"], settings=settings).stdout)[0]["id"] == listed[0]["id"]

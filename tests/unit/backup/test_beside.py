@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 
 from deploy.backup.steward.beside import beside
 from deploy.backup.steward.errors import Damaged, StewardError
+from tests.processes import running
 from tests.unit.backup.database import make
 from tests.waiting import eventually
 
@@ -37,7 +37,7 @@ def test_what_it_fails_with_is_raised_as_it_was_there(tmp_path: Path) -> None:
 
 def test_it_ends_with_a_process_that_is_killed(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", ASKING, str(make(tmp_path / "ppm.db", rows=7))]
-    with subprocess.Popen(argv) as asking:
+    with running(argv) as asking:
         children = Path(f"/proc/{asking.pid}/task/{asking.pid}/children")
         try:
             assert eventually(lambda: any(waits(child) for child in children.read_text().split()))

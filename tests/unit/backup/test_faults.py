@@ -91,7 +91,7 @@ def swap_of(here: Path) -> tuple[Path, Path]:
     with writer(database) as process:
         assert eventually(lambda: database.with_name("ppm.db-wal").stat().st_size > 100_000)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.wait(20)
     return database, staged
 
 

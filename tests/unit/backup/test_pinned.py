@@ -21,6 +21,7 @@ from deploy.backup.steward.errors import Damaged
 from deploy.backup.steward.pace import Pace
 from deploy.backup.steward.pinned import Pinned, pinned
 from deploy.backup.steward.snapshot import sound, verify
+from tests.processes import running
 from tests.unit.backup.database import execute, make
 
 SIZES = [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536]
@@ -158,13 +159,10 @@ while True:
 def at_work(database: Path, autocheckpoint: int) -> Iterator[None]:
     """Write to the database, or fold its -wal in, in another process, for as long as the block lasts."""
     argv = [sys.executable, "-c", OTHER, str(database), str(autocheckpoint)]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+    with running(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "at work\n"
-        try:
-            yield
-        finally:
-            process.kill()
+        yield
 
 
 @pytest.mark.parametrize("page_size", [512, 4096, 65536])

@@ -56,7 +56,7 @@ def idle(database: Path) -> Iterator[int]:
     try:
         yield process.pid
     finally:
-        process.communicate("")
+        process.communicate("", timeout=20)
 
 
 def twins(database: Path) -> object:
@@ -68,7 +68,7 @@ def leave_a_wal(database: Path) -> None:
     with writer(database) as process:
         assert eventually(lambda: database.with_name(f"{database.name}-wal").stat().st_size > 100_000)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.wait(20)
 
 
 def test_a_staged_copy_takes_the_place_of_the_database(database: Path, staged: Path) -> None:

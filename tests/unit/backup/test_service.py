@@ -20,6 +20,7 @@ import pytest
 from deploy.backup.facts import Facts, problems
 from deploy.backup.steward import catalog
 from deploy.configfile import ROOT
+from tests.processes import running
 from tests.unit.backup.database import make, steward, told, writer
 from tests.waiting import eventually
 
@@ -46,11 +47,8 @@ class Running:
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
-        with subprocess.Popen([sys.executable, "-m", "steward", "serve"], env=self.variables) as process:
-            try:
-                yield process
-            finally:
-                process.kill()
+        with running([sys.executable, "-m", "steward", "serve"], env=self.variables) as process:
+            yield process
 
     @property
     def said(self) -> dict[str, Any]:
@@ -249,7 +247,7 @@ def test_changes_are_shipped_beside_the_backups_and_one_that_ends_is_told_of(tmp
             assert eventually(lambda: "continuous" in one.said["failures"])
         finally:
             process.terminate()  # it takes Litestream with it
-            process.wait()
+            process.wait(20)
 
     assert "Litestream ended with status -9" in one.said["failures"]["continuous"]["said"]
     [span] = one.said["continuous"]

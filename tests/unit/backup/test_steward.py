@@ -17,6 +17,7 @@ from deploy.backup.steward import catalog, files, ladder, restore, since, snapsh
 from deploy.backup.steward.errors import StewardError
 from deploy.backup.steward.pages import freshen
 from deploy.backup.steward.status import DAMAGED
+from tests.processes import join
 from tests.unit.backup.database import execute, make, steward, told, writer
 from tests.waiting import eventually
 
@@ -108,7 +109,7 @@ def test_a_restore_is_not_undone_by_a_wal_that_a_killed_process_left(database: P
     with writer(database) as process:
         assert eventually(lambda: database.with_name("ppm.db-wal").stat().st_size > 100_000)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.wait(20)
     assert database.with_name("ppm.db-wal").stat().st_size > 0
 
     done = restore.restore(copy, database)
@@ -131,7 +132,7 @@ def test_a_restore_waits_for_whoever_looks_at_the_database(database: Path, tmp_p
         assert not done.wait(0.3)
 
     assert done.wait(10)
-    restoring.join()
+    join(restoring)
 
 
 def test_a_damaged_copy_is_not_restored(database: Path, tmp_path: Path) -> None:

@@ -1,0 +1,27 @@
+"""What somebody gives as a backup: an id, never an option or a path."""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.backup import backups, drill
+from deploy.backup.office import refuse_strange
+from deploy.errors import UsageError
+from tests.unit.conftest import environment_of
+
+
+@pytest.mark.parametrize("id", ["--help", "-x", "", "a/b", "../x", "a b", "a\n", "x" * 101])
+def test_what_is_no_id_is_refused_before_a_host_is_asked(id: str) -> None:
+    environment = environment_of()
+    host = environment.hosts[0]
+
+    with pytest.raises(UsageError, match="not the id of a backup"):
+        backups.show(environment, host, id)
+    with pytest.raises(UsageError, match="not the id of a backup"):
+        backups.verify(environment, host, [id])
+    with pytest.raises(UsageError, match="not the id of a backup"):
+        drill.drill(environment, host, [id])
+
+
+def test_ids_and_latest_are_taken() -> None:
+    refuse_strange(["latest", "20260301T140509123-1a2b", "20260301-140509-1a2b"], "test")
