@@ -115,7 +115,7 @@ def test_one_address_gets_so_many_connections_and_others_are_served(careless: Si
     try:
         assert eventually(lambda: bare.root("cat /tmp/connected 2> /dev/null || true"))
         assert bare.root("cat /tmp/connected") == f"{bound} ConnectionRefusedError"
-        assert "refused" in bare.root(ask)
+        assert "curl: (7)" in bare.root(ask)  # it could not connect; the words differ by version
         assert careless.serving()
     finally:
         bare.root("systemctl stop connect")
