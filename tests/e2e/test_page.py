@@ -111,7 +111,15 @@ def test_an_upgrade_is_watched_on_the_system_page_without_a_failed_request(page:
     page.get_by_role("link", name="System").click()
     before, asked, failed = live.serving(), [], []
     page.on("request", lambda request: asked.append(urlsplit(request.url).path))
-    page.on("requestfailed", lambda request: failed.append(f"{request.url}: {request.failure}"))
+    # The page itself closes the stream that it opened before the login; one that breaks ends by another name.
+    page.on(
+        "requestfailed",
+        lambda request: (
+            failed.append(f"{request.url}: {request.failure}")
+            if "ERR_ABORTED" not in str(request.failure) or not request.url.endswith("/api/events")
+            else None
+        ),
+    )
     page.on(
         "response", lambda answer: failed.append(f"{answer.url}: {answer.status}") if answer.status >= 400 else None
     )
