@@ -29,7 +29,7 @@ place_all() {
 }
 state() { docker inspect --format '{{.State.Running}}' "$1" 2> /dev/null; } # nothing while the engine restarts
 runs() { test "$(state "$1")" = true; }
-# What is in flight has a second to end: nobody listens meanwhile.
+# Open requests get one second to end, since the port is closed meanwhile.
 stop() { docker stop -t 1 "$1" > /dev/null; }
 policy() { docker update --restart "$1" "$2" > /dev/null; }
 await_engine() { until docker version > /dev/null 2>&1; do sleep 0.2; done; }
@@ -76,7 +76,7 @@ stop "$old" || back "the proxy of before could not be stopped"
 docker start "$new" > /dev/null 2> why || back "$(tail -n 1 why)"
 : > started
 say "started"
-# Whoever began it sees whether users are served, and says so by a file.
+# The ppmctl that began this checks whether users are served, and says so by a file.
 for turn in $(seq "$patience"); do
     test -e keep && keep
     test -e back && back "$(cat back)"

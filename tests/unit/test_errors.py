@@ -1,4 +1,4 @@
-"""What an error says stays true, whoever adds to it."""
+"""An error never changes after it was raised; added context makes a new one."""
 
 from __future__ import annotations
 
