@@ -167,7 +167,7 @@ def _remember(upgrade: Upgrade) -> None:
     served = [path for path in proxy.USED if release and proxy.answer(host.public, path, release) is None]
     host.write(_folder(upgrade, "served"), "".join(f"{path}\n" for path in served))
     if live and not routes.servers(host.read(traefik(host) / ROUTES) or "", live)["api"]:  # somebody spoilt them
-        proxy.route(host, stack, live=live, preview=None)
+        proxy.route(host, stack, live=live, preview=None, logged=False)
     swap.copy(host, traefik(host), folder)
 
 

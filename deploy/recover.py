@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Literal
 
-from deploy import journal, transaction, version
+from deploy import journal, transaction, version, watch
 from deploy.backup.restore import RESTORE_STEPS
 from deploy.config import Environment, HostAddress, Model
 from deploy.errors import HostError, UsageError
@@ -117,7 +117,8 @@ def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
             f"{host.name}: users are on release {found.intent.release.id} already",
             next=f"ppmctl resume -e {host.environment.name} ends the {found.intent.kind}; then ppmctl rollback",
         )
-    begun = [step for step in _steps(found) if step.name in found.begun]
+    # An earlier ppmctl did not watch what users are answered; what undoes its steps turns the access log on.
+    begun = [step for step in _steps(found) if step.name in found.begun or step.undo is watch.end]
     with opened(host, found.intent, look(host), watcher, resumed=found, facts=dict(found.facts)) as upgrade:
         watcher.step(host.name, "undoing")
         began = time.monotonic()
@@ -131,8 +132,7 @@ def _steps(found: Unfinished) -> Sequence[Step]:
 
 
 def _decided(found: Unfinished) -> bool:
-    """Whether the step that there is no way back from has been done."""
-    return next(step.name for step in _steps(found) if step.final) in found.done
+    return transaction.decided(_steps(found), found)
 
 
 def _placed(host: Host, found: Unfinished) -> bool:

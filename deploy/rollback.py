@@ -241,7 +241,7 @@ ROLLBACK_STEPS: tuple[Step, ...] = (
     _REUSED["hold"],
     _REUSED["ready"],
     replace(_REUSED["switch"], final=True),  # users first
-    replace(_REUSED["worker"], undo=None),
+    _REUSED["worker"],
     _REUSED["drain"],
     _REUSED["keep"],
     _REUSED["steward"],

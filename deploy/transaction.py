@@ -159,23 +159,31 @@ class Step:
 def run(upgrade: Upgrade, steps: Sequence[Step]) -> None:
     """Take the host through the steps. Raises what stopped it, after undoing what was done.
 
-    An operation that was cut short goes on: its steps see for themselves what they need not do again.
+    An operation that was cut short goes on: its steps see for themselves what they need not do again. What fails after
+    the final step is not undone: the operation stays unfinished.
     """
     version.record(upgrade.host)
     if upgrade.resumed is None:
         write(upgrade, upgrade.intent.kind, "begin", intent=upgrade.intent)
+    reversible = upgrade.intent.reversible and not decided(steps, upgrade.resumed)
     undos: list[Step] = []
     for step in steps:
         if not step.when(upgrade):
             continue
-        if upgrade.intent.reversible:
+        if reversible:
             undos.append(step)
         said = _take(upgrade, step, undos)
         if step.final:
+            reversible = False
             undos.clear()
         upgrade.times.append(said)
         upgrade.watcher.done(upgrade.host.name, step.name, said.seconds, said.outcome)
     write(upgrade, upgrade.intent.kind, "done")
+
+
+def decided(steps: Sequence[Step], found: Unfinished | None) -> bool:
+    """Return whether an operation that was cut short had done the step that there is no way back from."""
+    return found is not None and any(step.final and step.name in found.done for step in steps)
 
 
 def _take(upgrade: Upgrade, step: Step, undos: Sequence[Step]) -> StepTime:

@@ -216,7 +216,7 @@ RESTORE_STEPS: tuple[Step, ...] = (
     _REUSED["hold"],
     _REUSED["ready"],
     replace(_REUSED["switch"], final=True),
-    replace(_REUSED["worker"], undo=None),
+    _REUSED["worker"],
     _REUSED["drain"],
     Step("keep", file_present, deadline=filing.deadline),
     _REUSED["steward"],
