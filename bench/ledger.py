@@ -128,6 +128,8 @@ class Client:
                 async with session.get("/api/events", timeout=aiohttp.ClientTimeout(total=None)) as answer:
                     if answer.status != 200:
                         self._fail(f"GET /api/events: {answer.status}")
+                        await asyncio.sleep(RETRY_SECONDS)
+                        continue
                     while not self.stop.is_set():
                         async with asyncio.timeout(10):
                             line = await answer.content.readline()

@@ -197,7 +197,8 @@ def test_a_client_that_does_everything_wrong_at_the_switch_undoes_no_deploy(
         live.ppmctl("deploy")
 
     assert live.serving() != before
-    assert answered["malformed 500"] == answered["cut 500"] == 12, answered
+    # A request that breaks off later may be answered before: there is no login.
+    assert answered["malformed 500"] == answered["cut 500"] + answered["cut 401"] == 12, answered
     steps = {step["name"]: step["outcome"] for step in live.json("releases")[0]["steps"]}
     assert re.search(r"api-\w+: 0 of \d+ answers were 5xx, \w+ before: 0 of ", steps["bake"]), steps["bake"]
     assert re.search(r"not counted: .*\d\d malformed requests", steps["bake"]), steps["bake"]

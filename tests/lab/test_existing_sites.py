@@ -92,7 +92,7 @@ def check(report: Report, *, seconds: float) -> None:
     if not seconds:
         assert report.failures == []
         return
-    statuses = [found[1] for failure in report.failures if (found := re.search(r": (\d{3})\b", failure))]
+    statuses = [found[1] for failure in report.failures if (found := re.search(r" /\S+: (\d{3})\b", failure))]
     assert set(statuses) <= {"404"}, report.failures
     answered = sum(count for release, count in report.releases.items() if release != "none")
     assert report.requests - answered <= RATE * (seconds + 2), report.failures
@@ -119,6 +119,9 @@ def test_todays_code_takes_over_a_site_and_loses_nothing_of_it(site: Site, code:
     check(report, seconds=steps["proxy"] if proxy(site) != was else 0)
     assert asyncio.run(lost(site.url, token, report.acknowledged)) == set()
     assert_told_what_changed(plan, record(site, before), record(site, after))
+    [left] = site.json("plan", status=3)["hosts"]
+    assert [section["name"] for section in left["sections"]] == ["host settings"], "of the earlier `ppmctl provision`"
+    site.ppmctl("provision")
     assert "no differences" in site.ppmctl("plan").stdout
 
     add(site, token, "after")
