@@ -25,7 +25,7 @@ _NEXT = {
     "start": "`ppmctl deploy` brings it back",
     "update": "`ppmctl deploy` sets it back",
     "replace": "`ppmctl deploy` puts new containers in its place, as in an upgrade",
-    "recreate": "`ppmctl deploy` makes it anew; where that is the proxy, for half a second nothing listens",
+    "recreate": "`ppmctl deploy` creates it again; where that is the proxy, nothing listens for half a second",
 }
 LIMITS = ("memory", "memory_swap", "cpus", "pids", "restart")
 """What `docker update` changes."""

@@ -26,7 +26,7 @@ def canonical(url: str) -> str:
     if scheme not in ("http", "https") or not separator:
         raise ValueError(f"{url!r} does not begin with http:// or https://")
     if "@" in rest:
-        raise ValueError("leave out the user before the @: nobody logs in by the URL")
+        raise ValueError("leave out the user name before the @")
     authority, _, path = re.sub(r"[/?#]", "/\\g<0>", rest, count=1).partition("/")
     if path not in ("", "/"):
         raise ValueError(f"leave out {path!r} after the name: the application has the whole name")
