@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,12 +25,12 @@ from deploy.configfile import ROOT
 from deploy.recipe import Recipe, build
 from tests.integration.conftest import address
 from tests.integration.test_ssh import DOCKERFILE, make_key
+from tests.processes import SECONDS, threads
 from tests.waiting import eventually
 
 SCRIPT = Path(__file__).parent / "ssh" / "evil.sh"
 PATIENCE = 2
 """ssh.connect_timeout of these tests, in seconds."""
-MIB = 1 << 10  # rusage counts in KiB
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,23 @@ class Evil:
         reading, writing = os.pipe()
         process = self.start(*command, output=writing)
         os.close(writing)
-        with os.fdopen(reading, "rb") as said:
+        with threads(1) as pool, os.fdopen(reading, "rb") as said:
+            most = pool.submit(_most_memory, process.pid)
             text = said.read().decode()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        return process.returncode, text, usage.ru_maxrss / MIB
+        return process.wait(SECONDS), text, most.result()
+
+
+def _most_memory(pid: int) -> float:
+    """Wait until a process has ended; return the most memory that it had, in MiB.
+
+    What `wait` tells of it includes what the process that started it had.
+    """
+    most = 0
+    with suppress(FileNotFoundError):
+        while found := re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE):
+            most = int(found[1])
+            time.sleep(0.02)
+    return most / 1024
 
 
 @pytest.fixture(scope="module")
