@@ -14,7 +14,7 @@ from math import ceil
 
 import pytest
 
-SECONDS = {"lab": 20.0, "integration": 6.0, "e2e": 10.0, "unit": 0.5}
+SECONDS = {"lab": 20.0, "integration": 1.5, "e2e": 10.0, "unit": 0.5}
 """What a test takes on 2 cores, on average, by its folder below tests/."""
 
 

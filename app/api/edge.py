@@ -47,4 +47,5 @@ class Edge:
 
 
 _NO_STORE = (b"cache-control", b"no-store")
-_FULL = problems.answer(503, f"{MOST_REQUESTS} requests are open, as many as may be; try again", {"Retry-After": "1"})
+# Clients cause it, so it is no 5xx: users' requests judge a release (docs/decisions/0010).
+_FULL = problems.answer(429, f"{MOST_REQUESTS} requests are open, as many as may be; try again", {"Retry-After": "1"})

@@ -87,10 +87,10 @@ class Hub:
 
     @asynccontextmanager
     async def listening(self, client: str, *, full: bool) -> AsyncIterator[Listener]:
-        """Yield a listener, which gets events until the end of the block. Raises HTTPException when there are too many:
-        429 of this client, 503 of all."""
+        """Yield a listener, which gets events until the end of the block. Raises HTTPException (429) when
+        there are too many, of this client or of all."""
         if len(self.listeners) >= MOST:
-            raise HTTPException(503, f"{MOST} streams of events are open, as many as may be", RETRY_AFTER)
+            raise HTTPException(429, f"{MOST} streams of events are open, as many as may be", RETRY_AFTER)
         if sum(listener.client == client for listener in self.listeners) >= MOST_OF_CLIENT:
             raise HTTPException(429, f"{MOST_OF_CLIENT} streams of events are open from this address", RETRY_AFTER)
         listener = Listener(client, full)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any
 
@@ -18,6 +19,14 @@ BEGUN = "login"
 BEGUN_SECONDS = 600
 """How long somebody may take to log in elsewhere."""
 TIMEOUT_SECONDS = 10.0
+_CODE = re.compile(r"[\x21-\x7e]{1,512}")
+_OF_THIS_CLIENT = frozenset(
+    {
+        *("invalid_client", "unauthorized_client", "unsupported_grant_type"),  # RFC 6749, 5.2
+        *("incorrect_client_credentials", "redirect_uri_mismatch", "application_suspended"),  # GitHub's
+    }
+)
+"""Errors that the settings of this application cause. Any other one is about the code, which anybody may make up."""
 
 
 @router.get("/login", include_in_schema=False)
@@ -39,9 +48,12 @@ async def callback(request: Request, state: Given) -> RedirectResponse:
     brought = request.query_params.get("state", "").encode()  # of characters, compare_digest takes ASCII alone
     if begun is None or not secrets.compare_digest(begun["state"].encode(), brought):
         raise Problem(400, "this login was not begun in this browser, or too long ago; begin it anew")
-    if "code" not in request.query_params:
+    code = request.query_params.get("code")
+    if code is None:
         raise Problem(403, f"the login was refused: {request.query_params.get('error', 'no reason was given')[:100]}")
-    person, groups = await _person(state, request.query_params["code"], begun["verifier"])
+    if not _CODE.fullmatch(code):
+        raise Problem(400, "the login's code has characters or a length that none has")
+    person, groups = await _person(state, code, begun["verifier"])
     if state.sessions.scope_of(person, groups) is None:
         raise Problem(403, f"{person} is not among those who may log in")
     response = RedirectResponse("/", 303)
@@ -72,7 +84,11 @@ async def _person(state: State, code: str, verifier: str) -> tuple[str, list[str
             answer.raise_for_status()
             person: str = answer.json()["login"]
             groups = [name for name in state.settings.oauth_organizations if await _in(client, state, name, person)]
-    except (OAuthError, HTTPError, ValueError, KeyError) as error:
+    except OAuthError as error:
+        if error.error in _OF_THIS_CLIENT:
+            raise Problem(502, f"{_site(state)} does not know this application: {error.error}") from error
+        raise Problem(403, f"{_site(state)} refused the login: {str(error.error)[:100]}") from error
+    except (HTTPError, ValueError, KeyError) as error:
         raise Problem(502, f"{_site(state)} did not confirm the login: {type(error).__name__}") from error
     return person, groups
 

@@ -75,7 +75,10 @@ class Handler(BaseHTTPRequestHandler):
         basic = base64.b64encode(f"{CLIENT}:{SECRET}".encode()).decode()
         known = self.headers.get("Authorization") == f"Basic {basic}" or sent.get("client_secret") == SECRET
         challenge = base64.urlsafe_b64encode(hashlib.sha256(sent.get("code_verifier", "").encode()).digest())
-        if not asked or not known or asked["code_challenge"] != challenge.decode().rstrip("="):
+        if not known:
+            self.say(200, {"error": "incorrect_client_credentials"})
+            return
+        if not asked or asked["code_challenge"] != challenge.decode().rstrip("="):
             self.say(200, {"error": "bad_verification_code"})  # GitHub says so with 200
             return
         token = secrets.token_hex(8)

@@ -64,7 +64,7 @@ def test_what_cannot_be_taken_is_refused_at_once_and_the_rest_is_answered(
         full = anonymous.get("/healthz")
         portal.call(application.state.ppm.drain.set)
 
-    assert (full.status_code, full.headers["Retry-After"]) == (503, "1")
+    assert (full.status_code, full.headers["Retry-After"]) == (429, "1")
     assert (full.headers["X-PPM-Release"], full.headers["Cache-Control"]) == (RELEASE, "no-store")
     assert anonymous.get("/healthz").status_code == 200
 

@@ -157,7 +157,7 @@ def test_one_address_has_so_many_streams_and_all_together_have_so_many(
 
     open_stream("192.0.2.2"), open_stream("192.0.2.3")
     refused = anonymous.get("/api/events", headers={"X-Forwarded-For": "192.0.2.4"})
-    assert (problem(refused, 503)["status"], refused.headers["Retry-After"]) == (503, "30")
+    assert (problem(refused, 429)["status"], refused.headers["Retry-After"]) == (429, "30")
     assert len(application.state.hub.listeners) == 5
 
 

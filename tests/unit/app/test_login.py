@@ -228,7 +228,25 @@ def test_a_code_that_was_used_already_is_refused(browser: Open) -> None:
     client.get(back)
     client.cookies.update(kept)
 
-    assert "did not confirm the login" in problem(client.get(back), 502)["detail"]
+    assert problem(client.get(back), 403)["detail"].endswith("refused the login: bad_verification_code")
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("made-up", 403), ("é", 400), ("a b", 400), ("", 400), ("x" * 513, 400), ("\0", 400)]
+)
+def test_nobody_without_a_login_causes_an_error_of_the_server(browser: Open, code: str, status: int) -> None:
+    client = browser()
+    state = parse_qs(urlsplit(client.get("/api/login").headers["Location"]).query)["state"][0]
+
+    problem(client.get("/api/login/callback", params={"code": code, "state": state}), status)
+
+
+def test_an_application_that_the_server_does_not_know_is_an_error_of_ours(browser: Open) -> None:
+    wrong = browser(oauth_client_secret=SecretStr("another"))
+
+    detail = problem(log_in(wrong), 502)["detail"]
+
+    assert detail.endswith("does not know this application: incorrect_client_credentials")
 
 
 def test_a_state_that_was_made_up_is_refused(browser: Open) -> None:
