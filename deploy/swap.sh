@@ -32,7 +32,9 @@ runs() { test "$(state "$1")" = true; }
 # Open requests get one second to end, since the port is closed meanwhile.
 stop() { docker stop -t 1 "$1" > /dev/null; }
 policy() { docker update --restart "$1" "$2" > /dev/null; }
-why() { grep -v 'failed to start containers' why | tail -n 1; } # which says only that there is a reason
+start_new() { docker start "$new" > /dev/null 2> error || back "$(reason)"; }
+# Some engines print a last line that only names the container; the line before it gives the reason.
+reason() { grep -v 'failed to start containers' error | tail -n 1; }
 await_engine() { until docker version > /dev/null 2>&1; do sleep 0.2; done; }
 
 back() {
@@ -56,7 +58,7 @@ keep() {
     place_all after
     if ! runs "$new"; then # the engine was restarted
         stop "$old"
-        docker start "$new" > /dev/null 2> why || back "$(why)"
+        start_new
     fi
     policy "$new_policy" "$new"
     policy no "$old"
@@ -74,7 +76,7 @@ test -e "$aside" && place "$aside" "dynamic/$aside"
 policy always "$old" && policy no "$new" || back "the engine did not take a restart policy"
 place_all after
 stop "$old" || back "the proxy of before could not be stopped"
-docker start "$new" > /dev/null 2> why || back "$(why)"
+start_new
 : > started
 say "started"
 # The ppmctl that began this checks whether users are served, and says so by a file.

@@ -20,13 +20,14 @@ BEGUN_SECONDS = 600
 """How long somebody may take to log in elsewhere."""
 TIMEOUT_SECONDS = 10.0
 _CODE = re.compile(r"[\x21-\x7e]{1,512}")
-_OF_THIS_CLIENT = frozenset(
+_MISCONFIGURED = frozenset(
     {
         *("invalid_client", "unauthorized_client", "unsupported_grant_type"),  # RFC 6749, 5.2
         *("incorrect_client_credentials", "redirect_uri_mismatch", "application_suspended"),  # GitHub's
     }
 )
-"""Errors that the settings of this application cause. Any other one is about the code, which anybody may make up."""
+"""Errors of the login server that this application's settings cause. All others are about the code, and a client can
+cause those: an invented code must not count as a failure of the server."""
 
 
 @router.get("/login", include_in_schema=False)
@@ -52,7 +53,7 @@ async def callback(request: Request, state: Given) -> RedirectResponse:
     if code is None:
         raise Problem(403, f"the login was refused: {request.query_params.get('error', 'no reason was given')[:100]}")
     if not _CODE.fullmatch(code):
-        raise Problem(400, "the login's code has characters or a length that none has")
+        raise Problem(400, "the login code is malformed")
     person, groups = await _person(state, code, begun["verifier"])
     if state.sessions.scope_of(person, groups) is None:
         raise Problem(403, f"{person} is not among those who may log in")
@@ -85,7 +86,7 @@ async def _person(state: State, code: str, verifier: str) -> tuple[str, list[str
             person: str = answer.json()["login"]
             groups = [name for name in state.settings.oauth_organizations if await _in(client, state, name, person)]
     except OAuthError as error:
-        if error.error in _OF_THIS_CLIENT:
+        if error.error in _MISCONFIGURED:
             raise Problem(502, f"{_site(state)} does not know this application: {error.error}") from error
         raise Problem(403, f"{_site(state)} refused the login: {str(error.error)[:100]}") from error
     except (HTTPError, ValueError, KeyError) as error:
