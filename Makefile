@@ -60,7 +60,7 @@ lock: setup ## resolve the dependencies anew, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		app/pyproject.toml -o app/requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
-		deploy/backup/steward/requirements.in -o deploy/backup/steward/requirements.lock
+		ppmkit/steward/requirements.in -o ppmkit/steward/requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		-c app/requirements.lock --group dev pyproject.toml app/pyproject.toml -o requirements.lock
 

@@ -17,9 +17,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from deploy import __version__
-from deploy.cli import backups, groups, upgrades
-from deploy.cli.common import (
+from ppmkit import __version__
+from ppmkit.cli import backups, groups, releases
+from ppmkit.cli.common import (
     DIFFERENT,
     Env,
     Json,
@@ -40,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.add_typer(upgrades.app)
+app.add_typer(releases.app)
 app.add_typer(backups.app)
 app.add_typer(backups.backup, name="backup")
 app.add_typer(groups.config, name="config")
@@ -68,7 +68,8 @@ def options(
 @app.command()
 def up(env: Env = "lab") -> None:
     """From nothing to a running application: lab host, provision, secrets, deploy."""
-    from deploy import journey, show
+    from ppmkit.actions import up as journey
+    from ppmkit.cli import show
 
     with console() as shown:
         arrival = journey.up(load(env), shown)
@@ -82,7 +83,7 @@ def down(
     yes: Yes = False,
 ) -> None:
     """Take the application away (of a lab: its hosts too)."""
-    from deploy import journey
+    from ppmkit.actions import up as journey
 
     environment = load(env)
     if environment.kind == "hosts":
@@ -95,7 +96,7 @@ def down(
 @app.command()
 def engine() -> None:
     """Make sure that this machine has Docker, Compose and buildx; install what it lacks, as root."""
-    from deploy.engine import ensure
+    from ppmkit.local.engine import ensure
 
     with console() as shown:
         ensure(shown.say)
@@ -111,9 +112,10 @@ def status(
     ] = False,
 ) -> None:
     """What runs where, and whether all is well. Exit code 3 when it is not."""
-    from deploy import operate, show
-    from deploy.dashboard import watch
-    from deploy.status import status as look
+    from ppmkit.actions import logs as operate
+    from ppmkit.actions.status import status as look
+    from ppmkit.cli import show
+    from ppmkit.proxy.dashboard import watch
 
     environment = operate.only(load_hosts(env), host)
     if dashboard:
@@ -146,7 +148,7 @@ def logs(
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl-C.")] = False,
 ) -> None:
     """What the containers say."""
-    from deploy import operate
+    from ppmkit.actions import logs as operate
 
     environment = load_hosts(env)
     raise typer.Exit(operate.logs(environment, operate.pick_host(environment, host), service, tail=tail, follow=follow))
@@ -155,7 +157,7 @@ def logs(
 @app.command("exec", context_settings={"ignore_unknown_options": True})
 def execute(service: str, command: list[str], env: Env = "lab", host: OneHost = None) -> None:
     """Run a command in a running container: ppmctl exec api -- ppm token create NAME."""
-    from deploy import operate
+    from ppmkit.actions import logs as operate
 
     environment = load_hosts(env)
     raise typer.Exit(operate.execute(environment, operate.pick_host(environment, host), service, command))
@@ -168,8 +170,8 @@ def provision(
     as_json: Json = False,
 ) -> None:
     """Bring the hosts to what deployments need: Docker, a deploy user, directories, time."""
-    from deploy import show
-    from deploy.provision import provision as run
+    from ppmkit.cli import show
+    from ppmkit.provision.run import provision as run
 
     with console(quiet=as_json) as shown:
         report = run(load_hosts(env), check=check, announce=shown.announce)
@@ -183,8 +185,8 @@ def provision(
 @app.command()
 def doctor(env: Env = "lab", as_json: Json = False) -> None:
     """Look for what is off, here and on the hosts, and say how to mend it. Exit code 3 when something is."""
-    from deploy import show
-    from deploy.doctor import examine
+    from ppmkit.cli import show
+    from ppmkit.doctor.checks import examine
 
     found = examine(load_hosts(env))
     if as_json:
@@ -200,7 +202,7 @@ def render(
     env: Env = "lab",
 ) -> None:
     """Write what a host would get: Compose and Traefik files."""
-    from deploy import journey
+    from ppmkit.actions import up as journey
 
     with console() as shown:
         for path in journey.render_to(load(env), out, shown.announce):
@@ -234,8 +236,8 @@ def main() -> None:
     except Exception as error:
         import traceback
 
-        from deploy.errors import PpmctlError
-        from deploy.redact import shown
+        from ppmkit.errors import PpmctlError
+        from ppmkit.redact import shown
 
         if not isinstance(error, PpmctlError):
             sys.stderr.write(shown(traceback.format_exc()))

@@ -26,12 +26,12 @@ import httpx
 from python_on_whales import Container, DockerClient
 from python_on_whales.components.container.models import NetworkInspectResult
 
-from deploy.bases import ensure_bases
-from deploy.config import Images
-from deploy.configfile import ROOT
-from deploy.engine import local_docker
-from deploy.recipe import Recipe, build
-from deploy.render import FULL_CPU_SHARES, IDLE_CPU_SHARES
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.images.recipe import Recipe, build
+from ppmkit.local.engine import local_docker
+from ppmkit.paths import KIT, PROJECT
+from ppmkit.release.render import FULL_CPU_SHARES, IDLE_CPU_SHARES
 
 RATE = 200
 SEARCH_RATE = 20
@@ -272,9 +272,9 @@ def main() -> None:
     options = parser.parse_args()
     docker = local_docker()
     base = ensure_bases(Images(bases="local"), docker, print)["python"]
-    recipe = Recipe("ppm-build/api", ROOT / "app/Dockerfile", {"PYTHON_IMAGE": base}, ROOT / "app")
+    recipe = Recipe("ppm-build/api", PROJECT / "app/Dockerfile", {"PYTHON_IMAGE": base}, PROJECT / "app")
     with containers(docker, build(docker, recipe, print)) as start:
-        code = (str(ROOT / "bench/bare.py"), "/srv/bare.py", "ro")
+        code = (str(KIT / "bench/bare.py"), "/srv/bare.py", "ro")
         bare = start("uvicorn", "bare:app", "--host=0.0.0.0", "--log-level=warning", more=(code,))
         api = start("ppm", "serve")
         rows = {"bare FastAPI and SQLite": (bare, ""), "ppm": (api, str(api_token(api)))}

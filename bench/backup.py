@@ -27,11 +27,11 @@ import pyrage
 
 from bench import litestream
 from bench.measuring import Cost, damaged, measured
-from deploy.backup.steward import catalog, ladder
-from deploy.backup.steward.files import remove, sync
-from deploy.backup.steward.pace import Pace
-from deploy.backup.steward.pinned import pinned
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
+from ppmkit.steward import catalog, ladder
+from ppmkit.steward.files import remove, sync
+from ppmkit.steward.pace import Pace
+from ppmkit.steward.pinned import pinned
 
 RUNS = 3
 RATE = 400
@@ -180,7 +180,7 @@ def steward(database: Path, backups: Path, key: Any, *command: str) -> Cost:
     told = {"database": str(database), "backups": str(backups), "recipients": [str(key.to_public())]}
     settings = database.with_name("settings.json")
     settings.write_text(json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep}))
-    variables = {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": str(settings)}
+    variables = {"PYTHONPATH": str(KIT / "ppmkit"), "STEWARD": str(settings)}
     return measured([sys.executable, "-m", "steward", *command], variables, str(key))
 
 

@@ -21,8 +21,8 @@ from typing import Any
 
 from bench.ledger import load, lost
 from bench.site import address, changed_checkout, ppmctl, site
-from deploy.config import Environment
-from deploy.configfile import ROOT
+from ppmkit.config.environment import Environment
+from ppmkit.paths import KIT, PROJECT
 
 RATE, CONNECTIONS = 200, 40
 FILLING = """
@@ -93,11 +93,11 @@ def main() -> None:
     parser.add_argument("--megabytes", type=int, default=1000, help="how large the database is (default 1000)")
     options = parser.parse_args()
     with site() as environment, changed_checkout() as checkout:
-        head = sorted(path.name for path in (ROOT / "app/migrations/versions").glob("0*.py"))[-1][:4]
+        head = sorted(path.name for path in (PROJECT / "app/migrations/versions").glob("0*.py"))[-1][:4]
         (checkout / "app/migrations/versions/9999_sort.py").write_text(MIGRATION.format(head=head))
         execute = ("exec", "-e", environment.name, "api", "--")
-        token = ppmctl(ROOT, *execute, "ppm", "token", "create", "bench").strip().splitlines()[-1]
-        size = ppmctl(ROOT, *execute, "python", "-c", FILLING.format(size=options.megabytes * 1_000_000)).strip()
+        token = ppmctl(KIT, *execute, "ppm", "token", "create", "bench").strip().splitlines()[-1]
+        size = ppmctl(KIT, *execute, "python", "-c", FILLING.format(size=options.megabytes * 1_000_000)).strip()
         ppmctl(checkout, "images", "build", "-e", environment.name)
         runs = [run(environment, checkout, token) for _ in range(options.runs)]
     print("| requests | failed | lost writes | migration, s | longest wait, s | beyond the migration, s |")

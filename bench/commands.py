@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.site import changed_checkout, ppmctl, site
-from deploy import imagestore
-from deploy.configfile import ROOT
-from deploy.engine import local_docker
+from ppmkit.images import layers
+from ppmkit.local.engine import local_docker
+from ppmkit.paths import KIT
 
 WAITING = ("start", "ready", "worker", "drain")
 """Steps that last as long as containers take to start up or to end what they have in flight."""
@@ -38,9 +38,9 @@ def top_layer(id: str) -> int:
     """Return the bytes of an image's top layer: of the api's, the one with the code."""
     docker = local_docker()
     image = docker.image.inspect(id)
-    known = imagestore.chain_ids(image.root_fs.layers or [])[:-1]
+    known = layers.chain_ids(image.root_fs.layers or [])[:-1]
     with tempfile.NamedTemporaryFile() as archive:
-        imagestore.save(imagestore.root(docker), [image.id], known, Path(archive.name))
+        layers.save(layers.root(docker), [image.id], known, Path(archive.name))
         with tarfile.open(archive.name) as tar:
             return sum(member.size for member in tar if member.name.endswith("/layer.tar"))
 
@@ -58,7 +58,7 @@ def change(environment: str) -> dict[str, Any]:
 
 def roll_back(environment: str) -> dict[str, float]:
     """Go back to the release before, which has the same schema; return {back: until users were there, seconds}."""
-    seconds, said = timed(lambda: ppmctl(ROOT, "rollback", "-e", environment, "--json"))
+    seconds, said = timed(lambda: ppmctl(KIT, "rollback", "-e", environment, "--json"))
     [done] = json.loads(said)
     return {"back": seconds - (done["seconds"] - done["served_seconds"]), "seconds": seconds}
 
@@ -69,14 +69,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="how many of each; figures are medians (default 5)")
     options = parser.parse_args()
     with site() as environment:
-        again, _ = timed(lambda: ppmctl(ROOT, "up", "-e", environment.name))
+        again, _ = timed(lambda: ppmctl(KIT, "up", "-e", environment.name))
         changes, backs = [], []
         for _ in range(options.runs):
             changes.append(change(environment.name))
             backs.append(roll_back(environment.name))
-        ppmctl(ROOT, "deploy", "-e", environment.name)
-        nothing = [timed(lambda: ppmctl(ROOT, "deploy", "-e", environment.name))[0] for _ in range(options.runs)]
-    helps = [timed(lambda: ppmctl(ROOT, "--help"))[0] for _ in range(options.runs)]
+        ppmctl(KIT, "deploy", "-e", environment.name)
+        nothing = [timed(lambda: ppmctl(KIT, "deploy", "-e", environment.name))[0] for _ in range(options.runs)]
+    helps = [timed(lambda: ppmctl(KIT, "--help"))[0] for _ in range(options.runs)]
     print("| | seconds |\n| --- | --- |")
     print(f"| `ppmctl deploy` of changed code | {statistics.median(run['seconds'] for run in changes):.1f} |")
     print(f"| of that, neither start-up nor drain | {statistics.median(run['rest'] for run in changes):.1f} |")

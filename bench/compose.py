@@ -19,10 +19,10 @@ import httpx
 from ruamel.yaml import YAML
 
 from bench import POLITE
-from deploy import render
-from deploy.config import Environment
-from deploy.host import Host
-from deploy.release import Release
+from ppmkit.config.environment import Environment
+from ppmkit.host.host import Host
+from ppmkit.release import render
+from ppmkit.release.model import Release
 
 PROJECT = "peer"
 ROUTES = """

@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 from bench.measuring import Cost, damaged, measured
-from deploy.backup.steward.continuous import litestream
-from deploy.backup.steward.files import fingerprint, remove
+from ppmkit.steward.continuous import litestream
+from ppmkit.steward.files import fingerprint, remove
 
 
 def copy(database: Path, folder: Path) -> Cost:

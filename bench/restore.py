@@ -17,15 +17,15 @@ import time
 from bench.breaking import CONNECTIONS, FILLING, RATE
 from bench.ledger import load
 from bench.site import address, ppmctl, site
-from deploy.config import Environment
-from deploy.configfile import ROOT
+from ppmkit.config.environment import Environment
+from ppmkit.paths import KIT
 
 
 def run(environment: Environment, backup: str, token: str) -> dict[str, float]:
     """Restore the backup under load; return the figures."""
     with load(f"http://{address()}", token, rate=RATE, connections=CONNECTIONS, slow=False) as running:
         time.sleep(5)
-        done = json.loads(ppmctl(ROOT, "restore", backup, "--yes", "-e", environment.name, "--json"))
+        done = json.loads(ppmctl(KIT, "restore", backup, "--yes", "-e", environment.name, "--json"))
         time.sleep(5)
         report = running.stop()
     for failure in report.failures:
@@ -47,9 +47,9 @@ def main() -> None:
     options = parser.parse_args()
     with site() as environment:
         execute = ("exec", "-e", environment.name, "api", "--")
-        token = ppmctl(ROOT, *execute, "ppm", "token", "create", "bench").strip().splitlines()[-1]
-        size = ppmctl(ROOT, *execute, "python", "-c", FILLING.format(size=options.megabytes * 1_000_000)).strip()
-        made = json.loads(ppmctl(ROOT, "backup", "create", "-e", environment.name, "--json"))
+        token = ppmctl(KIT, *execute, "ppm", "token", "create", "bench").strip().splitlines()[-1]
+        size = ppmctl(KIT, *execute, "python", "-c", FILLING.format(size=options.megabytes * 1_000_000)).strip()
+        made = json.loads(ppmctl(KIT, "backup", "create", "-e", environment.name, "--json"))
         runs = [run(environment, made["id"], token) for _ in range(options.runs)]
     median = {key: statistics.median(found[key] for found in runs) for key in runs[0]}
     print("| requests | failed | restore, s | held, s | longest wait, s |")

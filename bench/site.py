@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench import POLITE
-from deploy.config import Environment
-from deploy.configfile import ROOT
-from deploy.configfile import load as load_environment
-from deploy.engine import local_docker
+from ppmkit.config.environment import Environment
+from ppmkit.config.file import load as load_environment
+from ppmkit.local.engine import local_docker
+from ppmkit.paths import KIT
 
 NAME, SSH_PORT = "bench", 2901
 
@@ -41,10 +41,10 @@ def site(bake: str | None = "0s") -> Iterator[Environment]:
         (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))
         os.environ["PPMCTL_INVENTORY"] = inventory
         try:
-            ppmctl(ROOT, "up", "-e", NAME)
+            ppmctl(KIT, "up", "-e", NAME)
             yield load_environment(NAME)
         finally:
-            ppmctl(ROOT, "down", "-e", NAME, "--purge", "--yes")
+            ppmctl(KIT, "down", "-e", NAME, "--purge", "--yes")
 
 
 def address() -> str:
@@ -72,11 +72,11 @@ def changed_checkout() -> Iterator[Path]:
     """Yield a copy of this checkout in which one line of the api's code differs."""
     with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as scratch:
         copy = Path(scratch) / "checkout"
-        files = subprocess.run(["git", "-C", ROOT, "ls-files", "-z"], capture_output=True, text=True, check=True)
+        files = subprocess.run(["git", "-C", KIT, "ls-files", "-z"], capture_output=True, text=True, check=True)
         for name in filter(None, files.stdout.split("\0")):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy / name)
+            shutil.copy2(KIT / name, copy / name)
         for name in (".ppmctl", "secrets"):
-            (copy / name).symlink_to(ROOT / name)
+            (copy / name).symlink_to(KIT / name)
         change_code(copy)
         yield copy

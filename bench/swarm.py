@@ -22,9 +22,9 @@ from ruamel.yaml import YAML
 
 from bench import POLITE
 from bench.compose import await_answer, one_color
-from deploy.engine import local_docker
-from deploy.host import Host
-from deploy.release import Release
+from ppmkit.host.host import Host
+from ppmkit.local.engine import local_docker
+from ppmkit.release.model import Release
 
 STACK = "swarm"
 PORTS = {"api-blue": 8000, "frontend-blue": 8080}

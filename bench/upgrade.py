@@ -27,12 +27,12 @@ from bench.compose import ComposeStack, compose_stack
 from bench.ledger import Report, load, lost
 from bench.site import address, changed_checkout, ppmctl, site
 from bench.swarm import SwarmStack, swarm_stack
-from deploy.config import Environment
-from deploy.configfile import ROOT
-from deploy.host import Host
-from deploy.release import Release
-from deploy.render import IDLE_CPU_SHARES
-from deploy.stack import look
+from ppmkit.config.environment import Environment
+from ppmkit.host.host import Host
+from ppmkit.orchestrator.stack import look
+from ppmkit.paths import KIT
+from ppmkit.release.model import Release
+from ppmkit.release.render import IDLE_CPU_SHARES
 
 STEADY_SECONDS = 12.0
 AFTER_SECONDS = 6.0
@@ -74,7 +74,7 @@ def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tu
 def run_ppmctl(environment: Environment, rate: float) -> tuple[Figures, Report, dict[str, Any]]:
     """Upgrade the environment with ppmctl, under load."""
     create = ("ppm", "token", "create", f"bench-{time.time_ns()}")
-    token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
+    token = ppmctl(KIT, "exec", "-e", environment.name, "api", "--", *create).strip()
     with changed_checkout() as checkout:
         ppmctl(checkout, "images", "build", "-e", environment.name)
         return measure(
@@ -99,7 +99,7 @@ def run_peer(
 def run_control(environment: Environment, rate: float) -> Figures:
     """Start idle containers on the host, under load."""
     create = ("ppm", "token", "create", f"control-{time.time_ns()}")
-    token = ppmctl(ROOT, "exec", "-e", environment.name, "api", "--", *create).strip()
+    token = ppmctl(KIT, "exec", "-e", environment.name, "api", "--", *create).strip()
     with Host.connect(environment, environment.hosts[0]) as host:
         record = look(host).record
         assert record is not None, "deploy first"

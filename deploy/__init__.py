@@ -1,5 +1,1 @@
-"""The deployment kit behind ``ppmctl``. Imports run downwards only; see docs/architecture.md."""
-
-__version__ = "0.2.0"
-"""Three numbers. A host remembers it (deploy/version.py): raise it whenever an older ppmctl would misread what this one
-leaves there."""
+"""What users edit: the inventory, and the pyinfra tasks that prepare hosts. The kit is the package ``ppmkit``."""

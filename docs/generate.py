@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ByteSize
 
-from deploy.config import Environment, Model
-from deploy.configfile import ROOT, schema
+from ppmkit.config.environment import Environment, Model
+from ppmkit.config.file import schema
+from ppmkit.paths import KIT, PROJECT
 
 if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
@@ -21,12 +22,12 @@ _SET_BY_THE_FILE_NAME = "name"
 
 def pages() -> dict[Path, str]:
     """Return {file: content} of everything that follows from the code."""
-    configuration = ROOT / "docs" / "configuration.md"
+    configuration = KIT / "docs" / "configuration.md"
     by_hand = configuration.read_text(encoding="utf-8").partition(_MARK)[0]
     return {
-        ROOT / "deploy" / "inventory" / "environment.schema.json": schema(),
+        PROJECT / "deploy" / "inventory" / "environment.schema.json": schema(),
         configuration: by_hand + _MARK + keys(),
-        ROOT / "docs" / "commands.md": commands(),
+        KIT / "docs" / "commands.md": commands(),
     }
 
 

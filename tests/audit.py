@@ -20,7 +20,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent
 ACCEPTED = ROOT / ".ci" / "accepted.toml"
-LOCKS = ("requirements.lock", "app/requirements.lock", "deploy/backup/steward/requirements.lock")
+LOCKS = ("requirements.lock", "app/requirements.lock", "ppmkit/steward/requirements.lock")
 SECONDS = 30
 """For all of it."""
 _PIP_AUDIT = (sys.executable, "-m", "pip_audit", "--vulnerability-service", "osv", "--disable-pip", "--format", "json")

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from deploy.publicurl import is_address
+from ppmkit.config.url import is_address
 
 DOMAIN = "ppm.test"
 NOW = datetime.now(UTC)

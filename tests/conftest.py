@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-from deploy.config import Images
-from deploy.configfile import ROOT
-from deploy.engine import local_docker
-from deploy.lab import Lab
-from deploy.lab.hosts import down, observed, prepare
-from deploy.lab.login import settle
-from deploy.lab.model import wanted
+from ppmkit.config.environment import Images
+from ppmkit.lab import Lab
+from ppmkit.lab.hosts import down, observed, prepare
+from ppmkit.lab.login import settle
+from ppmkit.lab.model import wanted
+from ppmkit.local.engine import local_docker
+from ppmkit.paths import KIT
 from tests.shards import Shard, choose
 from tests.site import Site
 
@@ -195,6 +195,6 @@ def checkout(tmp_path: Path) -> Iterator[Path]:
     """A copy of this checkout, to change the application's code in; with its bytecode, or each would compile anew."""
     copy = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".venv", "node_modules", ".*_cache", ".ppmctl", "secrets")
-    shutil.copytree(ROOT, copy, ignore=ignored)
+    shutil.copytree(KIT, copy, ignore=ignored)
     yield copy
     shutil.rmtree(copy)

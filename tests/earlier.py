@@ -9,14 +9,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
 
 COMMIT = "d98068b965c40145fdb781c2133e3b28c60fb2f4"
 
 
 def unpack(folder: Path, commit: str = COMMIT) -> Path:
     """Write the files of a commit to a folder that is not there yet; return it. Fails where history lacks it."""
-    git = ["git", "-C", str(ROOT)]
+    git = ["git", "-C", str(KIT)]
     known = subprocess.run([*git, "cat-file", "-e", f"{commit}^{{commit}}"], capture_output=True, check=False)
     assert known.returncode == 0, (
         f"git's history here lacks commit {commit}, whose code this test runs. "

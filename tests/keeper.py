@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.lab import LabHost
+from ppmkit.lab import LabHost
 
 FOLDER = "/home/keeper/ppm"
 _ADD = """

@@ -18,11 +18,11 @@ from typing import Any
 import httpx
 from ruamel.yaml import YAML
 
-from deploy.config import Environment
-from deploy.configfile import ROOT
-from deploy.host import Host
-from deploy.lab import Lab, LabHost, inventory, ssh_command
-from deploy.upgrade import STEPS
+from ppmkit.config.environment import Environment
+from ppmkit.host.host import Host
+from ppmkit.lab import Lab, LabHost, inventory, ssh_command
+from ppmkit.paths import KIT
+from ppmkit.upgrade.rollout import STEPS
 
 ALWAYS = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold", "keep")]
 """The steps that every deploy takes, whatever becomes of the database."""
@@ -109,7 +109,7 @@ class Site:
             "kind": "hosts",
             "url": self.url,
             "hosts": [there["hosts"][self.number - 1]],
-            "ssh": {key: str(ROOT / path) for key, path in there["ssh"].items()},
+            "ssh": {key: str(KIT / path) for key, path in there["ssh"].items()},
             "app": {"rate_limit_per_minute": 1_000_000},
             "services": {"api": {"replicas": self.replicas, "memory": "256MiB", "cpus": 1.0}},
             "secrets": {"directory": str(self.folder / "secrets")},
@@ -124,7 +124,7 @@ class Site:
         with (self.folder / f"{self.name}.yaml").open("w") as out:
             YAML().dump(self.values, out)
 
-    def argv(self, command: str, *argv: str, checkout: Path = ROOT) -> list[str]:
+    def argv(self, command: str, *argv: str, checkout: Path = KIT) -> list[str]:
         """Return the argv of a ppmctl command against this site."""
         return [sys.executable, str(checkout / "ppmctl.py"), *command.split(), "-e", self.name, *argv]
 
@@ -133,7 +133,7 @@ class Site:
         """The environment variables that ppmctl is run with."""
         return {**os.environ, "PPMCTL_INVENTORY": str(self.folder)}
 
-    def ppmctl(self, command: str, *argv: str, status: int = 0, checkout: Path = ROOT) -> Done:
+    def ppmctl(self, command: str, *argv: str, status: int = 0, checkout: Path = KIT) -> Done:
         """Run ppmctl; what it says is shown when its exit code is not the expected one."""
         done = subprocess.run(
             self.argv(command, *argv, checkout=checkout),
@@ -147,7 +147,7 @@ class Site:
         return done
 
     @contextmanager
-    def start(self, command: str, *argv: str, checkout: Path = ROOT) -> Iterator[Running]:
+    def start(self, command: str, *argv: str, checkout: Path = KIT) -> Iterator[Running]:
         """Yield ppmctl as it runs, in a process group of its own, as under a shell; it is waited for at the end."""
         log = self.folder / "running.log"
         with log.open("w") as out:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 
-from deploy.configfile import load
 from deploy.tasks import connection
+from ppmkit.config.file import load
 
 hosts = connection.hosts(load(os.environ.get("PPMCTL_ENV", "lab")))

@@ -1,5 +1,5 @@
 """The process that provisions: ``python -m deploy.tasks [--check] [HOST …]``, the hosts being those that root may not
-log in on any more; see deploy/provision.py for what it speaks."""
+log in on any more; see ppmkit/provision/run.py for what it speaks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ monkey.patch_all()
 import resource  # noqa: E402  (everything below must see the patched library)
 import sys  # noqa: E402
 
-from deploy.config import Environment  # noqa: E402
 from deploy.tasks.run import run  # noqa: E402
+from ppmkit.config.environment import Environment  # noqa: E402
 
 _MEMORY = 2 << 30
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from pyinfra.context import host
 
-from deploy.config import Environment, HostAddress
-from deploy.configfile import local_path
+from ppmkit.config.environment import Environment, HostAddress
+from ppmkit.config.file import local_path
 
 _COMMAND_SECONDS = 300
 """What a command on a host may take, unless its task says otherwise: pyinfra itself would wait for ever."""

@@ -11,7 +11,7 @@ from pyinfra.context import host
 from pyinfra.facts.files import FileContents
 
 from deploy.tasks.command import Said
-from deploy.tasks.daemonjson import PATH, change
+from ppmkit.provision.daemon_json import PATH, change
 
 # The file is checked before it goes live (engines older than 23 cannot) and goes back if the daemon does not come up
 # with it. A reload before every restart: the daemon that is stopped must know already that containers live on.

@@ -13,8 +13,8 @@ from pyinfra.context import host
 from pyinfra.facts.server import Command
 from pyinfra.operations import apt, files, python, server
 
-from deploy.bootstrap import mirrors
-from deploy.engine import Part
+from ppmkit.images.debian import mirrors
+from ppmkit.local.engine import Part
 
 _PLUGINS = "/usr/local/lib/docker/cli-plugins"
 _OFFERS = {

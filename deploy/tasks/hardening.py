@@ -12,13 +12,13 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import FileContents
 
-from deploy import lockout
 from deploy.tasks.base import Machine
 from deploy.tasks.command import Said
 from deploy.tasks.connection import wanted
-from deploy.tasks.hostfiles import FIREWALL, LOADED, UNIT, UNIT_FILE, HostFile, firewall, host_files
 from deploy.tasks.packages import INSTALL_TIMEOUT, packages
 from deploy.tasks.swap import swap
+from ppmkit.provision import root_login as lockout
+from ppmkit.provision.host_files import FIREWALL, LOADED, UNIT, UNIT_FILE, HostFile, firewall, host_files
 
 # The file of before comes back when the new one cannot go live.
 _APPLY = """
@@ -121,7 +121,7 @@ def ports(rules: str) -> Generator[StringCommand, None, None]:
 
 @operation()
 def root_login() -> Generator[StringCommand, None, None]:
-    """Let root log in with a key again, where that was turned off (``deploy/lockout.py``)."""
+    """Let root log in with a key again, where that was turned off (``ppmkit/provision/root_login.py``)."""
     if host.get_fact(FileContents, path=lockout.FILE) is not None:
         yield Said(f"rm -f {lockout.FILE} && sshd -t && systemctl reload ssh", says="let root log in, with a key")
 

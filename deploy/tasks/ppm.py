@@ -5,8 +5,8 @@ from __future__ import annotations
 from pyinfra.api.deploy import deploy
 from pyinfra.operations import files
 
-from deploy.backup.steward import places
 from deploy.tasks.connection import wanted
+from ppmkit.steward import places
 
 # The proxy, another user, reads its routes from the mounted `dynamic`. Into `secrets` nobody else gets, and need not:
 # Docker mounts each file by itself, so a container needs no way through the directory. Backups hold all data.

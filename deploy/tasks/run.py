@@ -27,11 +27,11 @@ from pyinfra.api.operations import run_host_op
 from pyinfra.api.state import State, StateStage
 from pyinfra.context import ctx_config, ctx_host, ctx_inventory, ctx_state
 
-from deploy.config import Environment
-from deploy.provision import HostReport, Operation, ProvisionReport
 from deploy.tasks import connection
 from deploy.tasks.command import words
 from deploy.tasks.provision import provision
+from ppmkit.config.environment import Environment
+from ppmkit.provision.run import HostReport, Operation, ProvisionReport
 
 _NOTE = "note: "
 _LAST_LINES = 15

@@ -10,10 +10,10 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from deploy.bases import ensure_debian
-from deploy.config import Images
-from deploy.engine import local_docker
-from deploy.recipe import Recipe, build
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_debian
+from ppmkit.images.recipe import Recipe, build
+from ppmkit.local.engine import local_docker
 from tests.site import Site
 from tests.waiting import eventually
 

@@ -14,10 +14,10 @@ import httpx
 import pytest
 from python_on_whales import Container, DockerClient
 
-from deploy.bases import ensure_bases
-from deploy.config import Images
-from deploy.engine import local_docker
-from deploy.recipe import Recipe, build
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.images.recipe import Recipe, build
+from ppmkit.local.engine import local_docker
 from tests.waiting import eventually
 
 APP = Path(__file__).parents[2] / "app"

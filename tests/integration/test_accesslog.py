@@ -13,7 +13,7 @@ import httpx
 import pytest
 from python_on_whales import Container, DockerClient
 
-from deploy.accesslog import Answer, parse
+from ppmkit.traffic.access_log import Answer, parse
 from tests.integration.conftest import address
 from tests.integration.test_edge import edge, listening
 from tests.waiting import eventually

@@ -17,7 +17,7 @@ import httpx
 import pytest
 from python_on_whales import Container, DockerClient, DockerException
 
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
 from tests.integration.conftest import (
     APP,
     DRAIN_SECONDS,
@@ -205,7 +205,7 @@ def test_without_its_secret_it_does_not_start_and_says_what_to_mount(
 
 
 def test_a_worker_is_healthy_until_its_heartbeat_is_old(run: Run) -> None:
-    [check] = re.findall(r'CMD-SHELL, "(find /tmp/heartbeat.+?)"', (ROOT / "docker-compose.yml.j2").read_text())
+    [check] = re.findall(r'CMD-SHELL, "(find /tmp/heartbeat.+?)"', (KIT / "docker-compose.yml.j2").read_text())
     worker = run("ppm", "worker")
 
     def healthy() -> bool:

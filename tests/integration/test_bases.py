@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from python_on_whales import DockerClient
 
-from deploy import bases as module
-from deploy.bases import ensure_bases, recipes
-from deploy.config import Bases, Images
-from deploy.engine import ensure, local_docker
-from deploy.errors import BuildError
-from deploy.recipe import Recipe, build
+from ppmkit.config.environment import Bases, Images
+from ppmkit.errors import BuildError
+from ppmkit.images import bases as module
+from ppmkit.images.bases import ensure_bases, recipes
+from ppmkit.images.recipe import Recipe, build
+from ppmkit.local.engine import ensure, local_docker
 from tests.processes import join
 
 

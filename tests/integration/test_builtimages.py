@@ -12,8 +12,8 @@ from datetime import date, timedelta
 import pytest
 from python_on_whales import DockerClient
 
-from deploy.builtimages import KEEP_LAST, prune
-from deploy.engine import local_docker
+from ppmkit.images.built import KEEP_LAST, prune
+from ppmkit.local.engine import local_docker
 
 TODAY = date(2026, 3, 31)
 OLD = TODAY - timedelta(days=60)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.configfile import ROOT
+from ppmkit.paths import PROJECT
 from tests.waiting import eventually
 
 NAME = "devtest"
@@ -59,7 +59,7 @@ def mounted(service: str) -> str:
 def up(checkout: Path) -> Iterator[str]:
     """An environment whose repositories may be fetched by SSH, too."""
     known = '\n  scan_known_hosts: ["git.example.org ssh-ed25519 AAAA"]\n'
-    (checkout.parent / f"{NAME}.yaml").write_text((ROOT / "deploy/inventory/dev.yaml").read_text() + known)
+    (checkout.parent / f"{NAME}.yaml").write_text((PROJECT / "deploy/inventory/dev.yaml").read_text() + known)
     try:
         ppmctl(checkout, "secrets", "set", "git_deploy_key", given=KEY)
         yield ppmctl(checkout, "up")
@@ -82,7 +82,7 @@ def test_the_page_and_the_api_are_served_and_changed_code_is_loaded(up: str, che
 
 
 def test_what_needs_a_host_says_that_there_is_none(checkout: Path) -> None:
-    (checkout.parent / f"{NAME}.yaml").write_text((ROOT / "deploy/inventory/dev.yaml").read_text())
+    (checkout.parent / f"{NAME}.yaml").write_text((PROJECT / "deploy/inventory/dev.yaml").read_text())
 
     for command in ("deploy", "status", "doctor", "provision", "releases", "logs"):
         said = ppmctl(checkout, command, status=2)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deploy.dockerignore import files
+from ppmkit.images.dockerignore import files
 
 TREE = (
     "keep.txt",

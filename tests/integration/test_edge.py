@@ -20,10 +20,10 @@ import pytest
 from python_on_whales import DockerClient
 from ruamel.yaml import YAML
 
-from deploy import render
-from deploy.bases import ensure_bases
-from deploy.config import Environment, Images
-from deploy.release import Release
+from ppmkit.config.environment import Environment, Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.release import render
+from ppmkit.release.model import Release
 from tests.integration.conftest import HARDENED, address
 from tests.processes import threads
 from tests.unit.conftest import environment_of

@@ -19,10 +19,10 @@ import pytest
 from python_on_whales import DockerClient
 from ruamel.yaml import YAML
 
-from deploy.bases import ensure_debian
-from deploy.config import Images
-from deploy.configfile import ROOT
-from deploy.recipe import Recipe, build
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_debian
+from ppmkit.images.recipe import Recipe, build
+from ppmkit.paths import KIT
 from tests.integration.conftest import address
 from tests.integration.test_ssh import DOCKERFILE, make_key
 from tests.processes import SECONDS, threads
@@ -46,7 +46,7 @@ class Evil:
     def start(self, *command: str, output: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Start ppmctl, which hears Ctrl-C as if at a terminal."""
         return subprocess.Popen(
-            [sys.executable, str(ROOT / "ppmctl.py"), *command, "-e", "evil"],
+            [sys.executable, str(KIT / "ppmctl.py"), *command, "-e", "evil"],
             env={**os.environ, "PPMCTL_INVENTORY": str(self.folder)},
             stdin=subprocess.DEVNULL,
             stdout=output,

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from python_on_whales import DockerClient
 
-from deploy import imagestore
-from deploy.engine import local_docker, version
-from deploy.images import COMPRESSED_SINCE, Pipe
+from ppmkit.images import layers as imagestore
+from ppmkit.images.application import COMPRESSED_SINCE, Pipe
+from ppmkit.local.engine import local_docker, version
 from tests.processes import running
 
 

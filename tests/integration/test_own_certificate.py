@@ -15,10 +15,11 @@ from pathlib import Path
 
 from python_on_whales import Container, DockerClient
 
-from deploy import certificates, render
-from deploy.bases import ensure_bases
-from deploy.config import Environment, Images
-from deploy.release import Release
+from ppmkit.config.environment import Environment, Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.proxy import certificates
+from ppmkit.release import render
+from ppmkit.release.model import Release
 from tests.authority import DOMAIN, NOW, Authority
 from tests.integration.conftest import HARDENED, address
 from tests.integration.test_edge import _options, listening
@@ -43,7 +44,7 @@ class Proxy:
         for name, pem in zip(("tls_certificate", "tls_key"), self.authority.issue(left), strict=True):
             file = self.folder / name / version
             file.write_text(pem)
-            if os.geteuid() == 0:  # as deploy/placement.py leaves it
+            if os.geteuid() == 0:  # as ppmkit/secrets/on_host.py leaves it
                 file.chmod(0o400)
                 os.chown(file, 10001, 10001)
         secrets = {"tls_certificate": version, "tls_key": version}

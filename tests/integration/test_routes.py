@@ -16,10 +16,11 @@ from pydantic import ValidationError
 from python_on_whales import DockerClient
 from ruamel.yaml import YAML
 
-from deploy import proxy, render
-from deploy.bases import ensure_bases
-from deploy.config import Environment, Images
-from deploy.release import Color
+from ppmkit.config.environment import Environment, Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.proxy import traefik as proxy
+from ppmkit.release import render
+from ppmkit.release.model import Color
 from tests.integration.conftest import address
 from tests.unit.conftest import environment_of
 from tests.waiting import eventually

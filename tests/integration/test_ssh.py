@@ -20,9 +20,9 @@ from app.worker.git import Git, GitError
 from app.worker.mirror import Mirror
 from app.worker.process import Limits
 from app.worker.ssh import ready
-from deploy.bases import ensure_debian
-from deploy.config import Images
-from deploy.recipe import Recipe, build
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_debian
+from ppmkit.images.recipe import Recipe, build
 from tests.integration.conftest import Run, address, client, until
 from tests.integration.conftest import ready as serving
 from tests.unit.app.gitserver import GitServer

@@ -15,9 +15,9 @@ import httpx
 import pytest
 from python_on_whales import Container, DockerClient
 
-from deploy.bases import ensure_bases
-from deploy.config import Images
-from deploy.configfile import ROOT
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.paths import KIT
 from tests.waiting import eventually
 
 OPTIONS = (
@@ -50,7 +50,7 @@ class Place:
         (self.folder / "traefik" / "dynamic" / "certificates.yaml").write_text("tls: {}\n")
         shutil.copy(self.folder / "traefik" / "dynamic" / "certificates.yaml", self.folder / "swap/before/dynamic")
         (self.folder / "swap" / "before.yaml").write_text("http: {}\n")
-        shutil.copy(ROOT / "deploy" / "swap.sh", self.folder / "swap")
+        shutil.copy(KIT / "ppmkit" / "upgrade" / "swap.sh", self.folder / "swap")
         self.old = self.create()
         self.old.start()
         self.new = self.create()

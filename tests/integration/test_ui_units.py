@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from deploy.bases import ensure_bases
-from deploy.config import Images
-from deploy.engine import build_secrets, local_docker
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_bases
+from ppmkit.local.engine import build_secrets, local_docker
 
 UI = Path(__file__).parents[2] / "app" / "ui"
 

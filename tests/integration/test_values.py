@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from python_on_whales import DockerClient
 
-from deploy import container, render
-from deploy.bases import ensure_bases
-from deploy.config import Environment
-from deploy.config import Images as Wanted
-from deploy.engine import client
-from deploy.release import Images, Release
+from ppmkit.config.environment import Environment
+from ppmkit.config.environment import Images as Wanted
+from ppmkit.images.bases import ensure_bases
+from ppmkit.local.engine import client
+from ppmkit.orchestrator import oneoff
+from ppmkit.release import render
+from ppmkit.release.model import Images, Release
 from tests.conftest import BASE
 from tests.unit.conftest import environment_of
 from tests.unit.test_values import HOSTILE
@@ -59,7 +60,7 @@ def compose(
 
 def test_a_container_gets_each_value_as_it_is(compose: DockerClient, environment: Environment) -> None:
     host: Any = SimpleNamespace(name="this machine")
-    found = container.ask(host, compose, "worker-blue", ("python3", "-c", PRINTS), timeout=120)
+    found = oneoff.ask(host, compose, "worker-blue", ("python3", "-c", PRINTS), timeout=120)
 
     app = environment.app
     assert found["CORS_ORIGIN"] == app.cors_origin

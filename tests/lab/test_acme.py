@@ -16,7 +16,7 @@ import httpx
 import pytest
 from cryptography import x509
 
-from deploy.lab import Lab
+from ppmkit.lab import Lab
 from tests.authority import DOMAIN, Authority
 from tests.lab.test_firewall import ADDRESS, open_ports
 from tests.pebble import pebble

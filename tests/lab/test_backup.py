@@ -14,8 +14,8 @@ import pyrage
 import pytest
 
 from bench.ledger import load
-from deploy.configfile import ROOT
-from deploy.lab import Lab
+from ppmkit.lab import Lab
+from ppmkit.paths import KIT
 from tests.keeper import Keeper, keeper
 from tests.lab.test_runbooks import commands, run
 from tests.load import losing_nothing
@@ -130,7 +130,7 @@ def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: 
     refused = site.ppmctl("restore", "--at", "2020-01-01 00:00", "--yes", status=2)
     assert "cannot be brought back; what can: from " in refused.stderr
 
-    section = [command for command in commands(ROOT / "docs/runbooks/restore.md") if "$TIME" in command]
+    section = [command for command in commands(KIT / "docs/runbooks/restore.md") if "$TIME" in command]
     with load(site.url, token, rate=20, connections=6) as running:
         for command in section:
             done = run(site, tmp_path, command, TIME=moment)

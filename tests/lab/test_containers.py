@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from deploy.configfile import ROOT
+from ppmkit.paths import PROJECT
 from tests.lab.test_firewall import ADDRESS
 from tests.site import Site
 
@@ -131,7 +131,7 @@ def test_a_release_says_what_each_image_is_made_of(live: Site) -> None:
 def test_a_release_without_a_list_is_asked_what_it_is_made_of(live: Site) -> None:
     release = live.serving()
     live.root(f"mv {live.directory}/releases/{release}/sbom.json /root/")
-    shutil.rmtree(ROOT / ".ppmctl" / "sbom")
+    shutil.rmtree(PROJECT / ".ppmctl" / "sbom")
     try:
         assert "no SBOM: it was not deployed from where it was built" in live.ppmctl("releases show").stdout
         bill = json.loads(live.ppmctl("releases show", "--sbom").stdout)

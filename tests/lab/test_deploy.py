@@ -12,7 +12,7 @@ import pytest
 
 from bench.ledger import load, lost
 from bench.site import change_code
-from deploy.upgrade import STEPS
+from ppmkit.upgrade.rollout import STEPS
 from tests.page import assets
 from tests.site import ALWAYS, Site
 from tests.waiting import eventually

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 from cryptography import x509
 
-from deploy.lab import Lab
+from ppmkit.lab import Lab
 from tests.authority import DOMAIN
 from tests.lab.test_acme import served, set_secret
 from tests.pebble import pebble

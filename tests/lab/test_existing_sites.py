@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from bench.ledger import Report, load, lost
-from deploy import __version__
-from deploy.lab import Lab
+from ppmkit import __version__
+from ppmkit.lab import Lab
 from tests import earlier
 from tests.conftest import named
 from tests.lab.test_backup import add, names

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.site import change_code
-from deploy import __version__, lock
+from ppmkit import __version__
+from ppmkit.host import lock
 from tests.load import losing_nothing
 from tests.revisions import newest
 from tests.site import Done, Site

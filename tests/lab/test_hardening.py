@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from deploy import lockout
-from deploy.lab.hosts import ssh_command
+from ppmkit.lab.hosts import ssh_command
+from ppmkit.provision import root_login
 from tests.lab.test_firewall import ADDRESS
 from tests.processes import running
 from tests.site import Site
@@ -130,12 +130,12 @@ def test_root_is_locked_out_once_the_user_that_deploys_gets_in_and_may_provision
 def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed: Site) -> None:
     closed.ppmctl("provision")
     with closed.connect() as host:
-        host.run(["sudo", "rm", lockout.FILE])
+        host.run(["sudo", "rm", root_login.FILE])
         host.run(["sudo", "systemctl", "reload", "ssh"])
     assert eventually(lambda: root_gets_in(closed), 10)
 
     with closed.connect() as host:
-        lockout.arm(host, 5)
+        root_login.arm(host, 5)
 
     assert not root_gets_in(closed)
     assert eventually(lambda: root_gets_in(closed), 180)

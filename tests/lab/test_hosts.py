@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab import Lab, inventory, ssh_command
+from ppmkit.lab import Lab, inventory, ssh_command
 from tests.site import Site
 
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from deploy import lab as labs
-from deploy.engine import local_docker
-from deploy.errors import EngineError, UsageError
-from deploy.lab.model import directory
+from ppmkit import lab as labs
+from ppmkit.errors import EngineError, UsageError
+from ppmkit.lab.model import directory
+from ppmkit.local.engine import local_docker
 from tests.waiting import eventually
 
 NAME, OFFSET = "lab-test", 450

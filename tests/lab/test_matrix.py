@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 
 from bench.ledger import load, lost
-from deploy.engine import local_docker
-from deploy.lab.login import settle
+from ppmkit.lab.login import settle
+from ppmkit.local.engine import local_docker
 from tests.load import losing_nothing
 from tests.revisions import ADD, DROP, newest, revise
 from tests.site import ALWAYS, Running, Site

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from deploy.lab import Lab
+from ppmkit.lab import Lab
 from tests.load import losing_nothing
 from tests.revisions import ADD, DROP, newest, revise
 from tests.site import Site

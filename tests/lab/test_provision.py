@@ -12,14 +12,15 @@ from typing import Any
 
 import pytest
 
-from deploy import lab as labs
-from deploy.config import Environment
-from deploy.configfile import ROOT, dump
-from deploy.doctor import examine
-from deploy.host import Host
-from deploy.lab.hosts import ssh_command
-from deploy.provision import HostReport, ProvisionReport, provision
-from deploy.tasks.daemonjson import PATH, WANTED
+from ppmkit import lab as labs
+from ppmkit.config.environment import Environment
+from ppmkit.config.file import dump
+from ppmkit.doctor.checks import examine
+from ppmkit.host.host import Host
+from ppmkit.lab.hosts import ssh_command
+from ppmkit.paths import KIT
+from ppmkit.provision.daemon_json import PATH, WANTED
+from ppmkit.provision.run import HostReport, ProvisionReport, provision
 
 NAME = "provision-test"
 OFFSET = 350
@@ -283,7 +284,7 @@ def test_the_inventory_and_the_tasks_work_with_plain_pyinfra(
     done = subprocess.run(
         [sys.executable, "-m", "pyinfra", "-y", "deploy/inventory/inventory.py", "deploy/tasks/provision.py"],
         check=False,
-        cwd=ROOT,
+        cwd=KIT,
         env=os.environ | {"PPMCTL_ENV": "test", "PPMCTL_INVENTORY": str(tmp_path)},
         capture_output=True,
         text=True,

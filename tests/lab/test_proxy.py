@@ -11,8 +11,8 @@ from pathlib import Path, PurePosixPath
 import httpx
 import pytest
 
-from deploy.engine import local_docker
-from deploy.lab.login import settle
+from ppmkit.lab.login import settle
+from ppmkit.local.engine import local_docker
 from tests.authority import Authority
 from tests.lab.test_faults import says
 from tests.site import Running, Site

@@ -12,8 +12,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from deploy.configfile import ROOT
-from deploy.lab import Lab
+from ppmkit.lab import Lab
+from ppmkit.paths import KIT
 from tests.places import host_key, obscured, serving
 from tests.site import Site
 
@@ -38,7 +38,7 @@ def run(live: Site, folder: Path, command: str, **variables: str) -> subprocess.
     """Run a command as an operator would, in a folder of its own, who has exported these variables."""
     (folder / "bin").mkdir(exist_ok=True)
     program = folder / "bin" / "ppmctl"
-    program.write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT / "ppmctl.py"} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {KIT / "ppmctl.py"} "$@"\n')
     program.chmod(0o755)
     path = {"PPMCTL_ENV": live.name, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     environment = live.variables | path | variables
@@ -51,7 +51,7 @@ def test_the_commands_about_backups_do_what_they_say(live: Site, tmp_path: Path)
     before = live.serving()
 
     for name in ("backup", "restore", "disk-full", "failed-drill"):
-        for command in commands(ROOT / "docs" / "runbooks" / f"{name}.md"):
+        for command in commands(KIT / "docs" / "runbooks" / f"{name}.md"):
             if "$TIME" in command:  # test_backup.py, where changes are shipped
                 continue
             done = run(live, tmp_path, command)
@@ -71,7 +71,7 @@ def test_the_commands_of_a_runbook_do_what_it_says(live: Site, name: str, tmp_pa
             deploy.process.kill()
     if name == "rollback":
         live.ppmctl("deploy")
-    found = commands(ROOT / "docs" / "runbooks" / f"{name}.md")
+    found = commands(KIT / "docs" / "runbooks" / f"{name}.md")
     assert len(found) >= 3
 
     for number, command in enumerate(found):
@@ -108,7 +108,7 @@ def test_a_host_that_is_gone_comes_back_on_another_with_the_commands_of_the_runb
         live.token("kept")
         lost = live.json("backup create")["id"]
 
-        for command in commands(ROOT / "docs" / "runbooks" / "disaster-recovery.md"):
+        for command in commands(KIT / "docs" / "runbooks" / "disaster-recovery.md"):
             done = run(phoenix, tmp_path, command)
             assert done.returncode == 0, f"{command}: {done.stdout}\n{done.stderr}"
 

@@ -23,8 +23,8 @@ from pydantic import SecretStr
 
 from app.sessions import SESSION, Sessions
 from app.settings import Settings
-from deploy.configfile import ROOT
-from deploy.lab import Lab
+from ppmkit.lab import Lab
+from ppmkit.paths import KIT, PROJECT
 from tests.load import losing_nothing
 from tests.processes import join
 from tests.site import Site
@@ -164,8 +164,8 @@ def test_the_values_are_nowhere_but_in_their_files(site: Site, tmp_path: Path) -
     assert len(files) == len(NAMES)
     assert seen_in(git(site, "log", "-p", "--all") + git(site, "grep", "-aI", "", "HEAD")) == []
     assert "AGE ENCRYPTED FILE" in git(site, "show", "HEAD:secrets/session_secret.age")
-    ours = ["git", "-C", ROOT, "grep", "--untracked", "-laF", "-f", "-"]
-    kept = ["grep", "-rlaF", "-f", "-", ROOT / ".ppmctl"]  # git ignores it
+    ours = ["git", "-C", KIT, "grep", "--untracked", "-laF", "-f", "-"]
+    kept = ["grep", "-rlaF", "-f", "-", PROJECT / ".ppmctl"]  # git ignores it
     for search in (ours, kept):
         assert subprocess.run(search, input=PATTERNS, capture_output=True, text=True, check=False).stdout == ""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.lab import Lab
+from ppmkit.lab import Lab
 from tests.site import Site
 
 EVERY = timedelta(seconds=2)

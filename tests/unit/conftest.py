@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from deploy.config import Environment
-from deploy.release import Images
+from ppmkit.config.environment import Environment
+from ppmkit.release.model import Images
 
 ID = "sha256:" + "0123456789abcdef" * 4
 

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy import render
-from deploy.config import Environment
-from deploy.release import Images, Release
+from ppmkit.config.environment import Environment
+from ppmkit.release import render
+from ppmkit.release.model import Images, Release
 
 SECRETS = {"session_secret": "0a1b2c3d4e5f"}
 PRODUCTION = {"url": "https://ppm.example.org", "proxy": {"letsencrypt_email": "ops@example.org"}}

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.accesslog import FIELDS, Log, parse, route
-from deploy.errors import UpgradeError
+from ppmkit.errors import UpgradeError
+from ppmkit.traffic.access_log import FIELDS, Log, parse, route
 
 MS = 1_000_000
 DATE = {"origin_Date": "Sun, 29 Nov 2026 13:42:16 GMT", "origin_Content-Length": "21"}

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from deploy import approval, migrate
-from deploy.errors import UsageError
-from deploy.plan import Basis, EnvironmentPlan, HostPlan, stale
+from ppmkit.database import migrate
+from ppmkit.errors import UsageError
+from ppmkit.plan import saved
+from ppmkit.plan.decide import Basis, EnvironmentPlan, HostPlan, stale
 
 BASIS = Basis(color="blue", release="aaa", schema_revision="0001", changes=("release aaa → bbb",), drift=())
 REVISIONS = tuple(
@@ -26,10 +27,10 @@ def test_a_plan_is_saved_for_its_owner_only_and_read_as_it_was(tmp_path: Path) -
     file = tmp_path / "plan.json"
     file.touch(mode=0o644)
 
-    approval.write(plan_of(migrations=REVISIONS), file)
+    saved.write(plan_of(migrations=REVISIONS), file)
 
     assert file.stat().st_mode & 0o777 == 0o600
-    assert approval.read(file, "test") == plan_of(migrations=REVISIONS)
+    assert saved.read(file, "test") == plan_of(migrations=REVISIONS)
     assert list(tmp_path.iterdir()) == [file]
 
 
@@ -39,20 +40,20 @@ def test_what_is_no_plan_is_refused(tmp_path: Path, content: bytes) -> None:
     file.write_bytes(content)
 
     with pytest.raises(UsageError, match="is not a plan") as refused:
-        approval.read(file, "test")
+        saved.read(file, "test")
     assert refused.value.next == f"ppmctl plan -e test --out {file}"
 
 
 def test_a_plan_of_another_environment_is_refused(tmp_path: Path) -> None:
-    approval.write(plan_of("staging"), tmp_path / "plan.json")
+    saved.write(plan_of("staging"), tmp_path / "plan.json")
 
     with pytest.raises(UsageError, match="is a plan of staging, not of test"):
-        approval.read(tmp_path / "plan.json", "test")
+        saved.read(tmp_path / "plan.json", "test")
 
 
 def test_a_plan_that_cannot_be_written_says_where_to(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file or directory"):
-        approval.write(plan_of(), tmp_path / "none" / "plan.json")
+        saved.write(plan_of(), tmp_path / "none" / "plan.json")
 
 
 def test_a_plan_holds_while_its_host_is_as_it_was() -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.backup import backups, drill
-from deploy.backup.office import refuse_strange
-from deploy.errors import UsageError
+from ppmkit.actions import backup, drill
+from ppmkit.backup.client import refuse_strange
+from ppmkit.errors import UsageError
 from tests.unit.conftest import environment_of
 
 
@@ -16,9 +16,9 @@ def test_what_is_no_id_is_refused_before_a_host_is_asked(id: str) -> None:
     host = environment.hosts[0]
 
     with pytest.raises(UsageError, match="not the id of a backup"):
-        backups.show(environment, host, id)
+        backup.show(environment, host, id)
     with pytest.raises(UsageError, match="not the id of a backup"):
-        backups.verify(environment, host, [id])
+        backup.verify(environment, host, [id])
     with pytest.raises(UsageError, match="not the id of a backup"):
         drill.drill(environment, host, [id])
 

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from python_on_whales import DockerClient, DockerException
 
-from deploy import boundedhttp
-from deploy.bounded import LIMIT, Tail, bind_python_on_whales, exchange, has_line, run
-from deploy.shell import START, Shell
+from ppmkit.host.shell import START, Shell
+from ppmkit.local import bounded_http
+from ppmkit.local.bounded import LIMIT, Tail, bind_python_on_whales, exchange, has_line, run
 
 MUCH = "head -c 100000000 /dev/zero | tr '\\0' A"
 
@@ -104,7 +104,7 @@ def answering(folder: Path, answer: Callable[[socket.socket], None]) -> Iterator
                         answer(connection)
 
         threading.Thread(target=serve, daemon=True).start()
-        with httpx.Client(transport=boundedhttp.transport(path), base_url="http://host", timeout=5) as client:
+        with httpx.Client(transport=bounded_http.transport(path), base_url="http://host", timeout=5) as client:
             yield client
         listening.shutdown(socket.SHUT_RDWR)
 
@@ -123,7 +123,7 @@ def test_an_answer_by_http_has_a_size(tmp_path: Path) -> None:
 def test_an_answer_by_http_has_a_deadline_however_it_trickles(
     tmp_path: Path, first: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(boundedhttp, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(bounded_http, "ANSWER_SECONDS", 0.5)
     ended = threading.Event()
 
     def trickle(connection: socket.socket) -> None:

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.builtimages import KEEP_FOR, KEEP_LAST, changes
+from ppmkit.images.built import KEEP_FOR, KEEP_LAST, changes
 
 TODAY = date(2026, 3, 31)
 

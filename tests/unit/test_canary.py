@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.canary import shares
-from deploy.errors import UsageError
+from ppmkit.errors import UsageError
+from ppmkit.upgrade.canary import shares
 
 
 @pytest.mark.parametrize(

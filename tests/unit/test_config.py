@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from deploy.config import Environment
-from deploy.configfile import dump, environments, load
-from deploy.errors import ConfigError
+from ppmkit.config.environment import Environment
+from ppmkit.config.file import dump, environments, load
+from ppmkit.errors import ConfigError
 from tests.unit.conftest import environment_of
 
 BASE = "url: http://localhost:8101\nhosts:\n  - {name: one, address: 127.0.0.1}\n"

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.configcheck import check
-from deploy.configfile import ROOT, load, local_path
-from deploy.errors import ConfigError
-from deploy.ssh import options
 from deploy.tasks import connection
+from ppmkit.config.check import check
+from ppmkit.config.file import load, local_path
+from ppmkit.errors import ConfigError
+from ppmkit.host.ssh import options
+from ppmkit.paths import PROJECT
 from tests.unit.conftest import environment_of
 from tests.unit.test_ppmctl import SITE, ppmctl
 
@@ -64,7 +65,7 @@ def test_a_file_that_is_named_by_its_home_is_found_by_all_that_read_it(inventory
 
 
 def test_what_is_relative_begins_at_the_projects_folder_and_what_is_absolute_stays(inventory: Path) -> None:
-    assert local_path("keys/id") == ROOT / "keys/id"
+    assert local_path("keys/id") == PROJECT / "keys/id"
     assert local_path("/keys/id") == Path("/keys/id")
     assert local_path("~/id") == inventory / "home" / "id"
     with pytest.raises(ConfigError, match="this machine has no such user"):
@@ -149,7 +150,7 @@ def test_a_size_with_a_unit_and_a_number_that_is_no_size_are_not_warned_of(inven
 
 
 def test_what_config_show_prints_has_no_warnings(inventory: Path) -> None:
-    from deploy.configfile import dump
+    from ppmkit.config.file import dump
 
     shown = dump(environment_of(services={"api": {"memory": "1.5GiB", "cpus": 1}}, proxy={"max_body": "100B"}))
 

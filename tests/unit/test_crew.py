@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from deploy.crew import Crew, awaited
+from ppmkit.local.pool import Crew, awaited
 from tests.waiting import eventually
 
 
@@ -60,7 +60,7 @@ def test_what_the_main_thread_waits_for_is_its_own_affair() -> None:
 
 
 def test_the_program_ends_though_a_call_does_not() -> None:
-    code = "from deploy.crew import Crew; import time; c = Crew(); c.start(time.sleep, 60); print('ends')"
+    code = "from ppmkit.local.pool import Crew; import time; c = Crew(); c.start(time.sleep, 60); print('ends')"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
 

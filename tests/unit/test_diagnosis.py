@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.diagnosis import likely
+from ppmkit.upgrade.diagnosis import likely
 
 
 @pytest.mark.parametrize(

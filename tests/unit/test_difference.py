@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import difference, redact, render
-from deploy.config import Environment
-from deploy.release import Images, Release, Source
+from ppmkit import redact
+from ppmkit.config.environment import Environment
+from ppmkit.plan import diff as difference
+from ppmkit.release import render
+from ppmkit.release.model import Images, Release, Source
 from tests.unit.conftest import environment_of
 
 TEXTS = st.lists(st.text(max_size=20), max_size=8).map("\n".join)

@@ -9,10 +9,10 @@ import pytest
 import typer
 
 import ppmctl
-from deploy.configfile import ROOT
 from docs.generate import pages
+from ppmkit.paths import KIT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [KIT / "README.md", *sorted((KIT / "docs").rglob("*.md"))]
 
 
 @pytest.mark.parametrize("file", pages(), ids=lambda file: file.name)
@@ -39,15 +39,15 @@ def test_every_ppmctl_command_in_the_docs_exists(page: Path) -> None:
 
 
 def test_every_test_that_the_page_on_security_names_is_there() -> None:
-    named = set(re.findall(r"`(?:tests/[a-z/0-9]*/)?(test_\w+\.py)", (ROOT / "docs" / "security.md").read_text()))
-    paths = re.findall(r"`(tests/\S+\.py)", (ROOT / "docs" / "security.md").read_text())
+    named = set(re.findall(r"`(?:tests/[a-z/0-9]*/)?(test_\w+\.py)", (KIT / "docs" / "security.md").read_text()))
+    paths = re.findall(r"`(tests/\S+\.py)", (KIT / "docs" / "security.md").read_text())
 
     assert len(named) > 10
-    assert named <= {file.name for file in (ROOT / "tests").rglob("test_*.py")}
-    assert [path for path in paths if not (ROOT / path).is_file()] == []
+    assert named <= {file.name for file in (KIT / "tests").rglob("test_*.py")}
+    assert [path for path in paths if not (KIT / path).is_file()] == []
 
 
 def test_the_readme_lists_only_make_targets_that_exist() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z]+):", (KIT / "Makefile").read_text(), re.MULTILINE))
 
-    assert set(re.findall(r"\bmake ([a-z]+)", (ROOT / "README.md").read_text())) <= targets
+    assert set(re.findall(r"\bmake ([a-z]+)", (KIT / "README.md").read_text())) <= targets

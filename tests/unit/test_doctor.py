@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from deploy import show
-from deploy.doctor import HERE, Check, Facts, examine, judge, version_in
-from deploy.tasks.daemonjson import WANTED
-from deploy.tasks.hostfiles import host_files
+from ppmkit.cli import show
+from ppmkit.doctor.checks import HERE, Check, Facts, examine, judge, version_in
+from ppmkit.provision.daemon_json import WANTED
+from ppmkit.provision.host_files import host_files
 from tests.unit.conftest import environment_of
 
 GIB = 1 << 30

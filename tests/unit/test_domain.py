@@ -13,7 +13,7 @@ import dns.resolver
 import dns.rrset
 import pytest
 
-from deploy import domain
+from ppmkit.proxy import acme
 from tests.processes import join
 from tests.unit.conftest import environment_of
 
@@ -56,7 +56,7 @@ def found(resolver: dns.resolver.Resolver, *own: str, **proxy: object) -> str:
     """Return what stands in the way of a host with these addresses; nothing listens at its port 1."""
     settings = {"letsencrypt_email": "ops@example.org", "http_port": 1, **proxy}
     environment = environment_of(url=f"https://{NAME}", proxy=settings)
-    return "; ".join(domain.obstacles(environment, own or (HERE,), resolver, timeout=1))
+    return "; ".join(acme.obstacles(environment, own or (HERE,), resolver, timeout=1))
 
 
 def test_a_domain_that_leads_to_the_host_needs_nothing(resolver: dns.resolver.Resolver) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from deploy import render
-from deploy.config import Environment
-from deploy.drift import CERTIFICATES, ROUTES, Drift, Evidence, Intended, find, intact, intended, recolored
-from deploy.plan import decide
-from deploy.release import Color, Images, Release
-from deploy.stack import Setup, Stack
+from ppmkit.config.environment import Environment
+from ppmkit.orchestrator.stack import Setup, Stack
+from ppmkit.plan.decide import decide
+from ppmkit.plan.drift import CERTIFICATES, ROUTES, Drift, Evidence, Intended, find, intact, intended, recolored
+from ppmkit.release import render
+from ppmkit.release.model import Color, Images, Release
 from tests.unit.conftest import environment_of
 from tests.unit.test_plan import found, serving
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
 
-FILES = [ROOT / "ppmctl.py", *sorted((ROOT / "deploy").rglob("*.py")), *sorted((ROOT / "docs").rglob("*.py"))]
+FILES = [KIT / "ppmctl.py", *sorted((KIT / "ppmkit").rglob("*.py")), *sorted((KIT / "docs").rglob("*.py"))]
 BINARY = {"rb", "wb", "ab", "xb", "rb+"}
 NO_TEXT = {"os.open", "tarfile.open", "gzip.open"}
 
@@ -31,7 +31,7 @@ def unspecified(source: str) -> Iterator[int]:
             yield node.lineno
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(KIT)))
 def test_whatever_reads_or_writes_text_names_its_encoding(file: Path) -> None:
     assert list(unspecified(file.read_text(encoding="utf-8"))) == []
 

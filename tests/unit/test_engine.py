@@ -7,8 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from deploy.engine import Found, Part, advice, build_secrets, client, command, ensure, lacking, local_docker, sources
-from deploy.errors import EngineError
+from ppmkit.errors import EngineError
+from ppmkit.local.engine import (
+    Found,
+    Part,
+    advice,
+    build_secrets,
+    client,
+    command,
+    ensure,
+    lacking,
+    local_docker,
+    sources,
+)
 
 WHOLE = Found(client=True, daemon=True, answers=True, plugins=frozenset({"compose", "buildx", "scan"}))
 DEBIAN_12 = {"ID": "debian", "VERSION_ID": "12"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.errors import HostUnreachable, PpmctlError
+from ppmkit.errors import HostUnreachable, PpmctlError
 
 
 @pytest.mark.parametrize("field", ["message", "step", "host", "seen", "next"])

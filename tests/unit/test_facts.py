@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from deploy.facts import LAST, deploys
-from deploy.journal import history
+from ppmkit.operation.journal import history
+from ppmkit.operation.publish import LAST, deploys
 from tests.unit.test_journal import begun, intent, line
 
 

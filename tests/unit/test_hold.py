@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.hold import _named, _options
-from deploy.stack import Found
+from ppmkit.database.hold import _named, _options
+from ppmkit.orchestrator.stack import Found
 
 
 def api(number: int, color: str = "blue") -> Found:

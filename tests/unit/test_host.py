@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.config import Environment
-from deploy.host import Host
+from ppmkit.config.environment import Environment
+from ppmkit.host.host import Host
 
 
 @pytest.fixture

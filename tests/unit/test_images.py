@@ -15,9 +15,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.configfile import ROOT
-from deploy.images import Pipe, digest_of_migrations, needless
-from deploy.imagestore import chain_ids
+from ppmkit.images.application import Pipe, digest_of_migrations, needless
+from ppmkit.images.layers import chain_ids
+from ppmkit.paths import PROJECT
 from tests.processes import running
 
 
@@ -89,12 +89,12 @@ def test_what_goes_through_the_pipe_arrives_and_is_counted(tmp_path: Path, *, co
 
 def test_other_migrations_have_another_digest_and_other_code_has_not(tmp_path: Path) -> None:
     app = tmp_path / "app"
-    shutil.copytree(ROOT / "app", app, ignore=shutil.ignore_patterns("ui", "__pycache__"))
+    shutil.copytree(PROJECT / "app", app, ignore=shutil.ignore_patterns("ui", "__pycache__"))
     before = digest_of_migrations(app)
     (app / "api" / "__init__.py").write_text("# other code")
     (app / "migrations" / "__pycache__").mkdir()
     (app / "migrations" / "__pycache__" / "env.pyc").touch()
-    assert before == digest_of_migrations(app) == digest_of_migrations(ROOT / "app")
+    assert before == digest_of_migrations(app) == digest_of_migrations(PROJECT / "app")
 
     (app / "migrations" / "versions" / "9999_another.py").touch()
     assert digest_of_migrations(app) != before

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.journal import Intent, Outcome, entry, history, new_operation, unfinished
-from deploy.release import Images, Release, Source
+from ppmkit.operation.journal import Intent, Outcome, entry, history, new_operation, unfinished
+from ppmkit.release.model import Images, Release, Source
 
 IMAGES = Images(api="a", frontend="f", steward="s", traefik="t")
 STEPS = ("ship", "start", "switch")

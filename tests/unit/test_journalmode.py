@@ -11,8 +11,8 @@ from typing import Any
 import apsw
 import pytest
 
-from deploy import journalmode
-from deploy.errors import UpgradeError
+from ppmkit.database import journal_mode
+from ppmkit.errors import UpgradeError
 from tests.unit.conftest import environment_of
 
 ENGINE = """#!/bin/sh
@@ -50,7 +50,7 @@ def make(file: Path, mode: str) -> None:
 def test_the_header_tells(host: Any, mode: str, found: str) -> None:
     make(host.file, mode)
 
-    assert journalmode.read(host) == found
+    assert journal_mode.read(host) == found
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no database, but more than twenty bytes of something"])
@@ -58,17 +58,17 @@ def test_what_is_no_database_is_not_judged(host: Any, content: bytes | None) -> 
     if content is not None:
         host.file.write_bytes(content)
 
-    assert journalmode.read(host) is None
-    journalmode.refuse_unless_wal(host)
+    assert journal_mode.read(host) is None
+    journal_mode.refuse_unless_wal(host)
 
 
 def test_one_that_writers_cannot_write_to_while_it_is_read_is_refused_with_what_to_run(host: Any) -> None:
     make(host.file, "delete")
 
     with pytest.raises(UpgradeError, match="not in WAL mode, so its writers would fail") as raised:
-        journalmode.refuse_unless_wal(host)
+        journal_mode.refuse_unless_wal(host)
 
     _, _, command = str(raised.value.next).partition(' -- python -c "')
     exec(command.removesuffix('"'), {})  # noqa: S102 - the very command that the error names
-    assert journalmode.read(host) == "WAL"
-    journalmode.refuse_unless_wal(host)
+    assert journal_mode.read(host) == "WAL"
+    journal_mode.refuse_unless_wal(host)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.config import Upgrade
-from deploy.judge import Seen, Verdict, _at_least, errors, judge
-from deploy.traffic import Counts
+from ppmkit.config.environment import Upgrade
+from ppmkit.traffic.comparison import Seen, Verdict, _at_least, errors, judge
+from ppmkit.traffic.counts import Counts
 
 LIMITS = Upgrade()
 BOUNDS = (0.005, 0.025, 0.1, 0.25, 1.0, math.inf)

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy.config import Environment
-from deploy.errors import UsageError
-from deploy.lab import inventory, ssh_command
-from deploy.lab.hosts import compose_text
-from deploy.lab.model import first_ssh_port, wanted
+from ppmkit.config.environment import Environment
+from ppmkit.errors import UsageError
+from ppmkit.lab import inventory, ssh_command
+from ppmkit.lab.hosts import compose_text
+from ppmkit.lab.model import first_ssh_port, wanted
 
 
 def rendered(cgroup_version: int = 1, hosts: int = 2) -> dict[str, Any]:

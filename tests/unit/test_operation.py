@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from deploy.config import Environment, HostAddress
-from deploy.errors import NotReady, UpgradeError
-from deploy.operation import on_each_host
+from ppmkit.config.environment import Environment, HostAddress
+from ppmkit.errors import NotReady, UpgradeError
+from ppmkit.operation.hosts import on_each_host
 from tests.unit.conftest import environment_of
 
 THREE = environment_of(hosts=[{"name": f"web-{n}", "address": f"127.0.0.{n}"} for n in (1, 2, 3)])

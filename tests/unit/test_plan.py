@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from deploy import difference, prune, render
-from deploy.config import Environment
-from deploy.plan import PROXY_REPLACED, decide
-from deploy.release import Color, Images, Record, Release, Source
-from deploy.stack import Found, Stack
-from deploy.status import verdict
+from ppmkit.actions.status import verdict
+from ppmkit.config.environment import Environment
+from ppmkit.orchestrator.stack import Found, Stack
+from ppmkit.plan import diff
+from ppmkit.plan.decide import PROXY_REPLACED, decide
+from ppmkit.release import prune, render
+from ppmkit.release.model import Color, Images, Record, Release, Source
 
 
 @pytest.fixture
@@ -76,13 +77,13 @@ def test_a_release_that_serves_needs_nothing(environment: Environment, release: 
 
 
 def test_other_settings_of_backups_are_for_the_steward_alone(environment: Environment, release: Release) -> None:
-    lines = difference.settings('{"at": []}', render.steward(environment))
+    lines = diff.settings('{"at": []}', render.steward(environment))
     alone, stopped = (
         decide(environment, release, stack, settings=lines)
         for stack in (serving(release), serving(release, containers=serving(release).containers[1:]))
     )
 
-    assert difference.settings(render.steward(environment), render.steward(environment)) == ()
+    assert diff.settings(render.steward(environment), render.steward(environment)) == ()
     assert (alone.target, alone.changes, alone.steward_alone) == ("blue", lines, True)
     assert (stopped.changes, stopped.steward_alone) == (("reverse-proxy does not run", *lines), False)
     assert not decide(environment, release, serving(release)).steward_alone

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
 
 Done = subprocess.CompletedProcess[str]
 SITE = "url: http://localhost:8101\nhosts:\n  - {name: one, address: 127.0.0.1}\n"
@@ -25,7 +25,7 @@ def inventory(tmp_path: Path) -> Path:
 
 def ppmctl(inventory: Path, *argv: str, **variables: str) -> Done:
     return subprocess.run(
-        [sys.executable, ROOT / "ppmctl.py", *argv],
+        [sys.executable, KIT / "ppmctl.py", *argv],
         env={**os.environ, "PPMCTL_INVENTORY": str(inventory), **variables},
         capture_output=True,
         encoding="utf-8",

@@ -15,18 +15,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pyinfra.api.command import FileUploadCommand, StringCommand
 
-from deploy import lockout
-from deploy.config import Environment
-from deploy.configfile import ROOT
-from deploy.errors import ProvisionError, UsageError
-from deploy.provision import HostReport, Operation, ProvisionReport, provision
 from deploy.tasks import connection, swap
 from deploy.tasks.command import Said, words
-from deploy.tasks.daemonjson import WANTED, change
 from deploy.tasks.docker import engine_packages
-from deploy.tasks.hostfiles import firewall, host_files
 from deploy.tasks.packages import Installed
 from deploy.tasks.ssh import changed_keys, with_keys
+from ppmkit.config.environment import Environment
+from ppmkit.errors import ProvisionError, UsageError
+from ppmkit.paths import PROJECT
+from ppmkit.provision import root_login
+from ppmkit.provision.daemon_json import WANTED, change
+from ppmkit.provision.host_files import firewall, host_files
+from ppmkit.provision.run import HostReport, Operation, ProvisionReport, provision
 from tests.unit.conftest import environment_of
 
 KEYS = ["ssh-ed25519 AAAA ann@laptop", "ssh-rsa BBBB bob"]
@@ -133,8 +133,8 @@ def test_pyinfra_gets_strict_host_keys_and_files_below_the_project() -> None:
     assert data["ssh_port"] == 2222
     assert data["ssh_user"] == "root"
     assert data["ssh_strict_host_key_checking"] == "yes"
-    assert data["ssh_key"] == str(ROOT / "keys/id")
-    assert data["ssh_known_hosts_file"] == str(ROOT / "keys/known")
+    assert data["ssh_key"] == str(PROJECT / "keys/id")
+    assert data["ssh_known_hosts_file"] == str(PROJECT / "keys/known")
     assert data["ssh_paramiko_connect_kwargs"]["timeout"] == 3
     assert Environment.model_validate(data["environment"]) == environment
 
@@ -291,5 +291,5 @@ def test_root_logs_in_on_labs_only_and_somebody_can_always_provision(
 ) -> None:
     environment = environment_of(**changes)
 
-    assert lockout.wanted(environment) is closes
+    assert root_login.wanted(environment) is closes
     assert any(file.path == "/etc/sudoers.d/ppm" for file in host_files(environment)) is sudo

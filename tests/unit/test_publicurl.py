@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from deploy import certificates, render
-from deploy.config import Environment
-from deploy.publicurl import canonical
+from ppmkit.config.environment import Environment
+from ppmkit.config.url import canonical
+from ppmkit.proxy import certificates
+from ppmkit.release import render
 from tests.authority import Authority
 from tests.unit.conftest import environment_of
 

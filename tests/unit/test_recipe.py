@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.dockerignore import files, parse
-from deploy.recipe import Recipe
+from ppmkit.images.dockerignore import files, parse
+from ppmkit.images.recipe import Recipe
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy.journal import Unfinished
-from deploy.recover import way
-from deploy.release import Release
+from ppmkit.actions.recover import way
+from ppmkit.operation.journal import Unfinished
+from ppmkit.release.model import Release
 from tests.unit.test_journal import IMAGES, intent
 
 OTHER = Release(id="another", images=IMAGES, secrets={})

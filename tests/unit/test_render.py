@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy import render, template
-from deploy.config import Environment
-from deploy.configfile import load
-from deploy.journey import _versions
-from deploy.release import COLORS, Images
-from deploy.secrets import needed
-from deploy.stack import ROLES
+from ppmkit.actions.up import _versions
+from ppmkit.config.environment import Environment
+from ppmkit.config.file import load
+from ppmkit.orchestrator.stack import ROLES
+from ppmkit.release import render, template
+from ppmkit.release.model import COLORS, Images
+from ppmkit.secrets.manage import needed
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import EVERY_WAY, PRODUCTION, SECRETS, compose_of, release_of
 

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from deploy import render
-from deploy.config import Environment
-from deploy.release import Images
+from ppmkit.config.environment import Environment
+from ppmkit.release import render
+from ppmkit.release.model import Images
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import CLOSED, DNS, OWN, PRODUCTION, SECRETS, compose_of
 

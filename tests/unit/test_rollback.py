@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deploy.errors import UpgradeError
-from deploy.release import Images, Record, Release, Source
-from deploy.rollback import Schema, bring_back, fits, take_back
+from ppmkit.errors import UpgradeError
+from ppmkit.release.model import Images, Record, Release, Source
+from ppmkit.upgrade.rollback import Schema, bring_back, fits, take_back
 
 IMAGES = Images(api="a", frontend="f", steward="s", traefik="t")
 

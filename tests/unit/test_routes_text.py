@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from deploy import render
-from deploy.routes import aside, servers
+from ppmkit.proxy.routes import aside, servers
+from ppmkit.release import render
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import EVERY_WAY
 

@@ -7,10 +7,11 @@ import json
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
-from deploy import sbom, show
-from deploy.configfile import ROOT
-from deploy.release import Images
-from deploy.sbom import Package
+from ppmkit.cli import show
+from ppmkit.images import sbom
+from ppmkit.images.sbom import Package
+from ppmkit.paths import PROJECT
+from ppmkit.release.model import Images
 from tests.unit.test_rollback import record
 
 CURL = Package(kind="deb", name="curl", version="8.14.1-2+deb13u1")
@@ -45,7 +46,7 @@ def test_a_release_says_how_much_it_is_made_of_or_that_nobody_has_listed_it(imag
 
 
 def test_of_the_pages_packages_those_that_reach_users_are_listed() -> None:
-    names = {package.name for package in sbom.page(json.loads((ROOT / "app/ui/package-lock.json").read_text()))}
+    names = {package.name for package in sbom.page(json.loads((PROJECT / "app/ui/package-lock.json").read_text()))}
 
     assert {"react", "react-dom"} <= names
     assert not {"vite", "vitest", "typescript"} & names

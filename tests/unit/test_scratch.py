@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from deploy.configfile import ROOT
-from deploy.scratch import scratch
+from ppmkit.local.scratch import scratch
+from ppmkit.paths import KIT
 from tests.processes import running
 
-HOLD = (
-    "import sys; from deploy.scratch import scratch\nwith scratch() as path: print(path, flush=True); sys.stdin.read()"
-)
+HOLD = """
+import sys; from ppmkit.local.scratch import scratch
+with scratch() as path: print(path, flush=True); sys.stdin.read()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +41,7 @@ def test_what_a_killed_process_left_goes_with_the_next_and_what_is_in_use_stays(
         running(
             [sys.executable, "-c", HOLD],
             env={**os.environ, "TMPDIR": str(folder)},
-            cwd=ROOT,
+            cwd=KIT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

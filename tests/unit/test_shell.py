@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy.shell import START, Result, Shell, ShellGoneError
+from ppmkit.host.shell import START, Result, Shell, ShellGoneError
 
 
 @pytest.fixture

@@ -13,15 +13,16 @@ from typing import Any
 import pytest
 from rich.console import Console as Rich
 
-from deploy import redact, show
-from deploy.backup.backups import Summary, Verdict, Verification
-from deploy.backup.drill import Drill
-from deploy.console import Console
-from deploy.errors import HostError
-from deploy.journal import Past
-from deploy.plan import EnvironmentPlan, HostPlan
-from deploy.redact import redacted_json, visible
-from deploy.status import Check, HostStatus, ServiceStatus, Status
+from ppmkit import redact
+from ppmkit.actions.backup import Summary, Verdict, Verification
+from ppmkit.actions.drill import Drill
+from ppmkit.actions.status import Check, HostStatus, ServiceStatus, Status
+from ppmkit.cli import show
+from ppmkit.cli.console import Console
+from ppmkit.errors import HostError
+from ppmkit.operation.journal import Past
+from ppmkit.plan.decide import EnvironmentPlan, HostPlan
+from ppmkit.redact import redacted_json, visible
 
 HOSTILE = "\x1b]52;c;cHduZWQ=\x07\x1b[8m\x9b2J\u202e[link=http://evil]x[/link][/][bold]:skull:\x7f"
 SEEN = "\\x1b]52;c;cHduZWQ=\\x07\\x1b[8m\\x9b2J\\u202e[link=http://evil]x[/link][/][bold]:skull:\\x7f"
@@ -146,7 +147,7 @@ def test_progress_and_errors_show_and_obey_nothing() -> None:
 
 
 def test_what_is_printed_as_text_is_visible_too(capsys: pytest.CaptureFixture[str]) -> None:
-    from deploy.cli import common
+    from ppmkit.cli import common
 
     common.write(f"{HOSTILE}\n")
 

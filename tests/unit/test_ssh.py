@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from pydantic import ValidationError
 
-from deploy import ssh
+from ppmkit.host import ssh
 from tests.unit.conftest import environment_of
 
 

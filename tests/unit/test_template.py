@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from deploy import template
-from deploy.errors import ConfigError
+from ppmkit.errors import ConfigError
+from ppmkit.release import template
 from tests.unit.test_values import HOSTILE
 
 

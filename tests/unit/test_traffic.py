@@ -7,8 +7,8 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.accesslog import Answer, Kind
-from deploy.traffic import BOUNDS, Counts, Traffic, counting, left_out
+from ppmkit.traffic.access_log import Answer, Kind
+from ppmkit.traffic.counts import BOUNDS, Counts, Traffic, counting, left_out
 
 POST, GET = "POST /api/projects", "GET /api/projects"
 

@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from deploy import inspection, render
-from deploy.config import Environment
-from deploy.configcheck import notes
-from deploy.configfile import load
-from deploy.errors import ConfigError
-from deploy.release import Images, Release
-from deploy.scratch import scratch
+from ppmkit.config.check import notes
+from ppmkit.config.environment import Environment
+from ppmkit.config.file import load
+from ppmkit.errors import ConfigError
+from ppmkit.local.scratch import scratch
+from ppmkit.plan import inspection
+from ppmkit.release import render
+from ppmkit.release.model import Images, Release
 from tests.unit.conftest import ID, environment_of
 from tests.unit.rendered import release_of
 

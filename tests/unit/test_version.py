@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import __version__
-from deploy.configfile import ROOT
-from deploy.version import numbers, refusal
+from ppmkit import __version__
+from ppmkit.host.version import numbers, refusal
+from ppmkit.paths import KIT
 
 VERSIONS = st.tuples(*[st.integers(0, 999)] * 3)
 
@@ -74,7 +74,7 @@ def test_what_a_host_says_does_not_reach_the_terminal() -> None:
 def test_the_version_is_three_numbers_and_told_by_the_command() -> None:
     assert len(numbers(__version__)) == 3
 
-    argv = [sys.executable, str(ROOT / "ppmctl.py"), "--version"]
+    argv = [sys.executable, str(KIT / "ppmctl.py"), "--version"]
     done = subprocess.run(argv, capture_output=True, text=True, check=True, cwd="/")
 
     assert done.stdout == f"ppmctl {__version__}\n"

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy import watch
-from deploy.accesslog import Answer, parse
-from deploy.config import Upgrade as Limits
-from deploy.errors import CommandFailed, HostUnreachable, PpmctlError
-from deploy.judge import Seen, errors
-from deploy.traffic import Routes, Traffic, counting
+from ppmkit.config.environment import Upgrade as Limits
+from ppmkit.errors import CommandFailed, HostUnreachable, PpmctlError
+from ppmkit.operation import watch
+from ppmkit.traffic.access_log import Answer, parse
+from ppmkit.traffic.comparison import Seen, errors
+from ppmkit.traffic.counts import Routes, Traffic, counting
 from tests.unit.test_accesslog import DATE, HTTP2, line
 
 GOOD = (line(**DATE), line(201, 30, 30, **DATE))

@@ -14,19 +14,10 @@ from python_on_whales import DockerClient
 
 from app import migrate
 from app.database import Database
-from deploy.bases import ensure_debian
-from deploy.config import Images
-from deploy.recipe import Recipe, build
+from ppmkit.config.environment import Images
+from ppmkit.images.bases import ensure_debian
+from ppmkit.images.recipe import Recipe, build
 from tests.integration.conftest import address
-from tests.unit.app.conftest import (  # noqa: F401 - what those tests have; all but their databases
-    anonymous,
-    application,
-    client,
-    drain,
-    portal,
-    revisions,
-    settings,
-)
 from tests.waiting import eventually
 
 HERE = Path(__file__).parent

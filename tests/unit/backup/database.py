@@ -13,7 +13,7 @@ from pathlib import Path
 
 import apsw
 
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
 
 WRITER = """
 import apsw, sys
@@ -101,7 +101,7 @@ def steward(*argv: str, settings: str = "", stdin: str = "") -> subprocess.Compl
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(settings)
         file.flush()
-        environment = os.environ | {"PYTHONPATH": str(ROOT / "deploy" / "backup"), "STEWARD": file.name}
+        environment = os.environ | {"PYTHONPATH": str(KIT / "ppmkit"), "STEWARD": file.name}
         return subprocess.run(
             [sys.executable, "-m", "steward", *argv],
             env=environment,

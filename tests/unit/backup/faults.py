@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from deploy.configfile import ROOT
+from ppmkit.paths import KIT
 
 CREATING = frozenset({"openat", "mkdir", "link", "linkat", "write", "pwrite64", "ftruncate", "fallocate", "fsync"})
 """What a disk without room refuses; it goes on refusing."""
@@ -52,7 +52,7 @@ def unavailable() -> str | None:
 
 
 def _run(options: Sequence[str], script: str, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    variables = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(ROOT)}
+    variables = os.environ | {"PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(KIT)}
     traced = ["strace", "-f", "-qq", "--seccomp-bpf", *options, sys.executable, "-c", script, *argv]
     return subprocess.run(traced, env=variables, capture_output=True, text=True, timeout=60, check=False)
 

@@ -14,9 +14,9 @@ import apsw
 import pyrage
 import pytest
 
-from deploy.backup.steward import archive, backup, catalog, files, ladder, snapshot
-from deploy.backup.steward.digest import digests
-from deploy.backup.steward.errors import StewardError
+from ppmkit.steward import archive, backup, catalog, files, ladder, snapshot
+from ppmkit.steward.digest import digests
+from ppmkit.steward.errors import StewardError
 from tests.unit.backup.database import execute, killed_at_each, make, steward, told, writer
 
 KEY = pyrage.x25519.Identity.generate()
@@ -251,7 +251,7 @@ def test_a_full_disk_says_nothing_of_a_backup(database: Path, backups: Path, mon
 def test_a_backup_that_is_killed_is_a_whole_one_or_none(database: Path, backups: Path, call: str) -> None:
     before = held(database)
     script = (
-        "from pathlib import Path; from deploy.backup.steward import backup\n"
+        "from pathlib import Path; from ppmkit.steward import backup\n"
         "backup.create(Path(sys.argv[3]), Path(sys.argv[4]), backup.Wishes())"
     )
 
@@ -265,7 +265,7 @@ def test_a_backup_that_is_killed_is_a_whole_one_or_none(database: Path, backups:
 
 def test_a_backup_for_which_the_disk_gets_full_at_any_moment_is_none(database: Path, backups: Path) -> None:
     script = (
-        "from pathlib import Path; from deploy.backup.steward import backup; import resource, signal, sys\n"
+        "from pathlib import Path; from ppmkit.steward import backup; import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
         "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"

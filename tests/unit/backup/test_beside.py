@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from deploy.backup.steward.beside import beside
-from deploy.backup.steward.errors import Damaged, StewardError
+from ppmkit.steward.beside import beside
+from ppmkit.steward.errors import Damaged, StewardError
 from tests.processes import running
 from tests.unit.backup.database import make
 from tests.waiting import eventually
 
 ASKING = """
 import sys
-from deploy.backup.steward.beside import beside
+from ppmkit.steward.beside import beside
 with beside("--on-signal", "schema", sys.argv[1]) as answer:
     answer()
 """

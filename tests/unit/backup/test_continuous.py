@@ -13,16 +13,16 @@ from typing import Any
 import apsw
 import pytest
 
-from deploy import render
-from deploy.backup.moments import Span, parse, refuse_unless_shipped
-from deploy.backup.steward import continuous
-from deploy.backup.steward.backup import sweep
-from deploy.backup.steward.catalog import CONTINUOUS
-from deploy.backup.steward.errors import StewardError
-from deploy.backup.steward.restore import restore
-from deploy.backup.steward.settings import Settings, Shipped
-from deploy.backup.steward.shipping import Shipping
-from deploy.errors import UsageError
+from ppmkit.backup.point_in_time import Span, parse, refuse_unless_shipped
+from ppmkit.errors import UsageError
+from ppmkit.release import render
+from ppmkit.steward import continuous
+from ppmkit.steward.backup import sweep
+from ppmkit.steward.catalog import CONTINUOUS
+from ppmkit.steward.errors import StewardError
+from ppmkit.steward.restore import restore
+from ppmkit.steward.settings import Settings, Shipped
+from ppmkit.steward.shipping import Shipping
 from tests.unit.backup.database import execute, make, writer
 from tests.unit.conftest import environment_of
 from tests.waiting import eventually

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from deploy.backup import facts, words
-from deploy.backup.facts import Facts
-from deploy.backup.steward import facts as written
-from deploy.backup.steward.catalog import Backup
-from deploy.backup.steward.facts import Failure
+from ppmkit.backup import status
+from ppmkit.backup.status import Facts
+from ppmkit.cli import backup_lines
+from ppmkit.steward import facts as written
+from ppmkit.steward.catalog import Backup
+from ppmkit.steward.facts import Failure
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LATER = datetime(2026, 3, 11, 2, 30, tzinfo=UTC)
@@ -54,17 +55,17 @@ def known(**changes: Any) -> Facts:
     ],
 )
 def test_what_is_not_as_it_should_be_is_a_problem_that_says_so(found: Facts | None, problem: str | None) -> None:
-    said = list(facts.problems(found, NOW))
+    said = list(status.problems(found, NOW))
 
     assert (len(said) == 1 and problem in said[0]) if problem else said == []
 
 
 def test_status_says_when_it_was_how_much_would_be_lost_and_how_long_it_takes() -> None:
-    backup, drill = words.of(known(), NOW)
+    backup, drill = backup_lines.of(known(), NOW)
 
     assert backup.startswith("backup  one, 10 h ago, 3.0MiB, verified; next at ")
     assert drill.startswith("drill   one, 2 h ago, L4 ok, RTO 9.2 s, RPO 7 h; next at ")
-    assert next(words.of(known(last_backup=None, last_drill=None), NOW)).startswith("backup  none yet; next")
+    assert next(backup_lines.of(known(last_backup=None, last_drill=None), NOW)).startswith("backup  none yet; next")
 
 
 def backup(id: str, *evidence: tuple[str, str, str], kind: str = "nightly") -> Backup:
@@ -112,7 +113,7 @@ def test_a_damaged_backup_and_what_a_restore_replaced_are_not_the_last_one() -> 
 
 def test_moments_between_backups_are_told_to_people_and_programs() -> None:
     span = {"first": "2026-03-09T12:00:00Z", "last": "2026-03-10T11:59:29Z"}
-    *_, line = words.of(known(continuous=[span]), NOW)
+    *_, line = backup_lines.of(known(continuous=[span]), NOW)
 
     assert line.startswith("any moment from 2026-03-")
-    assert list(facts.problems(known(continuous=[]), NOW)) == []
+    assert list(status.problems(known(continuous=[]), NOW)) == []

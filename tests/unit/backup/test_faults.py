@@ -15,12 +15,12 @@ from typing import Any
 import apsw
 import pytest
 
-from deploy.backup.steward import backup, catalog, ladder, snapshot
-from deploy.backup.steward.digest import digests
-from deploy.backup.steward.files import fingerprint
-from deploy.configfile import ROOT
-from deploy.container import failure
-from deploy.errors import DatabaseDamaged, UpgradeError
+from ppmkit.errors import DatabaseDamaged, UpgradeError
+from ppmkit.orchestrator.oneoff import failure
+from ppmkit.paths import KIT
+from ppmkit.steward import backup, catalog, ladder, snapshot
+from ppmkit.steward.digest import digests
+from ppmkit.steward.files import fingerprint
 from tests.unit.backup import faults
 from tests.unit.backup.database import make, writer
 from tests.unit.backup.faults import Fault, calls, errors, kills, struck
@@ -30,11 +30,11 @@ Kind = Callable[[Sequence[tuple[str, int]]], list[Fault]]
 SAMPLE = 12
 KILLED = -signal.SIGKILL
 BACKUP = (
-    "import sys; from pathlib import Path; from deploy.backup.steward import backup\n"
+    "import sys; from pathlib import Path; from ppmkit.steward import backup\n"
     "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"
 )
 TAKE = (
-    "import sys; from pathlib import Path; from deploy.backup.steward.restore import take\n"
+    "import sys; from pathlib import Path; from ppmkit.steward.restore import take\n"
     "take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
 )
 pytestmark = pytest.mark.skipif(faults.unavailable() is not None, reason=str(faults.unavailable()))
@@ -132,7 +132,7 @@ WRITES = [Fault(call, 1, f"error={error}", "+") for call in ("pwrite64", "fsync"
 
 def told(fault: Fault, *argv: str) -> UpgradeError:
     """Return what ppmctl makes of a command of the steward that a fault has stopped."""
-    done = struck(fault, STEWARD, str(ROOT / "deploy" / "backup"), *argv)
+    done = struck(fault, STEWARD, str(KIT / "ppmkit"), *argv)
     assert done.returncode != 0, done.stderr
     return failure("host", "steward", "it", done.returncode, done.stderr)
 

@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from deploy import container
-from deploy.backup import filing
-from deploy.backup.steward import catalog, snapshot
-from deploy.errors import UpgradeError
-from deploy.journal import Kind
-from deploy.stack import Stack
-from deploy.transaction import Upgrade, Watcher
+from ppmkit.backup import preserve
+from ppmkit.errors import UpgradeError
+from ppmkit.operation.journal import Kind
+from ppmkit.operation.transaction import Upgrade, Watcher
+from ppmkit.orchestrator import oneoff
+from ppmkit.orchestrator.stack import Stack
+from ppmkit.steward import catalog, snapshot
 from tests.unit.backup.database import make, steward, told
 from tests.unit.conftest import environment_of
 from tests.unit.test_journal import intent
@@ -36,7 +36,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             raise UpgradeError("it has failed", seen=done.stderr)
         return json.loads(done.stdout)
 
-    monkeypatch.setattr(container, "ask", ask)
+    monkeypatch.setattr(oneoff, "ask", ask)
     monkeypatch.setattr(Upgrade, "compose", None)
     return database
 
@@ -57,7 +57,7 @@ def operation(database: Path, way: str, kind: Kind = "deploy", facts: Mapping[st
 
 @pytest.mark.parametrize(("way", "kind"), [("beside", "deploy"), ("hold", "restore")])
 def test_who_is_cut_short_at_any_moment_finds_the_one_backup(database: Path, way: str, kind: Kind) -> None:
-    keep = filing.file_replaced if kind == "restore" else filing.file_snapshot
+    keep = preserve.file_replaced if kind == "restore" else preserve.file_snapshot
     first = operation(database, way, kind)
     copy = Path(first.snapshot)
     snapshot.snapshot(database, copy, 30)
@@ -65,10 +65,10 @@ def test_who_is_cut_short_at_any_moment_finds_the_one_backup(database: Path, way
     said = keep(first)  # killed before the journal knew of it:
     again = operation(database, way, kind)
     assert keep(again) == said
-    filing.clear(again)  # killed before the journal knew of that:
+    preserve.clear(again)  # killed before the journal knew of that:
     last = operation(database, way, kind, again.facts)
     assert keep(last) == said
-    filing.clear(last)
+    preserve.clear(last)
 
     [made] = catalog.catalog(database.parent / "backups")
     assert said == f"what was there before is backup {made.id}"
@@ -79,8 +79,8 @@ def test_the_snapshot_that_a_rollback_needs_stays(database: Path) -> None:
     upgrade = operation(database, "hold")
     snapshot.snapshot(database, Path(upgrade.snapshot), 30)
 
-    filing.file_snapshot(upgrade)
-    filing.clear(upgrade)
+    preserve.file_snapshot(upgrade)
+    preserve.clear(upgrade)
 
     assert Path(upgrade.snapshot).exists()
 
@@ -91,8 +91,8 @@ def test_what_could_not_be_made_a_backup_of_is_named_and_stays(database: Path) -
     copy.parent.mkdir()
     copy.write_bytes(b"not a database" * 500)
 
-    said = filing.file_snapshot(upgrade)
-    filing.clear(upgrade)
+    said = preserve.file_snapshot(upgrade)
+    preserve.clear(upgrade)
 
     assert said.startswith(f"what was there before is no backup, but lies in {copy} on the volume: steward: ")
     assert copy.exists()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from deploy.backup.holders import lockers, strangers
+from ppmkit.restore.open_files import lockers, strangers
 
 LOCKS = """\
 1: POSIX  ADVISORY  READ  4242 fe:00:77 1073741826 1073742335

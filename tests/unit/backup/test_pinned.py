@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from deploy.backup.steward import pinned as module
-from deploy.backup.steward.digest import digests
-from deploy.backup.steward.errors import Damaged
-from deploy.backup.steward.pace import Pace
-from deploy.backup.steward.pinned import Pinned, pinned
-from deploy.backup.steward.snapshot import sound, verify
+from ppmkit.steward import pinned as module
+from ppmkit.steward.digest import digests
+from ppmkit.steward.errors import Damaged
+from ppmkit.steward.pace import Pace
+from ppmkit.steward.pinned import Pinned, pinned
+from ppmkit.steward.snapshot import sound, verify
 from tests.processes import running
 from tests.unit.backup.database import execute, make
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.backup.steward.retention import Item, Policy, judge
+from ppmkit.steward.retention import Item, Policy, judge
 
 NONE = Policy(last=0, daily=0, weekly=0, monthly=0, safety=0, migration=0)
 COUNTS = st.integers(0, 6)

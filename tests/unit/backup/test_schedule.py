@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deploy.backup.steward.schedule import due, retry, trigger
+from ppmkit.steward.schedule import due, retry, trigger
 
 NIGHT = trigger(["02:30"])
 TIMES = st.datetimes(datetime(2024, 1, 1), datetime(2028, 12, 31), timezones=st.just(UTC))

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 import pytest
 
-from deploy.backup.facts import Facts, problems
-from deploy.backup.steward import catalog
-from deploy.configfile import ROOT
+from ppmkit.backup.status import Facts, problems
+from ppmkit.paths import KIT
+from ppmkit.steward import catalog
 from tests.processes import running
 from tests.unit.backup.database import make, steward, told, writer
 from tests.waiting import eventually
@@ -42,7 +42,7 @@ class Running:
 
     @property
     def variables(self) -> dict[str, str]:
-        there = str(ROOT / "deploy" / "backup")
+        there = str(KIT / "ppmkit")
         return {**os.environ, "PYTHONPATH": there, "STEWARD": str(self.file), "PATH": PATH}
 
     @contextmanager

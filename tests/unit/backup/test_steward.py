@@ -13,10 +13,10 @@ from pathlib import Path
 import apsw
 import pytest
 
-from deploy.backup.steward import catalog, files, ladder, restore, since, snapshot
-from deploy.backup.steward.errors import StewardError
-from deploy.backup.steward.pages import freshen
-from deploy.backup.steward.status import DAMAGED
+from ppmkit.steward import catalog, files, ladder, restore, since, snapshot
+from ppmkit.steward.errors import StewardError
+from ppmkit.steward.pages import freshen
+from ppmkit.steward.status import DAMAGED
 from tests.processes import join
 from tests.unit.backup.database import execute, make, steward, told, writer
 from tests.waiting import eventually

@@ -10,8 +10,8 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from deploy.backup.steward import backup, catalog, ladder, targets
-from deploy.backup.steward.errors import StewardError
+from ppmkit.steward import backup, catalog, ladder, targets
+from ppmkit.steward.errors import StewardError
 from tests.places import RCLONE, host_key, obscured, serving
 from tests.unit.backup.database import make, steward
 

@@ -1,0 +1,157 @@
+"""`ppmctl plan`: what a deploy and `provision` would change on every host, and what somebody changed by hand."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ppmkit.actions import deploy as deployment
+from ppmkit.config import check
+from ppmkit.database import migrate
+from ppmkit.errors import PpmctlError
+from ppmkit.images.recipe import Announce
+from ppmkit.local.pool import Crew
+from ppmkit.operation.hosts import read_only
+from ppmkit.plan import diff, inspection, saved
+from ppmkit.plan.decide import PROXY_REPLACED, EnvironmentPlan, HostPlan
+from ppmkit.plan.diff import Section
+from ppmkit.provision import run
+from ppmkit.provision.run import HostReport
+from ppmkit.release import render
+
+if TYPE_CHECKING:
+    from ppmkit.config.environment import Environment, HostAddress
+    from ppmkit.plan.inspection import Study
+    from ppmkit.release.model import Release, Source
+
+_UNKNOWN = "migrations: not known before the deploy, "
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What every host is held against."""
+
+    release: Release
+    rendered: dict[str, str]
+    steward: str
+    """Its settings."""
+    source: Source
+    revisions: tuple[migrate.Revision, ...] | None
+    """Every one of the new image; None when it is not on this machine."""
+    settings: Future[dict[str, HostReport]]
+
+
+def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
+    """Build what a deploy would, look at every host, side by side; take no lock, change nothing.
+
+    A host that cannot be looked at is a problem in the plan, not an error.
+    """
+    with Crew() as crew:
+        settings = crew.start(_settings, environment)
+        release, _ = deployment.wanted(environment, announce)
+        announce("looking at the hosts")
+        wanted = _Wanted(
+            release=release,
+            rendered=render.tree(environment, release),
+            steward=render.steward(environment),
+            source=deployment.source(),
+            revisions=_revisions(release),
+            settings=settings,
+        )
+        hosts = tuple(crew.map(lambda address: _host(environment, address, wanted), environment.hosts))
+    return EnvironmentPlan(
+        environment=environment.name,
+        release=release.id,
+        changed=any(host.changed for host in hosts),
+        hosts=hosts,
+        notes=check.notes(environment),
+    )
+
+
+def _settings(environment: Environment) -> dict[str, HostReport]:
+    report = run.provision(environment, check=True, announce=lambda _: None)
+    return {host.name: host for host in report.hosts}
+
+
+def _revisions(release: Release) -> tuple[migrate.Revision, ...] | None:
+    from ppmkit.local.engine import local_docker
+
+    return migrate.shipped(local_docker(), release.images.api)
+
+
+def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> HostPlan:
+    from python_on_whales import DockerException
+
+    try:
+        with read_only(environment, address) as host:
+            found = inspection.study(host, wanted.release, wanted.rendered)
+            basis = saved.basis_of(host, found)
+            fresh = found.stack.live is None and not inspection.has_data(host)
+    except PpmctlError as error:
+        return _unknown(address, error.message)
+    except DockerException as error:
+        return _unknown(address, (error.stderr or str(error)).strip())
+    migrations, notes = _migrations(wanted.revisions, basis.schema_revision, fresh=fresh)
+    settings, unseen = _host_settings(wanted.settings, address.name)
+    return HostPlan(
+        name=address.name,
+        basis=basis,
+        sections=(*_sections(found, wanted), *settings),
+        migrations=migrations,
+        drift=found.drift,
+        notes=(*notes, *unseen),
+    )
+
+
+def _unknown(address: HostAddress, why: str) -> HostPlan:
+    return HostPlan(name=address.name, problem=f"{address.name}: {why.removeprefix(f'{address.name}: ')}")
+
+
+def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
+    base, release, record = found.base, wanted.release, found.stack.record
+    same = base is not None and base.id == release.id
+    files = found.evidence.files if found.evidence else {}
+    told = found.evidence.settings if found.evidence else None
+    images = diff.images(base, release)
+    if images and record:
+        images = (*images, diff.sources(record.source, wanted.source))
+    drifted = {item.line for item in found.drift}
+    deploy = tuple(line for line in found.plan.changes if line not in drifted)
+    kept = {*deploy[:1], PROXY_REPLACED}  # the rest is in the other sections
+    sections = (
+        Section(name="deploy", lines=deploy if same else tuple(line for line in deploy if line in kept)),
+        *(() if same else diff.files(base, files, release, wanted.rendered)),
+        Section(name="backup settings", diff=diff.unified(told or "", wanted.steward)),
+        Section(name="secrets", lines=diff.secrets(base, release)),
+        Section(name="images", lines=images),
+    )
+    return tuple(section for section in sections if section.diff or section.lines)
+
+
+def _migrations(
+    shipped: tuple[migrate.Revision, ...] | None, current: str | None, *, fresh: bool
+) -> tuple[tuple[migrate.Revision, ...], tuple[str, ...]]:
+    """Return what the database lacks, and what is not known of that."""
+    if shipped is None:
+        return (), (f"{_UNKNOWN}the image is not on this machine",)
+    if current is None and not fresh:
+        return (), (f"{_UNKNOWN}no api tells the database's revision",)
+    return migrate.lacking(shipped, current), ()
+
+
+def _host_settings(settings: Future[dict[str, HostReport]], name: str) -> tuple[tuple[Section, ...], tuple[str, ...]]:
+    """Return what `provision` would change on a host, and what is not known of that."""
+    try:
+        report = settings.result()[name]
+    except PpmctlError as error:
+        return (), (f"host settings: {error.message}",)
+    if report.error:
+        return (), (f"host settings: not looked at: {report.error}",)
+    lines = [
+        line
+        for operation in report.operations
+        if operation.changed
+        for line in (operation.name, *(f"  {detail}" for detail in operation.detail.splitlines()))
+    ]
+    return ((Section(name=diff.SETTINGS, lines=tuple(lines)),) if lines else ()), ()

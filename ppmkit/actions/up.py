@@ -1,0 +1,192 @@
+"""Commands that lead through several parts: up, down, render to a directory, ship ahead."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppmkit.actions import deploy, logs
+from ppmkit.config.environment import Environment, Model
+from ppmkit.errors import ConfigError, ProvisionError
+from ppmkit.images import application
+from ppmkit.images.recipe import Announce
+from ppmkit.local.files import replace
+from ppmkit.local.scratch import scratch
+from ppmkit.paths import PROJECT
+from ppmkit.release import render
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from ppmkit.cli.console import Console
+
+_NO_VERSION = "missing"
+_SHIP_SECONDS = 3600.0
+"""What the images may take to each host."""
+
+
+class Arrival(Model):
+    """Where `up` has led to."""
+
+    environment: str
+    url: str
+    changed: bool
+    seconds: float
+    compose_project: str | None
+    """Of an environment that is plain Docker Compose on this machine."""
+
+
+def up(environment: Environment, console: Console) -> Arrival:
+    """Bring the environment up from nothing; what is there already stays as it is."""
+    from ppmkit.local.engine import ensure
+
+    began = time.monotonic()
+    ensure(console.say)
+    if environment.kind == "dev":
+        _place(environment)
+        _dev(environment, console.announce).compose.up(detach=True, quiet=True)
+        changed = True
+    else:
+        changed = bring_up(environment, console)
+    return Arrival(
+        environment=environment.name,
+        url=environment.url,
+        changed=changed,
+        seconds=round(time.monotonic() - began, 1),
+        compose_project=environment.project if environment.kind == "dev" else None,
+    )
+
+
+def bring_up(environment: Environment, console: Console) -> bool:
+    """Provision every host, make the secrets that can be made, and deploy; return whether anything changed there."""
+    from ppmkit.provision.run import provision
+    from ppmkit.secrets import manage
+
+    if environment.kind == "lab":
+        _boot(environment, console)
+    console.announce("provisioning")
+    report = provision(environment, check=False, announce=console.announce)
+    if report.failed:
+        raise ProvisionError(
+            "not every host could be provisioned",
+            step="provision",
+            seen="\n".join(f"{host.name}: {host.error}" for host in report.hosts if host.error),
+            next=f"ppmctl provision -e {environment.name}",
+        )
+    console.say(f"provisioned: {report.changed or 'nothing'} changed")
+    for line in manage.init(environment):
+        console.say(str(line))
+    done = deploy.deploy(environment, console, console.announce, console.planned)
+    if environment.kind == "lab":
+        _add_samples(environment, console)
+    return done.changed
+
+
+def _add_samples(environment: Environment, console: Console) -> None:
+    """Let the application keep an eye on a few repositories, so that there is something to look at from the start."""
+    for address in environment.hosts:
+        made = json.loads(logs.ask(environment, address, "worker", ("ppm", "samples")))["made"]
+        if made:
+            console.say(f"{address.name} has sample projects: {', '.join(made)}")
+
+
+def _boot(environment: Environment, console: Console) -> None:
+    from ppmkit import lab
+
+    console.announce("booting the lab's hosts")
+    lab.up(environment.name, len(environment.hosts), offset=lab_offset(environment), announce=console.announce)
+
+
+def lab_offset(environment: Environment) -> int:
+    """Return what the lab of this environment adds to every port, from the port of its first host's sshd."""
+    from ppmkit.lab.model import first_ssh_port
+
+    return environment.hosts[0].port - first_ssh_port()
+
+
+def down(environment: Environment, console: Console, *, purge: bool) -> None:
+    """Take the environment away: a lab with its hosts, else the stack on each host."""
+    if environment.kind == "lab":
+        from ppmkit import lab
+
+        lab.down(environment.name, purge=purge)
+    elif environment.kind == "dev":
+        _dev(environment, console.announce).compose.down(volumes=purge, quiet=True)
+    else:
+        for address in environment.hosts:
+            logs.down(environment, address, purge=purge)
+    console.say(f"{environment.name} is down")
+
+
+def _dev(environment: Environment, announce: Announce) -> DockerClient:
+    """Return a client for the dev environment's Compose project, rendered under .ppmctl/."""
+    from ppmkit.local.engine import ca_bundle, client
+
+    directory = _dev_directory(environment)
+    directory.mkdir(parents=True, exist_ok=True)
+    file = directory / render.COMPOSE
+    text = render.dev(environment, application.build_dev(environment, announce), ca_bundle())
+    file.write_text(text, encoding="utf-8")
+    # The mount point of the page's packages: the engine would make it root's.
+    (PROJECT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
+    return client(compose_files=[file], compose_project_name=environment.project)
+
+
+def _place(environment: Environment) -> None:
+    """Lay the secrets of a dev environment where its Compose file finds them: below a folder that nobody else enters,
+    since the user of the services, who is none of this machine, must be able to read them."""
+    from ppmkit.secrets import manage
+
+    folder = _dev_directory(environment) / "secrets"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name, secret in manage.read(environment).items():
+        replace(folder / name, secret.value.get_secret_value().encode(), 0o444)
+
+
+def _dev_directory(environment: Environment) -> Path:
+    return PROJECT / ".ppmctl" / environment.name
+
+
+def render_to(environment: Environment, out: Path, announce: Announce) -> list[Path]:
+    """Write what a host would get below ``out``; return the files. Each is replaced as a whole."""
+    from ppmkit.local.engine import ca_bundle
+
+    if environment.kind == "dev":
+        files = {render.COMPOSE: render.dev(environment, application.build_dev(environment, announce), ca_bundle())}
+    else:
+        versions = _versions(environment, announce)
+        release = render.release(environment, application.build(environment, announce), versions)
+        files = {**render.tree(environment, release), render.STEWARD: render.steward(environment)}
+    with scratch() as folder:
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content, encoding="utf-8")
+        shutil.copytree(folder, out, dirs_exist_ok=True)
+    return [out / name for name in sorted(files)]
+
+
+def _versions(environment: Environment, announce: Announce) -> dict[str, str]:
+    """Return the secrets' versions; of secrets that are not there yet, for whoever wants to read the files, a word."""
+    from ppmkit.secrets import manage
+
+    try:
+        return {name: secret.version for name, secret in manage.read(environment).items()}
+    except ConfigError as error:
+        announce(f"{error.message}. The files name the version {_NO_VERSION} for each secret: to read, not to deploy")
+        return dict.fromkeys(manage.needed(environment), _NO_VERSION)
+
+
+def ship(environment: Environment, console: Console) -> dict[str, int]:
+    """Build, and send to every host what it lacks; return {host: bytes sent}."""
+    from ppmkit.host.host import Host
+
+    built = application.build(environment, console.announce)
+    sent: dict[str, int] = {}
+    for address in environment.hosts:
+        with Host.connect(environment, address) as host, host.within(_SHIP_SECONDS):
+            sent[host.name] = application.ship(host, built, partial(console.sent, host.name))
+    return sent

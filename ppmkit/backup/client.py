@@ -1,0 +1,104 @@
+"""The steward of one host, as the release that serves there has it: where backups are made, kept and read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ppmkit.config.file import local_path
+from ppmkit.errors import UsageError
+from ppmkit.local.scratch import scratch
+from ppmkit.operation.hosts import compose_text
+from ppmkit.orchestrator import oneoff
+from ppmkit.orchestrator.stack import last_record
+from ppmkit.redact import learn
+from ppmkit.steward import places
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from ppmkit.config.environment import Environment
+    from ppmkit.host.host import Host
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_SPARE_SECONDS = 600
+"""Beyond the deadline of a copy: checking, packing, decoding."""
+_OWN = """
+image=$1; shift
+for directory; do
+    mkdir -p "$directory"
+    test "$(stat -c %u "$directory")" = 10001 && continue
+    docker run --rm --network none --cap-drop ALL --cap-add CHOWN --user 0:0 --entrypoint chown \\
+        -v "$directory:/given" "$image" 10001:10001 /given || exit 1
+done
+"""
+
+
+@dataclass(frozen=True)
+class Office:
+    """Asks the steward."""
+
+    host: Host
+    compose: DockerClient
+
+    def ask(self, *command: str, key: str | None = None) -> Any:
+        """Return what the steward answers, given a private key if it needs one. Raises UpgradeError."""
+        timeout = self.host.environment.backup.deadline.total_seconds() + _SPARE_SECONDS
+        return oneoff.ask(self.host, self.compose, "steward", with_key(command, key), timeout=timeout, input=key)
+
+
+@contextmanager
+def office(host: Host) -> Iterator[Office]:
+    """Yield the steward of a host. Raises UsageError when nothing is deployed there."""
+    again = f"ppmctl deploy -e {host.environment.name}"
+    record = last_record(host)
+    text = compose_text(host, record.id) if record else None
+    if record is None or text is None:
+        raise UsageError(f"{host.name}: nothing is deployed", next=again)
+    if "STEWARD" not in text:
+        raise UsageError(f"{host.name}: the release there is older than its backups", next=again)
+    give_place(host, record.release.images.steward)
+    with scratch() as folder:
+        file = folder / "compose.yaml"
+        file.write_text(text, encoding="utf-8")
+        yield Office(host, host.compose(file))
+
+
+def give_place(host: Host, image: str) -> None:
+    """Let the steward, a user that the host does not know, write to its directories."""
+    directories = (str(host.environment.directory / name) for name in places.OWN)
+    host.run(["sh", "-c", _OWN, "sh", image, *directories])
+
+
+def with_key(command: Sequence[str], key: str | None) -> tuple[str, ...]:
+    """Return a command of the steward that expects a key, if there is one."""
+    return (command[0], "--key", *command[1:]) if key else tuple(command)
+
+
+def refuse_strange(ids: Iterable[str], environment: str) -> None:
+    """Raise UsageError for what cannot be the id of a backup, before any host is asked."""
+    for id in ids:
+        if not _ID.fullmatch(id):
+            raise UsageError(f"{id!r} is not the id of a backup", next=f"ppmctl backup list -e {environment}")
+
+
+def identity(environment: Environment) -> str | None:
+    """Return the private key that reads the backups, or None when the config names none. Raises UsageError."""
+    name = environment.backup.identity_file
+    if name is None:
+        return None
+    path = local_path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(
+            f"backup.identity_file: {path} cannot be read: {error.strerror}",
+            next=f"Put the private key there, or mend deploy/inventory/{environment.name}.yaml",
+        ) from error
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            learn(line)
+    return text

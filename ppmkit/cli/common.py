@@ -1,0 +1,91 @@
+"""What commands have in common: options, reading the environment, and how they print."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from ppmkit.cli.console import Console
+    from ppmkit.config.environment import Environment
+
+DIFFERENT = 3
+"""The exit code for differences found, or not healthy."""
+
+
+def group(help: str) -> typer.Typer:
+    """Return a group of commands."""
+    return typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None)
+
+
+def _environments() -> list[str]:
+    from ppmkit.config.file import environments
+
+    return environments()
+
+
+@dataclass
+class Output:
+    """How the command that runs answers. ``main`` makes it, and every command's context holds it."""
+
+    as_json: bool = False
+
+
+def _note_json(context: typer.Context, asked: bool) -> bool:
+    context.ensure_object(Output).as_json = asked
+    return asked
+
+
+Env = Annotated[
+    str,
+    typer.Option("-e", "--env", help="The environment.", envvar="PPMCTL_ENV", autocompletion=_environments),
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", callback=_note_json)]
+OneHost = Annotated[str | None, typer.Option("--host", help="One host; default: the first.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def load(env: str) -> Environment:
+    """Return the environment of that name."""
+    from ppmkit.config.file import load
+
+    return load(env)
+
+
+def load_hosts(env: str) -> Environment:
+    """Return the environment of that name, which must have hosts."""
+    from ppmkit.config.file import load_hosts
+
+    return load_hosts(env)
+
+
+def console(*, quiet: bool = False) -> Console:
+    """Return what shows progress and words on stderr."""
+    from ppmkit.cli.console import Console
+
+    return Console(quiet=quiet)
+
+
+def print_json(document: Any) -> None:
+    """Print one document on stdout."""
+    from ppmkit.redact import redacted_json
+
+    sys.stdout.write(f"{redacted_json(document, indent=2)}\n")
+
+
+def write(text: str) -> None:
+    """Print a text for people on stdout."""
+    from ppmkit.redact import shown
+
+    sys.stdout.write(shown(text))
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask, unless the answer is yes already; a no ends the command."""
+    from ppmkit.redact import shown
+
+    if not yes:
+        typer.confirm(shown(question), abort=True, err=True)

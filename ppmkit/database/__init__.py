@@ -1,0 +1,1 @@
+"""The migration gate, and changing the database while requests wait."""

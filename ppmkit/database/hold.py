@@ -1,0 +1,291 @@
+"""The hold: the database changes while requests wait in the proxy instead of failing.
+
+New requests are sent to the idle colour, whose containers run but do not listen yet: a connection that is refused
+has sent nothing, so the proxy tries again. Then the old colour drains, and a script on the host (hold.sh) does the
+rest. It runs there and not here, because whoever is between two releases must not depend on this machine.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from ppmkit.database import migrate
+from ppmkit.errors import UpgradeError
+from ppmkit.operation import watch
+from ppmkit.orchestrator import oneoff
+from ppmkit.orchestrator.stack import PORTS
+from ppmkit.proxy import traefik
+from ppmkit.release import render
+from ppmkit.release.model import Color
+from ppmkit.release.render import FULL_CPU_SHARES
+
+if TYPE_CHECKING:
+    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.orchestrator.stack import Found
+
+_SCRIPT = Path(__file__).with_suffix(".sh")
+_POLL = 0.2
+_UNDO_SECONDS = 60.0
+_CHANGE = "change"
+_TASKS = ("copy", _CHANGE, "restore")
+
+
+def refuse_if_too_long(upgrade: Upgrade) -> None:
+    """Raise UpgradeError when users would wait longer than they may, as the rehearsal has it."""
+    environment = upgrade.environment
+    predicted = float(upgrade.fact("predicted") or 0)
+    limit = environment.upgrade.hold_limit.total_seconds()
+    if upgrade.intent.maintenance or predicted <= limit:
+        return
+    raise UpgradeError(
+        f"{upgrade.host.name}: requests would wait for {predicted:.1f} s and more, {limit:g} s are allowed",
+        host=upgrade.host.name,
+        next=f"Raise upgrade.hold_limit, or show a maintenance page meanwhile: "
+        f"ppmctl deploy -e {environment.name} --maintenance",
+    )
+
+
+def hold(upgrade: Upgrade) -> str:
+    """Change the database while requests wait; the target colour serves at the end."""
+    began = time.monotonic()
+    outcome = _await_outcome(upgrade) if _runs(upgrade) else _outcome(upgrade)
+    if outcome is None or (upgrade.resumed and outcome != "done"):  # an earlier one went back; this is another try
+        refuse_if_too_long(upgrade)
+        _prepare(upgrade)
+        watch.look(upgrade)
+        began = _begin(upgrade)
+        outcome = _await_outcome(upgrade)
+    held = time.monotonic() - began
+    failed = watch.failures(upgrade)  # told, and no reason to go back: rows may have been written
+    if outcome != "done":
+        raise UpgradeError(
+            f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
+            host=upgrade.host.name,
+            seen="\n".join(
+                filter(None, [upgrade.host.read(_directory(upgrade) / "log"), _last_words(upgrade), failed])
+            ),
+            next="The rehearsal went well: mend what differs from it, then deploy again",
+        )
+    upgrade.look_again()
+    upgrade.note(held=f"{held:.3f}", failed=failed)
+    seconds = _answer_of_change(upgrade).get("seconds", 0.0)
+    changed = f"{upgrade.fact('change')} in {seconds:.1f} s"
+    return "; ".join(filter(None, [changed, f"requests waited at most {held:.1f} s", failed]))
+
+
+def reopen(upgrade: Upgrade) -> None:
+    """Let the release of before serve again, on the database as it was. Raises when rows would be lost by that."""
+    host, live = upgrade.host, upgrade.intent.live
+    assert live is not None, "nobody is held when nobody served"
+    if _runs(upgrade):
+        _await_outcome(upgrade)
+    if _outcome(upgrade) == "done":
+        _take_back(upgrade)
+    stack = upgrade.look_again()
+    paused = [c for role in ("api", "frontend", "worker") for c in stack.of(role, live)] + [*stack.of("steward")]
+    if stopped := [c.id for c in paused if not c.active]:
+        host.docker.container.start(stopped)
+    traefik.route(host, upgrade.look_again(), live=live, preview=None)
+    clean(upgrade)
+
+
+def doer(upgrade: Upgrade) -> str:
+    """Return the name of the container that changes the database."""
+    return _name(upgrade, _CHANGE)
+
+
+def waits(upgrade: Upgrade) -> bool:
+    """Return whether the container that changes the database has been started already, and waits."""
+    try:
+        return oneoff.waits(upgrade.host, doer(upgrade))
+    except UpgradeError:
+        return False
+
+
+def is_under_way(upgrade: Upgrade) -> bool:
+    """Return whether the hold has begun, and was not undone."""
+    return _runs(upgrade) or _outcome(upgrade) == "done"
+
+
+def clean(upgrade: Upgrade) -> None:
+    """Remove what the hold has left on the host."""
+    oneoff.remove(upgrade.host, *(_name(upgrade, task) for task in _TASKS))
+    upgrade.host.run(["rm", "-rf", str(_directory(upgrade))])
+
+
+def _prepare(upgrade: Upgrade) -> None:
+    """Start what will work under the hold, so that it has loaded everything by then; write down the plan."""
+    host, change = upgrade.host, upgrade.change
+    assert change is not None, "the step is left out without a change"
+    file, names = str(migrate.database(upgrade)), {task: _name(upgrade, task) for task in _TASKS}
+    steward = ("--on-signal",)
+    copying = (*steward, "keep" if change.replaces else "freshen", file, upgrade.snapshot)
+    oneoff.start_waiting(host, upgrade.compose, "steward", names["copy"], copying)
+    oneoff.start_waiting(
+        host, upgrade.compose, "steward", names["restore"], (*steward, "restore", upgrade.snapshot, file)
+    )
+    command = (*steward, *change.command) if change.service == "steward" else (*change.command, "--on-signal")
+    if not waits(upgrade):
+        oneoff.start_waiting(host, upgrade.doer, change.service, names["change"], command)
+    oneoff.await_waiting(host, *names.values())
+    stack = upgrade.look_again()
+    urgent = [*names.values(), *(c.id for c in stack.active("api", upgrade.target))]
+    host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)
+    for new, aliases in _named(stack.active("api", upgrade.target), _aliases(upgrade)):
+        _answer_to(upgrade, new, aliases)
+    _write_plan(upgrade, names)
+
+
+def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
+    host, environment, live = upgrade.host, upgrade.environment, upgrade.intent.live
+    assert live is not None, "nobody is held when nobody served"
+    stack = upgrade.stack
+    olds, news = stack.active("api", live), stack.active("api", upgrade.target)
+    limits = environment.upgrade
+    limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
+    values = {
+        "limit": f"{limit.total_seconds():.0f}",
+        "patience": f"{10 * limits.switch_timeout.total_seconds() + 20:.0f}",
+        "old": " ".join(c.id for c in olds),
+        "new": " ".join(c.id for c in news),
+        "pairs": " ".join(f"{','.join(_options(*pair))}@{pair[0].id}" for pair in _named(olds, _aliases(upgrade))),
+        "steward": " ".join(c.id for c in stack.of("steward")),
+        "network": _network(upgrade),
+        "routes": str(environment.directory / "traefik" / "dynamic"),
+        **names,
+    }
+    directory = _directory(upgrade)
+    host.run(["rm", "-rf", str(directory)])
+    servers = stack.servers((live, upgrade.target))
+    routes: dict[str, Color] = {"before": live, "after": upgrade.target}
+    for name, color in routes.items():
+        text = render.routes(host.proxy_settings, live=color, preview=color, servers=servers)
+        host.write(directory / f"routes.{name}", text)
+    host.write(directory / "plan", "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items()))
+    host.write(directory / "hold.sh", _SCRIPT.read_text(encoding="utf-8"))
+
+
+def _begin(upgrade: Upgrade) -> float:
+    """Stop the old worker, which may take its time, and the steward; start the script, send new requests to the target,
+    let it go. Returns when the first of these came to wait, by the monotonic clock."""
+    host, live = upgrade.host, upgrade.intent.live
+    assert live is not None, "nobody is held when nobody served"
+    stack = upgrade.look_again()
+    if others := [c.id for c in (*stack.active("worker", live), *stack.active("steward"))]:
+        host.docker.container.stop(others)
+    directory = _directory(upgrade)
+    detached = 'setsid nohup sh "$1/hold.sh" > "$1/log" 2>&1 < /dev/null &'
+    host.run(["sh", "-c", detached, "sh", str(directory)])
+    target, maintenance = upgrade.target, upgrade.intent.maintenance
+    waiting = [] if maintenance else [f"http://{alias}:{PORTS['api']}" for alias in _aliases(upgrade)]
+    servers = {target: {**stack.servers((target,))[target], "api": waiting}}
+    began = time.monotonic()
+    traefik.route(host, stack, live=target, preview=None, servers=servers, maintenance=maintenance)
+    traefik.confirm_route(host, target, waiting, upgrade.environment.upgrade.switch_timeout.total_seconds())
+    host.write(directory / "go", "")
+    return began
+
+
+def _await_outcome(upgrade: Upgrade) -> str:
+    """Wait until the script on the host has ended; return what it says."""
+    limits = upgrade.environment.upgrade
+    limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
+    deadline = time.monotonic() + limit.total_seconds() + _UNDO_SECONDS
+    while (outcome := _outcome(upgrade)) is None:
+        if time.monotonic() > deadline:
+            raise UpgradeError(
+                f"{upgrade.host.name}: the hold has not ended",
+                host=upgrade.host.name,
+                seen=upgrade.host.read(_directory(upgrade) / "log"),
+                next=f"ppmctl abort -e {upgrade.environment.name}",
+            )
+        upgrade.host.rest(_POLL)
+    return outcome
+
+
+def _take_back(upgrade: Upgrade) -> None:
+    """Put the database back as it was before the hold, unless somebody has written to it since."""
+    host, stack = upgrade.host, upgrade.look_again()
+    new = [c.id for c in stack.active("api", upgrade.target)]
+    if new:
+        host.docker.container.stop(new)
+    file = str(migrate.database(upgrade))
+    stamp = oneoff.ask(host, upgrade.compose, "steward", ("stamp", file), timeout=60)["stamp"]
+    if stamp != _answer_of_change(upgrade).get("stamp"):
+        if new:
+            host.docker.container.start(new)
+        raise UpgradeError(
+            f"{host.name}: the new release has written to the changed database; it stays, so that no row is lost",
+            host=host.name,
+            next=f"ppmctl resume -e {upgrade.environment.name}, or ppmctl rollback, which says what is lost by it",
+        )
+    olds = stack.of("api", upgrade.intent.live)
+    for found, aliases in _named(olds, _aliases(upgrade)):
+        _answer_to(upgrade, found, aliases)
+    oneoff.ask(host, upgrade.compose, "steward", ("restore", upgrade.snapshot, file), timeout=600)
+    host.write(_directory(upgrade) / "outcome", "undone: the database is what it was\n")  # whoever comes here again
+    migrate.drop_snapshot(upgrade)
+
+
+def _aliases(upgrade: Upgrade) -> list[str]:
+    """Return the names that requests wait under: whoever serves in the end answers to them."""
+    count = len(upgrade.stack.of("api", upgrade.target))
+    return [f"held-{upgrade.intent.operation.lower()}-{number + 1}" for number in range(count)]
+
+
+def _named(found: Sequence[Found], aliases: Sequence[str]) -> list[tuple[Found, list[str]]]:
+    """Return which containers answer to which of the aliases: each alias belongs to one, each container has one."""
+    count = min(len(found), len(aliases))
+    return [(found[n], list(aliases[n::count])) for n in range(count)]
+
+
+def _options(found: Found, aliases: Sequence[str]) -> list[str]:
+    """Return the options of `docker network connect`: aliases, and the names that Compose gave the container."""
+    return [f"--alias={name}" for name in (*aliases, found.service, found.name)]
+
+
+def _answer_to(upgrade: Upgrade, found: Found, aliases: Sequence[str]) -> None:
+    """Give a container that gets no requests further names in the proxy's network."""
+    network = _network(upgrade)
+    upgrade.host.docker.network.disconnect(network, found.id, force=True)
+    # Not by the library: it gives one name only.
+    upgrade.host.run(["docker", "network", "connect", *_options(found, aliases), network, found.id])
+
+
+def _network(upgrade: Upgrade) -> str:
+    return f"{upgrade.environment.project}_inner"
+
+
+def _last_words(upgrade: Upgrade) -> str:
+    return str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=20)).strip()
+
+
+def _answer_of_change(upgrade: Upgrade) -> dict[str, Any]:
+    """Return what the change printed when it was through: its seconds, and the stamp of the database's file."""
+    logs = str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=5))
+    documents = [line for line in logs.splitlines() if line.startswith("{")]
+    answer: dict[str, Any] = json.loads(documents[-1]) if documents else {}
+    return answer
+
+
+def _runs(upgrade: Upgrade) -> bool:
+    script = 'test -e "$1/lock" && ! flock -n "$1/lock" true'
+    return upgrade.host.run(["sh", "-c", script, "sh", str(_directory(upgrade))], check=False).status == 0
+
+
+def _outcome(upgrade: Upgrade) -> str | None:
+    text = upgrade.host.read(_directory(upgrade) / "outcome")
+    return None if text is None else text.strip()
+
+
+def _directory(upgrade: Upgrade) -> PurePosixPath:
+    return upgrade.environment.directory / "holds" / upgrade.intent.operation
+
+
+def _name(upgrade: Upgrade, task: str) -> str:
+    return f"{upgrade.environment.project}-{task}-{upgrade.intent.operation.lower()}"

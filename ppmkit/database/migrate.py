@@ -1,0 +1,255 @@
+"""The migration gate: what the database lacks, proof on a copy that it can be had, and applying it.
+
+A migration marked `expand` is believed only after the old image has read and written on the migrated copy.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import TypeAdapter
+
+from ppmkit.config.environment import Model
+from ppmkit.errors import UpgradeError
+from ppmkit.images.application import have_same_migrations
+from ppmkit.local import bounded
+from ppmkit.orchestrator import oneoff
+from ppmkit.proxy.traefik import schema_revision
+from ppmkit.steward import places
+
+if TYPE_CHECKING:
+    from pathlib import PurePosixPath
+
+    from python_on_whales import DockerClient
+
+    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.release.model import Record
+
+BESIDE_SECONDS = 2.0
+"""Longer than this no migration runs beside what serves: its writers would wait for SQLite and then give up."""
+Way = Literal["fresh", "beside", "hold"]
+"""`fresh`: nobody uses the database yet. `beside`: while the old release serves. `hold`: while requests wait."""
+_ASK_SECONDS = 60
+
+
+class Revision(Model):
+    """One migration that the database lacks."""
+
+    revision: str
+    compatibility: Literal["expand", "breaking"]
+    """`expand`: the old release runs on it. `breaking`: it does not, or nobody says so."""
+    summary: str
+
+
+_REVISIONS = TypeAdapter(tuple[Revision, ...])
+
+
+class Migrations(Model):
+    """The database's revision against the image's."""
+
+    current: str | None
+    head: str
+    pending: tuple[Revision, ...]
+    known: tuple[str, ...]
+    """The image's own revisions, oldest first."""
+    irreversible: tuple[str, ...]
+    """Those of them that cannot be taken back."""
+    misfit: str | None
+    """Why the image can neither run on the database nor mend that."""
+
+    @property
+    def breaking(self) -> tuple[Revision, ...]:
+        """The pending revisions that the old release cannot run on."""
+        return tuple(revision for revision in self.pending if revision.compatibility == "breaking")
+
+
+class Change(Model):
+    """What an operation does to the database."""
+
+    way: Way
+    service: str
+    """Of Compose, whose image does it."""
+    of_live: bool = False
+    """It is done by the release that serves now, not by the one that is to."""
+    command: tuple[str, ...]
+    replaces: bool = False
+    """Another file becomes the database, and nobody writes to the one that it is now."""
+    said: str
+    """For people: 0001 → 0002."""
+    proven_by_live: bool = False
+    """The release that serves now goes on using the database."""
+
+
+def decide(found: Migrations, service: str, *, serves: bool) -> Change | None:
+    """Given what the new image says of the database, return what to do to it; None for nothing."""
+    if not found.pending:
+        return None
+    way: Way = "fresh" if not serves else "hold" if found.breaking else "beside"
+    return Change(
+        way=way,
+        service=service,
+        command=("ppm", "migrate", "--no-snapshot"),
+        said=f"{found.current or 'nothing'} → {found.head}",
+        proven_by_live=way == "beside",
+    )
+
+
+def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
+    """Return every revision of an image on this machine, oldest first; None when the image is not here.
+
+    Raises UpgradeError when it cannot tell.
+    """
+    closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
+    argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
+    done = bounded.run(argv, timeout=60)
+    if done.returncode == 0:
+        return _REVISIONS.validate_json(done.stdout)
+    if "No such image" in done.stderr:
+        return None
+    raise UpgradeError(
+        "the new image cannot tell its migrations",
+        step="plan",
+        seen=oneoff.last_words(done.stderr or done.stdout),
+        next=f"Try it alone: docker run --rm {image} ppm revisions",
+    )
+
+
+def lacking(shipped: tuple[Revision, ...], current: str | None) -> tuple[Revision, ...]:
+    """Return what a database at ``current`` lacks; nothing where a newer release has been."""
+    names = [None, *(revision.revision for revision in shipped)]
+    return shipped[names.index(current) :] if current in names else ()
+
+
+def database(upgrade: Upgrade) -> PurePosixPath:
+    """Return the file of SQLite, as the containers see it."""
+    return upgrade.environment.database
+
+
+def find_pending(upgrade: Upgrade) -> str:
+    """Ask the new image what the database lacks. Raises UpgradeError when it cannot run on it at all."""
+    host, service = upgrade.host, f"api-{upgrade.target}"
+    if (same := _record_of_the_same_migrations(upgrade)) is not None:
+        before = same.schema_after or ""
+        upgrade.note(schema_before=before, schema_after=before, revisions=" ".join(same.revisions))
+        return "none: the release that serves has the same"
+    found = Migrations.model_validate(
+        oneoff.ask(host, upgrade.compose, service, ("ppm", "migrations"), timeout=_ASK_SECONDS)
+    )
+    upgrade.note(schema_after=found.head, revisions=" ".join(found.known))
+    if upgrade.fact("schema_before") is None:  # of an operation that goes on it is what was found at first
+        upgrade.note(schema_before=found.current or "")
+    if found.misfit:
+        raise UpgradeError(
+            f"{host.name}: the new release does not know the schema: {found.misfit}",
+            host=host.name,
+            next="Deploy a release that knows it, or go back: ppmctl rollback",
+        )
+    change = decide(found, service, serves=upgrade.intent.live is not None)
+    if change is None:
+        return "none"
+    settle(upgrade, change.model_copy(update={"way": upgrade.fact("way") or change.way}))
+    names = ", ".join(f"{r.revision} ({r.compatibility}: {r.summary})" for r in found.pending)
+    return f"{change.said}: {names}"
+
+
+def _record_of_the_same_migrations(upgrade: Upgrade) -> Record | None:
+    """Return the record of what serves, if the new image cannot find more to do than that one did.
+
+    To ask it is to start a container, which users notice.
+    """
+    host, stack, image = upgrade.host, upgrade.stack, upgrade.release.images.api
+    record = stack.record
+    if record is None or upgrade.resumed or stack.live is None or stack.release(stack.live) != record.id:
+        return None
+    if not record.revisions:
+        return None
+    serves = record.release.images.api
+    if serves == image:
+        return record
+    as_recorded = schema_revision(host) == record.schema_after  # somebody else may have changed it meanwhile
+    return record if as_recorded and have_same_migrations(host, serves, image) else None
+
+
+def settle(upgrade: Upgrade, change: Change) -> None:
+    """Decide what the operation does to the database, beyond this process too."""
+    upgrade.change = change
+    upgrade.note(way=change.way, change=change.said)
+
+
+def snapshot(upgrade: Upgrade) -> str:
+    """Copy the database as it is now, while others write, and check the copy."""
+    if upgrade.was_done("snapshot"):
+        return "is there"
+    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+    command = ("snapshot", str(database(upgrade)), upgrade.snapshot, "--deadline", f"{timeout:g}")
+    done = oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=timeout + _ASK_SECONDS)
+    upgrade.note(snapshot_seconds=f"{done['seconds']:g}")
+    rows = sum(done["rows"].values())
+    return f"{done['bytes'] / (1 << 20):,.1f} MiB, {rows:,} rows, checked"
+
+
+def drop_snapshot(upgrade: Upgrade) -> None:
+    """Remove the copy."""
+    for name in (upgrade.snapshot, f"{upgrade.snapshot}.partial"):
+        oneoff.ask(upgrade.host, upgrade.compose, "steward", ("remove", name), timeout=_ASK_SECONDS)
+
+
+def rehearse(upgrade: Upgrade) -> str:
+    """Change a second copy as the database will be changed; check it, and let the releases read and write on it."""
+    if upgrade.was_done("rehearse"):
+        return "was done"
+    change, host = upgrade.change, upgrade.host
+    assert change is not None, "the step is left out without a change"
+    copy = str(database(upgrade).parent / places.REHEARSAL / "ppm.db")
+    variables = {"DATABASE_URL": f"sqlite:///{copy}"}
+    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+
+    def steward(*command: str) -> dict[str, float]:
+        found: dict[str, float] = oneoff.ask(host, upgrade.compose, "steward", command, timeout=timeout)
+        return found
+
+    steward("remove", copy)
+    try:
+        if change.service == "steward":
+            steward("freshen", change.command[1], copy)
+            seconds = 0.0
+        else:
+            steward("freshen", upgrade.snapshot, copy)
+            done = oneoff.ask(host, upgrade.doer, change.service, change.command, timeout=timeout, variables=variables)
+            seconds = float(done["seconds"])
+        steward("verify", copy)
+        _prove(upgrade, variables)
+    except UpgradeError as failed:
+        said = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
+        raise failed.with_context(said) from failed
+    finally:
+        steward("remove", copy)
+    upgrade.note(predicted=f"{seconds:.3f}")
+    if change.way == "beside" and seconds > BESIDE_SECONDS:
+        settle(upgrade, change.model_copy(update={"way": "hold"}))
+    return f"{seconds:.1f} s on a copy; checked, read and written"
+
+
+def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
+    """Let each release that will use the changed database use the copy of it."""
+    assert upgrade.change is not None
+    checks = [(upgrade.compose, f"api-{upgrade.target}", "the new release")]
+    if upgrade.change.proven_by_live and upgrade.intent.live:
+        checks.append((upgrade.old_compose, f"api-{upgrade.intent.live}", "the old release"))
+    for compose, service, who in checks:
+        try:
+            oneoff.ask(upgrade.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
+        except UpgradeError as failed:
+            raise failed.with_context(
+                f"{who} does not work on the changed schema: {failed.message}",
+                next='Fix the migration; one that the old release cannot run with is not "expand"',
+            ) from failed
+
+
+def apply(upgrade: Upgrade) -> str:
+    """Apply what is pending while the old release serves, or where nobody does yet."""
+    change = upgrade.change
+    assert change is not None, "the step is left out without a change"
+    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+    oneoff.ask(upgrade.host, upgrade.doer, change.service, change.command, timeout=timeout)
+    return change.said

@@ -1,0 +1,317 @@
+"""What is off, here and on the hosts, and how to mend it. Looks only; changes nothing."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ppmkit.config import check as configcheck
+from ppmkit.config.document import dotted
+from ppmkit.config.environment import Model
+from ppmkit.database import journal_mode
+from ppmkit.doctor import hardening
+from ppmkit.errors import CommandFailed, HostKeyChanged, HostUnreachable
+from ppmkit.host import version
+from ppmkit.host.host import Host
+from ppmkit.local.pool import Crew
+from ppmkit.provision.daemon_json import PATH, change
+from ppmkit.provision.host_files import FIREWALL
+from ppmkit.proxy import acme
+from ppmkit.upgrade.preflight import MIN_ENGINE
+
+if TYPE_CHECKING:
+    from ppmkit.config.environment import Environment, HostAddress
+
+MIN_FREE = 2 << 30
+"""Bytes on the disk of Docker and of the environment: images, backups, logs."""
+MAX_CLOCK_OFFSET = 2.0
+HERE = "this machine"
+_MIB = 1 << 20
+
+
+class Check(Model):
+    """One thing that was looked at."""
+
+    where: str
+    """A host's name, or "this machine"."""
+    name: str
+    ok: bool
+    found: str
+    wanted: str
+    fix: str
+    """What to do when it is not ok: a command, or a sentence that names one."""
+
+
+@dataclass(frozen=True)
+class _Tool:
+    """A program of this machine, and how it tells its version."""
+
+    name: str
+    argv: Sequence[str]
+    oldest: tuple[int, ...]
+    fix: str
+
+
+_BUILD_TOOLS = (
+    _Tool("Docker engine", ("docker", "version", "--format", "{{.Server.Version}}"), MIN_ENGINE, "ppmctl engine"),
+    _Tool("buildx", ("docker", "buildx", "version"), (0, 10), "ppmctl engine"),
+)
+_TOOLS = (
+    # Before 2.24 Compose knows no inline configs, and asks engines for what 20.10 has not.
+    _Tool("Compose", ("docker", "compose", "version", "--short"), (2, 24), "ppmctl engine"),
+    _Tool("SSH client", ("ssh", "-V"), (7, 6), "Install OpenSSH's client: apt-get install openssh-client"),
+    _Tool("git", ("git", "--version"), (2,), "Install git: apt-get install git"),
+)
+
+
+def examine(environment: Environment) -> list[Check]:
+    """Look at this machine and at every host, all at once; return what was found, this machine first."""
+    tools = [*(_BUILD_TOOLS if environment.images.source == "build" else ()), *_TOOLS]
+    with Crew() as crew:
+        here = [crew.start(_tool, tool) for tool in tools]
+        there = [crew.start(_host, environment, address) for address in environment.hosts]
+        mine = [
+            *(job.result() for job in here),
+            *(_file(environment, named) for named in configcheck.files(environment)),
+        ]
+        return mine + [check for job in there for check in job.result()]
+
+
+def _file(environment: Environment, named: configcheck.Named) -> Check:
+    return Check(
+        where=HERE,
+        name=dotted(named.location),
+        ok=named.wrong is None,
+        found=named.wrong or str(named.path),
+        wanted="a file that is there, and that this user can read",
+        fix=f"Put it right, or name another file in deploy/inventory/{environment.name}.yaml",
+    )
+
+
+def _tool(tool: _Tool) -> Check:
+    said = ""
+    if shutil.which(tool.argv[0]):
+        try:
+            done = subprocess.run(
+                tool.argv, capture_output=True, encoding="utf-8", stdin=subprocess.DEVNULL, timeout=20, check=False
+            )
+            said = (done.stdout + done.stderr).strip()
+        except subprocess.TimeoutExpired:
+            said = "no answer within 20 s"
+    version = version_in(said)
+    return Check(
+        where=HERE,
+        name=tool.name,
+        ok=version >= tool.oldest,
+        found=_dotted(version) or said.partition("\n")[0] or "not installed",
+        wanted=f"{_dotted(tool.oldest)} or newer",
+        fix=tool.fix,
+    )
+
+
+def version_in(text: str) -> tuple[int, ...]:
+    """Return the first version in a text: (20, 10, 24) in "Docker version 20.10.24+dfsg1"; () when there is none."""
+    found = re.search(r"\d+(\.\d+)+", text)
+    return tuple(int(part) for part in found[0].split(".")) if found else ()
+
+
+def _dotted(version: tuple[int, ...]) -> str:
+    return ".".join(str(part) for part in version)
+
+
+def _host(environment: Environment, address: HostAddress) -> list[Check]:
+    wanted = f"{environment.ssh.user}@{address.address} lets us in"
+    provision = f"ppmctl provision -e {environment.name}"
+
+    def reached(ok: bool, found: str, fix: str) -> Check:
+        return Check(where=address.name, name="SSH", ok=ok, found=found, wanted=wanted, fix=fix)
+
+    try:
+        with Host.connect(environment, address) as host:
+            return [reached(True, "it does", ""), _ppmctl(host), *judge(environment, _look(host))]
+    except HostKeyChanged as error:
+        return [reached(False, error.message, error.next or provision)]
+    except (HostUnreachable, CommandFailed) as error:
+        refused = "Permission denied" in (error.seen or "")
+        return [reached(False, error.seen or error.message, provision if refused else error.next or provision)]
+
+
+def _ppmctl(host: Host) -> Check:
+    error = version.look(host)
+    found, fix = (error.message, error.next or "") if error else ("none", "")
+    return Check(where=host.name, name="newer ppmctl", ok=error is None, found=found, wanted="none was here", fix=fix)
+
+
+# One line for each fact: a name, and what it is. What is missing prints nothing.
+_FACTS = """
+echo "groups $(id -nG)"
+echo "engine $(docker version --format '{{.Server.Version}}' 2>/dev/null)"
+test -e "$2" && echo "daemon $(tr -d '\\n' < "$2")"
+df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
+awk '/^MemAvailable:/ {print "memory", $2}' /proc/meminfo
+test -w "$1" && echo "writable yes"
+ip -6 -o address show scope global | awk '{sub("/.*", "", $4); print "ipv6", $4}'
+ss -ltnH | awk '{n = split($4, a, ":"); print "listening", a[n]}'
+docker ps --filter "label=com.docker.compose.project=$3" --format 'ours {{.Ports}}' 2>/dev/null
+# The rules themselves are shown to root alone.
+systemctl is-active -q ppm-firewall &&
+  { ! sudo -n true 2>/dev/null || sudo -n nft list table inet ppm > /dev/null 2>&1; } &&
+  echo "firewall $(sed -n 's/^ *tcp dport \\({.*}\\) accept$/\\1/p' "$4" | tr -d '\\n')"
+shift 4
+for file; do test -r "$file" && echo "file $file $(sha256sum < "$file" | cut -d ' ' -f 1)"; done
+true
+"""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What was found on a host."""
+
+    host: str
+    lines: tuple[tuple[str, str], ...]
+    """(name, what it is), as the host printed them; and what DNS says."""
+    clock_offset: float
+    """Seconds that its clock is ahead of ours."""
+    uncertainty: float
+    """Seconds that the measurement may be wrong."""
+
+    def all(self, name: str) -> list[str]:
+        """Return every value of a fact."""
+        return [value for fact, value in self.lines if fact == name]
+
+    def one(self, name: str) -> str:
+        """Return the value of a fact, or nothing."""
+        return next(iter(self.all(name)), "")
+
+
+def _look(host: Host) -> Facts:
+    environment = host.environment
+    files = [file.path for file in hardening.readable(environment)]
+    arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
+    argv = ["sh", "-c", hardening.FACTS + _FACTS, "sh", *arguments]
+    printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
+    printed.append(("journal", " ", journal_mode.read(host) or ""))
+    if environment.tls:
+        printed += [("aaaa", " ", address) for address in acme.ipv6_addresses(environment.domain)]
+    asked = time.time()
+    clock = float(host.run(["date", "+%s.%N"]).stdout)
+    answered = time.time()
+    return Facts(
+        host=host.name,
+        lines=tuple((name, value.strip()) for name, _, value in printed),
+        clock_offset=clock - (asked + answered) / 2,
+        uncertainty=(answered - asked) / 2,
+    )
+
+
+def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
+    """Given what was found on a host, yield every check of it. Pure."""
+    provision = f"ppmctl provision -e {environment.name}"
+    looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall, _journal]
+    if environment.tls:
+        looks.append(_ipv6)
+    rows = [*(look(environment, facts) for look in looks), *hardening.findings(environment, facts)]
+    for name, ok, found, wanted, fix in rows:
+        yield Check(where=facts.host, name=name, ok=ok, found=found, wanted=wanted, fix=fix or provision)
+
+
+Finding = tuple[str, bool, str, str, str]
+"""Name, ok, found, wanted, fix; without a fix, provisioning is it."""
+
+
+def _group(environment: Environment, facts: Facts) -> Finding:
+    groups, user = facts.one("groups").split(), environment.ssh.user
+    return "user", "docker" in groups or user == "root", ", ".join(groups), f"{user} is in the group docker", ""
+
+
+def _engine(_environment: Environment, facts: Facts) -> Finding:
+    version = version_in(facts.one("engine"))
+    wanted = f"{_dotted(MIN_ENGINE)} or newer (25 for start_interval of health checks)"
+    fix = "Upgrade Docker there" if version else ""
+    return "Docker engine", version >= MIN_ENGINE, facts.one("engine") or "no answer", wanted, fix
+
+
+def _daemon(_environment: Environment, facts: Facts) -> Finding:
+    wanted = "live-restore, log rotation, no userland proxy"
+    try:
+        wrong = change(facts.one("daemon"))
+    except ValueError as error:
+        return "daemon.json", False, str(error), wanted, f"Mend {PATH} there"
+    return "daemon.json", wrong is None, "; ".join(wrong.differences) if wrong else "as wanted", wanted, ""
+
+
+def _directory(environment: Environment, facts: Facts) -> Finding:
+    ok = bool(facts.one("writable"))
+    wanted = f"{environment.directory} is writable for {environment.ssh.user}"
+    return "directory", ok, "it is" if ok else "missing, or not writable", wanted, ""
+
+
+def _disk(_environment: Environment, facts: Facts) -> Finding:
+    free = {mount: int(size) for size, mount in (value.split(" ", 1) for value in facts.all("free"))}
+    least, mount = min(((size, mount) for mount, size in free.items()), default=(0, "?"))
+    fix = f"Free space on {mount} (docker image prune; journalctl --vacuum-size=200M)"
+    return "disk", least >= MIN_FREE, f"{least / _MIB:,.0f} MiB free on {mount}", f"{MIN_FREE / _MIB:,.0f} MiB", fix
+
+
+def _memory(environment: Environment, facts: Facts) -> Finding:
+    services = environment.services
+    color = (services.api, services.frontend, services.worker)
+    needed = sum(service.memory * service.replicas for service in color)
+    needed += services.reverse_proxy.memory + services.steward.memory + environment.backup.memory
+    free = int(facts.one("memory") or 0) * 1024  # the kernel counts in KiB
+    fix = "Stop what else runs there, lower services.*.memory, or take a larger host"
+    wanted = f"{needed / _MIB:,.0f} MiB: an upgrade starts the new colour beside the old one"
+    return "memory", free >= needed, f"{free / _MIB:,.0f} MiB available", wanted, fix
+
+
+def _clock(_environment: Environment, facts: Facts) -> Finding:
+    ok = abs(facts.clock_offset) - facts.uncertainty <= MAX_CLOCK_OFFSET
+    found = f"{facts.clock_offset:+.2f} s ± {facts.uncertainty:.2f} s against {HERE}"
+    fix = "Compare both with a third clock; where one is wrong: timedatectl, or `provision.time_sync: true`"
+    return "clock", ok, found, f"within {MAX_CLOCK_OFFSET:g} s", fix
+
+
+def _ports(environment: Environment, facts: Facts) -> Finding:
+    proxy = environment.proxy
+    needed = [proxy.http_port, proxy.internal_port, *([proxy.https_port] if environment.tls else [])]
+    ours = {int(port) for value in facts.all("ours") for port in re.findall(r":(\d+)->", value)}
+    listening = {int(port) for port in facts.all("listening")}
+    taken = [port for port in needed if port in listening - ours]
+    found = ", ".join(f"{port} {'taken' if port in taken else 'ours' if port in ours else 'free'}" for port in needed)
+    fix = f"See who listens: sudo ss -ltnp 'sport = :{taken[0]}'; stop it, or change proxy.*_port" if taken else ""
+    return "ports", not taken, found, "free, or ours", fix
+
+
+def _firewall(environment: Environment, facts: Facts) -> Finding:
+    if not environment.provision.firewall:
+        return "firewall", True, "not asked for", "provision.firewall: false", ""
+    proxy, found = environment.proxy, facts.one("firewall")
+    needed = [proxy.http_port, *([proxy.https_port] if environment.tls else [])]
+    ports = re.findall(r"\d+", found)
+    hardening = {str(port) for port in needed} - set(ports)
+    wanted = f"lets in SSH and {', '.join(map(str, needed))}, and nothing else"
+    return "firewall", bool(found) and not hardening, f"lets in {', '.join(ports)}" if found else "off", wanted, ""
+
+
+def _journal(environment: Environment, facts: Facts) -> Finding:
+    mode = facts.one("journal")
+    wanted = "WAL: in another mode its writers fail for as long as a backup reads it"
+    return (
+        "database",
+        mode != "rollback",
+        mode or "not seen: no steward runs, or nothing is there yet",
+        wanted,
+        (journal_mode.remedy(environment)),
+    )
+
+
+def _ipv6(environment: Environment, facts: Facts) -> Finding:
+    here = sorted(set(facts.all("aaaa")) & set(facts.all("ipv6")))
+    found = f"{environment.domain} is {', '.join(here)}, which is this host" if here else "it does not lead here"
+    fix = f"Remove the AAAA record of {environment.domain}; for users of IPv6, a CDN before the host"
+    return "IPv6 of the domain", not here, found, "leads to no host: they serve by IPv4 alone", fix

@@ -1,0 +1,1 @@
+"""One host over one SSH connection."""

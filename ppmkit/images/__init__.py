@@ -1,0 +1,1 @@
+"""Container images: built once, shipped to hosts layer by layer."""

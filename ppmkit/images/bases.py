@@ -1,0 +1,131 @@
+"""The base images: from a registry where one answers, else made here from Debian's archive and PyPI."""
+
+from __future__ import annotations
+
+import selectors
+import subprocess
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ppmkit.errors import BuildError
+from ppmkit.images import debian as bootstrap
+from ppmkit.images.recipe import Recipe, build, ids
+from ppmkit.paths import KIT
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from ppmkit.config.environment import Images
+
+Announce = Callable[[str], None]
+_RECIPES = KIT / "templates" / "bases"
+_DEBIAN = "debian:13-slim"
+_PROBE_SECONDS = 5.0
+"""A registry that has not named the image by then counts as absent."""
+
+
+def ensure_bases(images: Images, docker: DockerClient, announce: Announce) -> dict[str, str]:
+    """Bring every base image to this machine's engine; return {python, node, nginx, traefik, debian: reference}.
+
+    Raises BuildError.
+    """
+    published = images.registry_bases.model_dump() | {"debian": _DEBIAN}
+    if _use_registry(images, published, docker, announce):
+        return published
+    return _make(docker, announce)
+
+
+def ensure_debian(images: Images, docker: DockerClient, announce: Announce) -> str:
+    """As ensure_bases, for Debian alone."""
+    published = {"debian": _DEBIAN}
+    if _use_registry(images, published, docker, announce):
+        return _DEBIAN
+    return bootstrap.ensure(docker, announce)
+
+
+def recipes(debian: str) -> dict[str, Recipe]:
+    """Given the reference of the Debian base, return what each other base is made from."""
+
+    def recipe(name: str, version: str, **arguments: str) -> Recipe:
+        return Recipe(
+            tag=f"ppm-base/{name}:{version}",
+            dockerfile=_RECIPES / f"{name}.Dockerfile",
+            arguments={"DEBIAN_IMAGE": debian, **arguments},
+        )
+
+    python = recipe("python", "3.13")
+    return {
+        "python": python,
+        "nginx": recipe("nginx", "1.26"),
+        "node": recipe("node", "24", PYTHON_IMAGE=python.reference),
+        "traefik": recipe("traefik", "3.7", PYTHON_IMAGE=python.reference),
+    }
+
+
+def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
+    """Make every base here: Debian, then Python and nginx side by side, then what Python's pip fetches."""
+    made_here = _made_here()
+    if ids(docker, made_here.values()) is not None:
+        return made_here
+    debian = bootstrap.ensure(docker, announce)
+    wanted = recipes(debian)
+    made = {"debian": debian}
+    for together in (("python", "nginx"), ("node", "traefik")):
+        with ThreadPoolExecutor() as pool:
+            futures = {name: pool.submit(build, docker, wanted[name], announce) for name in together}
+        made |= {name: future.result() for name, future in futures.items()}
+    return made
+
+
+def _made_here() -> dict[str, str]:
+    """Return {name: reference} of the bases as they are made here, whether they are or not."""
+    debian = bootstrap.reference()
+    return {"debian": debian} | {name: recipe.reference for name, recipe in recipes(debian).items()}
+
+
+def _use_registry(images: Images, published: Mapping[str, str], docker: DockerClient, announce: Announce) -> bool:
+    """Whether the published images are to be used; then they are all here. Raises BuildError."""
+    if images.bases == "local":
+        return False
+    if ids(docker, published.values()) is not None:
+        return True
+    # What was made here stays in use: a registry that answers now and then must not change what is deployed.
+    here = [reference for name, reference in _made_here().items() if name in published]
+    if images.bases == "auto" and ids(docker, here) is not None:
+        return False
+    missing = [reference for reference in published.values() if not docker.image.exists(reference)]
+    silence = _pull_first(tuple(docker.client_config.docker_cmd), missing[0])
+    if silence and images.bases == "auto":
+        announce(f"No registry answers ({silence}): making the base images here")
+        return False
+    if silence:
+        raise BuildError(
+            f"{missing[0]} could not be pulled",
+            step="bases",
+            seen=silence,
+            next="Look at the engine's way to its registry, or set `images.bases: local`",
+        )
+    announce(f"Pulling {', '.join(missing)}")
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(docker.image.pull, missing[1:]))
+    return True
+
+
+@cache
+def _pull_first(docker: tuple[str, ...], reference: str) -> str:
+    """Pull an image if a registry answers soon; return why not, or nothing. Asked once a process."""
+    pull = subprocess.Popen(
+        [*docker, "pull", reference], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+    )
+    with pull, selectors.DefaultSelector() as selector:
+        if pull.stdout is None or pull.stderr is None:
+            raise AssertionError("both are pipes")
+        # The first line names the image; the client prints it as soon as the registry has answered.
+        selector.register(pull.stdout, selectors.EVENT_READ)
+        if not selector.select(_PROBE_SECONDS):
+            pull.kill()
+            return f"nothing for {_PROBE_SECONDS:.0f} s"
+        _, errors = pull.communicate()
+    return errors.strip() or "it failed without a word" if pull.returncode else ""

@@ -1,0 +1,92 @@
+"""The Debian base image, made by debootstrap: the one image that is built from no other."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ppmkit.errors import BuildError
+from ppmkit.images.recipe import tagged
+from ppmkit.local.engine import Part, install
+from ppmkit.paths import KIT
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+Announce = Callable[[str], None]
+_SCRIPT = KIT / "templates" / "bases" / "debian.sh"
+
+
+def reference() -> str:
+    """Return the image's reference; it ends in the digest of the script that makes the image."""
+    return tagged("ppm-base/debian:13", _SCRIPT.read_bytes())
+
+
+def ensure(docker: DockerClient, announce: Announce) -> str:
+    """Make the image unless the engine has it; return its reference. Takes about 40 s and needs root.
+
+    Raises BuildError, EngineError.
+    """
+    image = reference()
+    if docker.image.exists(image):
+        return image
+    if os.geteuid() != 0:
+        raise BuildError(
+            "no registry is used, and making the base images here needs root",
+            step="bases",
+            next="Run once as root: ppmctl images base",
+        )
+    if shutil.which("debootstrap") is None:
+        install([Part.DEBOOTSTRAP], announce)
+    announce(f"Building {image} from Debian's archive")
+    # /tmp may be mounted nodev or noexec, and a chroot needs both.
+    with tempfile.TemporaryDirectory(prefix="ppmctl-debian-", dir="/var/tmp") as scratch:
+        tree = Path(scratch) / "tree"
+        log = Path(scratch) / "log"
+        _bootstrap(tree, log)
+        _import(docker, tree, image)
+    return image
+
+
+def mirrors() -> tuple[str, str]:
+    """Return the mirrors of Debian's archive and of its security updates that this machine's apt uses.
+
+    Either is empty when apt names none (another distribution, say).
+    """
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN)/$(LABEL) $(REPO_URI)", "Created-By: Packages"],
+        check=False,
+        capture_output=True,
+        encoding="utf-8",
+    )
+    found = dict(line.rsplit(" ", 1) for line in reversed(listed.stdout.splitlines()) if " " in line)
+    return found.get("Debian/Debian", ""), found.get("Debian/Debian-Security", "")
+
+
+def _bootstrap(tree: Path, log: Path) -> None:
+    with log.open("wb") as out:
+        done = subprocess.run(
+            ["/bin/sh", _SCRIPT, tree, *mirrors()], check=False, stdout=out, stderr=out, stdin=subprocess.DEVNULL
+        )
+    if done.returncode:
+        raise BuildError(
+            "debootstrap made no Debian image",
+            step="bases",
+            seen="\n".join(log.read_text(errors="replace", encoding="utf-8").splitlines()[-15:]),
+            next="Look whether `apt-get update` works on this machine, then run the command again",
+        )
+
+
+def _import(docker: DockerClient, tree: Path, image: str) -> None:
+    command = [*docker.client_config.docker_cmd, "import", "--change", 'CMD ["bash"]', "-", image]
+    with subprocess.Popen(
+        ["tar", "--sort=name", "--numeric-owner", "-C", tree, "-c", "."], stdout=subprocess.PIPE
+    ) as tar:
+        loaded = subprocess.run(command, check=False, stdin=tar.stdout, capture_output=True, encoding="utf-8")
+    if loaded.returncode or tar.returncode:
+        raise BuildError("the engine took no Debian image", step="bases", seen=loaded.stderr.strip())

@@ -1,0 +1,66 @@
+"""HTTP to a host: an answer has a deadline and a size, however it trickles in. httpx bounds each read alone."""
+
+from __future__ import annotations
+
+import ssl
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+
+from ppmkit.local.bounded import LIMIT, TOO_MUCH
+
+ANSWER_SECONDS = 30.0
+"""From a request's last byte to its answer's."""
+
+
+def transport(socket: Path) -> httpx.HTTPTransport:
+    """Return what connects to a Unix socket that leads to a host. It raises httpx.ReadTimeout and httpx.ReadError."""
+    made = httpx.HTTPTransport(uds=str(socket), verify=False)
+    made._pool._network_backend = _Backend()  # httpx itself has no argument for it
+    return made
+
+
+class _Backend(httpcore.SyncBackend):
+    """Opens connections that are bounded."""
+
+    def connect_unix_socket(
+        self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(super().connect_unix_socket(path, timeout, socket_options))
+
+
+class _Stream(httpcore.NetworkStream):
+    """One connection. What is read after a request is its answer."""
+
+    def __init__(self, stream: httpcore.NetworkStream) -> None:
+        self._stream = stream
+        self._until, self._left = 0.0, 0
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._stream.write(buffer, timeout)
+        self._until, self._left = time.monotonic() + ANSWER_SECONDS, LIMIT
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout(f"no whole answer within {ANSWER_SECONDS:g} s")
+        if self._left <= 0:
+            raise httpcore.ReadError(TOO_MUCH)
+        found = self._stream.read(max_bytes, left if timeout is None else min(left, timeout))
+        self._left -= len(found)
+        return found
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Stream(self._stream.start_tls(ssl_context, server_hostname, timeout))
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)

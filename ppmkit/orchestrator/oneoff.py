@@ -1,0 +1,132 @@
+"""One-off containers of a Compose service on a host: one does one thing, prints one JSON document and is gone."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ppmkit.errors import DatabaseDamaged, Inconclusive, UpgradeError
+from ppmkit.local import bounded
+from ppmkit.steward.status import DAMAGED, INCONCLUSIVE
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from ppmkit.host.host import Host
+
+_KILLED = 137  # 128 + SIGKILL
+_TELLING = {DAMAGED: DatabaseDamaged, INCONCLUSIVE: Inconclusive}
+# Compose looks for the files of secrets on this machine; they are on the host.
+_COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
+_LINES = 20
+_POLL = 0.2
+_START_SECONDS = 300.0
+
+
+def ask(
+    host: Host,
+    compose: DockerClient,
+    service: str,
+    command: Sequence[str],
+    *,
+    timeout: float,
+    variables: Mapping[str, str] | None = None,
+    input: str | None = None,
+) -> Any:
+    """Run a command in a container of the service, with ``input`` on its stdin; return the JSON that it prints.
+
+    Raises UpgradeError with its last words when it fails, and after ``timeout`` seconds.
+    """
+    said = f"`{' '.join(command)}` of {service}"
+    try:
+        # Not python-on-whales' own `compose.run`: it has no deadline and loses what went to stderr.
+        done = bounded.run(
+            _argv(compose, service, command, variables, "--rm", "-T"), input=input or "", timeout=timeout
+        )
+    except subprocess.TimeoutExpired as slow:
+        raise UpgradeError(
+            f"{host.name}: {said} did not end within {timeout:g} s",
+            host=host.name,
+            next="Raise upgrade.migrate_timeout, or look at what takes so long",
+        ) from slow
+    if done.returncode == 0:
+        try:
+            return json.loads(done.stdout)
+        except ValueError as error:
+            seen = last_words(done.stdout) or "nothing"
+            raise UpgradeError(f"{host.name}: {said} answered with no JSON", host=host.name, seen=seen) from error
+    raise failure(host.name, service, said, done.returncode, done.stderr or done.stdout)
+
+
+def failure(host: str, service: str, said: str, status: int, output: str) -> UpgradeError:
+    """Given how a one-off container on a host ended, return the error that says so."""
+    killed = status == _KILLED
+    kind = service.partition("-")[0]
+    error = _TELLING.get(status, UpgradeError) if service == "steward" else UpgradeError
+    return error(
+        f"{host}: {said} ended with status {status}",
+        host=host,
+        seen="it was killed, most likely for its memory limit" if killed else last_words(output),
+        next=f"Raise services.{kind}.memory" if killed else None,
+    )
+
+
+def last_words(output: str) -> str:
+    """Return the end of what a container has said, without Compose's own words."""
+    lines = [line for line in output.strip().splitlines() if not _COMPOSE_WARNING.match(line)]
+    return "\n".join(lines[-_LINES:])
+
+
+def start_waiting(host: Host, compose: DockerClient, service: str, name: str, command: Sequence[str]) -> None:
+    """Start a container that loads everything and then waits for SIGUSR1. One of the same name is replaced."""
+    remove(host, name)
+    done = bounded.run(_argv(compose, service, command, None, "--detach", "--name", name), timeout=_START_SECONDS)
+    if done.returncode != 0:
+        raise failure(host.name, service, f"`{' '.join(command)}`", done.returncode, done.stderr)
+
+
+def await_waiting(host: Host, *names: str) -> None:
+    """Return when all of these containers wait. Raises UpgradeError when one ends, or takes too long to get ready."""
+    seconds = host.environment.upgrade.migrate_timeout.total_seconds()  # one may read the whole database before
+    deadline = time.monotonic() + seconds
+    while late := [name for name in names if not waits(host, name)]:
+        if time.monotonic() > deadline:
+            raise UpgradeError(f"{host.name}: {', '.join(late)} were not ready within {seconds:g} s")
+        host.rest(_POLL)
+
+
+def waits(host: Host, name: str) -> bool:
+    """Return whether the container has said that it waits. Raises UpgradeError when it has ended."""
+    from python_on_whales.exceptions import NoSuchContainer
+
+    try:
+        state = host.docker.container.inspect(name).state
+    except NoSuchContainer:
+        return False
+    logs = str(host.docker.container.logs(name))
+    if not state.running:
+        raise failure(host.name, name, name, state.exit_code or 0, logs)
+    return any(line == "waiting" for line in logs.splitlines())
+
+
+def remove(host: Host, *names: str) -> None:
+    """Remove containers, whatever they do; those that are not there are no matter."""
+    for name in names:
+        host.run(["docker", "rm", "--force", "--volumes", name], check=False)
+
+
+def _argv(
+    compose: DockerClient,
+    service: str,
+    command: Sequence[str],
+    variables: Mapping[str, str] | None,
+    *options: str,
+) -> list[str]:
+    """Return the argv of `docker compose run`."""
+    run = [*compose.compose.docker_compose_cmd, "run", "--no-deps", "--quiet-pull", *options]
+    environment = [part for key, value in (variables or {}).items() for part in ("--env", f"{key}={value}")]
+    return [str(part) for part in [*run, *environment, service, *command]]

@@ -1,0 +1,214 @@
+"""What of the environment's stack is on a host now: containers by label, the live colour, the last record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ppmkit.config.environment import Model
+from ppmkit.errors import HostError
+from ppmkit.release.model import COLORS, Color, Record
+from ppmkit.release.render import Servers
+
+if TYPE_CHECKING:
+    from python_on_whales.components.container.models import ContainerInspectResult
+
+    from ppmkit.host.host import Host
+
+PORTS = {"api": 8000, "frontend": 8080}
+ROLES = ("api", "frontend", "worker")
+
+
+class Setup(Model):
+    """How a container was made, as far as a Compose file decides it. None: nobody says."""
+
+    image: str | None = None
+    user: str | None = None
+    read_only: bool | None = None
+    cap_drop: tuple[str, ...] | None = None
+    security_opt: tuple[str, ...] | None = None
+    environment: dict[str, str | None] | None = None
+    memory: int | None = None
+    """In bytes; so is the next."""
+    memory_swap: int | None = None
+    cpus: float | None = None
+    pids: int | None = None
+    restart: str | None = None
+    config_hash: str | None = None
+    """Compose's digest of the service; another version of Compose may make another one of the same."""
+    compose_version: str | None = None
+
+
+class Found(Model):
+    """One container of the stack."""
+
+    id: str
+    name: str
+    role: str
+    color: Color | None
+    release: str | None
+    status: str
+    """running, exited, restarting, …, as Docker says."""
+    health: str | None
+    exit_code: int
+    oom_killed: bool
+    started: datetime | None
+    setup: Setup = Setup()
+
+    @property
+    def service(self) -> str:
+        """Its name in the Compose file."""
+        return f"{self.role}-{self.color}" if self.color else self.role
+
+    @property
+    def running(self) -> bool:
+        """Whether its process runs."""
+        return self.status == "running"
+
+    @property
+    def active(self) -> bool:
+        """Whether it runs, or the engine is about to start it again: only `docker stop` ends that."""
+        return self.status in ("running", "restarting", "paused")
+
+
+class Stack(Model):
+    """What was found on one host."""
+
+    containers: tuple[Found, ...]
+    live: Color | None
+    """Where the proxy sends users to, or did before somebody spoilt its routes."""
+    record: Record | None
+    """What ``current`` points at."""
+
+    def of(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
+        """Return the containers of a role, of both colours or one, running or not."""
+        return tuple(c for c in self.containers if c.role == role and color in (None, c.color))
+
+    def running(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
+        """Return those of :meth:`of` that run."""
+        return tuple(c for c in self.of(role, color) if c.running)
+
+    def active(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
+        """Return those of :meth:`of` that run, or are about to again."""
+        return tuple(c for c in self.of(role, color) if c.active)
+
+    def release(self, color: Color) -> str | None:
+        """Return the release of a colour's api, or None when there is none or they differ."""
+        found = {c.release for c in self.of("api", color)}
+        return found.pop() if len(found) == 1 else None
+
+    def servers(self, colors: Iterable[Color | None]) -> Servers:
+        """Return the URLs of these colours' active containers, for the proxy."""
+        return {
+            color: {role: [f"http://{c.name}:{port}" for c in self.active(role, color)] for role, port in PORTS.items()}
+            for color in COLORS
+            if color in colors
+        }
+
+
+def containers(host: Host) -> tuple[Found, ...]:
+    """Return the containers of the environment on the host, by name."""
+    from python_on_whales.components.container.models import ContainerInspectResult
+    from python_on_whales.utils import run
+
+    docker, project = host.docker, host.environment.project
+    listed = docker.container.list(
+        all=True,
+        filters=[
+            ("label", f"com.docker.compose.project={project}"),
+            ("label", "com.docker.compose.oneoff=False"),
+            ("label", "ppm.role"),
+        ],
+    )
+    if not listed:
+        return ()
+    # All at once: the library would ask for one after another, and again for its state; and every step looks.
+    said = run([*docker.client_config.docker_cmd, "container", "inspect", *(container.id for container in listed)])
+    inspected = [ContainerInspectResult(**document) for document in json.loads(str(said))]
+    return tuple(sorted((_found(container) for container in inspected), key=lambda found: found.name))
+
+
+_INSPECTED = "Docker says it of every container"
+
+
+def _found(container: ContainerInspectResult) -> Found:
+    state = container.state
+    assert container.config is not None, _INSPECTED
+    assert state is not None, _INSPECTED
+    labels = container.config.labels or {}
+    return Found(
+        id=container.id,
+        name=(container.name or "").removeprefix("/"),
+        role=labels["ppm.role"],
+        color=labels.get("ppm.color"),
+        release=labels.get("ppm.release"),
+        status=state.status or "unknown",
+        health=state.health.status if state.health else None,
+        exit_code=state.exit_code or 0,
+        oom_killed=bool(state.oom_killed),
+        started=state.started_at,
+        setup=_setup(container),
+    )
+
+
+def _setup(container: ContainerInspectResult) -> Setup:
+    config, limits = container.config, container.host_config
+    assert config is not None, _INSPECTED
+    assert limits is not None, _INSPECTED
+    labels = config.labels or {}
+    return Setup(
+        image=config.image,
+        user=config.user or "",
+        read_only=bool(limits.readonly_rootfs),
+        cap_drop=tuple(limits.cap_drop or ()),
+        security_opt=tuple(limits.security_opt or ()),
+        environment={name: value for name, _, value in (line.partition("=") for line in config.env or ())},
+        memory=limits.memory or 0,
+        memory_swap=limits.memory_swap or 0,
+        cpus=(limits.nano_cpus or 0) / 1e9,
+        pids=limits.pids_limit or 0,
+        restart=limits.restart_policy.name if limits.restart_policy else "no",
+        config_hash=labels.get("com.docker.compose.config-hash"),
+        compose_version=labels.get("com.docker.compose.version"),
+    )
+
+
+def look(host: Host) -> Stack:
+    """Return what is on the host. Raises HostError when a record there cannot be read."""
+    from ppmkit.proxy.traefik import live_color
+
+    record = last_record(host)
+    live = live_color(host) or (record.color if record else None)
+    return Stack(containers=containers(host), live=live, record=record)
+
+
+def last_record(host: Host) -> Record | None:
+    """Return the record that ``current`` points at, or None before the first deployment."""
+    path = host.environment.directory / "current" / "release.json"
+    text = host.read(path)
+    return None if text is None else parse_record(host, str(path), text)
+
+
+def records(host: Host) -> list[Record]:
+    """Return every record on the host, newest first."""
+    script = 'for file in "$1"/releases/*/release.json; do test -e "$file" && cat "$file" && echo; done; true'
+    lines = host.run(["sh", "-c", script, "sh", str(host.environment.directory)]).stdout.splitlines()
+    found = [parse_record(host, "a release.json", line) for line in lines if line]
+    return sorted(found, key=lambda record: record.when, reverse=True)
+
+
+def parse_record(host: Host, path: str, text: str) -> Record:
+    """Given the text of a release.json, return the record; raises HostError when it is not one."""
+    try:
+        return Record.model_validate(json.loads(text))
+    except (ValueError, ValidationError) as broken:
+        raise HostError(
+            f"{host.name}: {path} is not a record of this version of ppmctl",
+            host=host.name,
+            seen=str(broken),
+            next="Somebody edited it, or a newer ppmctl wrote it; use that version",
+        ) from broken

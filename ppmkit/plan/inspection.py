@@ -1,0 +1,172 @@
+"""Reading from a host, in few calls, what a plan is made from: the stack, its files, its secrets' versions."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from ppmkit.backup import service
+from ppmkit.errors import ConfigError, HostError
+from ppmkit.local import bounded
+from ppmkit.local.pool import Crew
+from ppmkit.local.scratch import scratch
+from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.plan import diff, drift
+from ppmkit.plan.decide import Plan, basis, decide
+from ppmkit.release import render
+from ppmkit.release.model import COLORS, Release
+from ppmkit.secrets import on_host
+
+if TYPE_CHECKING:
+    from ppmkit.host.host import Host
+
+# Every file below the paths, a line each: its path, a tab, its content as base64.
+_READ = """
+cd "$1" 2>/dev/null || exit 0
+shift
+for path; do
+  find "$path" -type f ! -name release.json ! -name sbom.json ! -name steward.json \
+    ! -path 'releases/*/settings.json' 2>/dev/null
+done | while read -r file; do
+  printf '%s\\t' "$file"; base64 -w 0 "$file"; echo
+done
+"""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One host: what is there, the release that it should be, and what a deploy would do."""
+
+    stack: Stack
+    base: Release | None
+    """What serves, or is recorded; None before the first deployment."""
+    evidence: drift.Evidence | None
+    drift: tuple[drift.Drift, ...]
+    plan: Plan
+
+
+def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
+    """Look at the host and decide. ``rendered`` is what the wanted release renders to. Changes nothing."""
+    stack = look(host)
+    base = basis(wanted, stack)
+    evidence: drift.Evidence | None = None
+    found: tuple[drift.Drift, ...] = ()
+    with Crew() as crew:
+        replaces = crew.start(_replaces_proxy, host, stack, rendered)
+        if base is not None:
+            evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
+            found = drift.find(base, wanted, rendered, stack, evidence)
+    settings = diff.settings(evidence.settings, render.steward(host.environment)) if evidence else ()
+    plan = decide(host.environment, wanted, stack, found, settings, replaces_proxy=replaces.result())
+    return Study(stack, base, evidence, found, plan)
+
+
+def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
+    with Crew() as crew:
+        strangers = crew.start(_strangers, host, {c.name for c in stack.containers})
+        placed = crew.start(on_host.read, host, base.secrets, base.images.steward)
+        services = crew.start(intended, known[render.COMPOSE], host.environment.project) if known else None
+        found = _files(host, base)
+        where = f"releases/{base.id}/"
+        files = {path.removeprefix(where): text for path, text in found.items() if path.startswith(where)}
+        if services is None and drift.intact(base.id, files):
+            services = crew.start(intended, files[render.COMPOSE], host.environment.project)
+        return drift.Evidence(
+            files=files,
+            routes=found.get(drift.ROUTES),
+            usual_routes=_usual_routes(host, stack),
+            certificates=found.get(drift.CERTIFICATES),
+            settings=found.get(service.SETTINGS),
+            secrets=placed.result(),
+            strangers=strangers.result(),
+            services=services.result() if services else {},
+        )
+
+
+def _usual_routes(host: Host, stack: Stack) -> str:
+    live = stack.live or COLORS[0]
+    return render.routes(host.proxy_settings, live=live, preview=live, servers=stack.servers((live,)))
+
+
+def _files(host: Host, base: Release) -> dict[str, str]:
+    paths = [drift.ROUTES, drift.CERTIFICATES, service.SETTINGS, f"releases/{base.id}"]
+    lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
+    parts = (line.partition("\t") for line in lines)
+    return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}
+
+
+def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:
+    """Return the names of containers on the environment's networks or volumes that are none of its stack."""
+    columns = '{{.Names}}\t{{.Networks}},{{.Mounts}}\t{{.Label "com.docker.compose.oneoff"}}'
+    argv = ["docker", "-H", f"unix://{host.docker_socket}", "ps", "-a", "--no-trunc", "--format", columns]
+    done = bounded.run(argv, timeout=60)
+    if done.returncode:
+        raise HostError(f"{host.name}: the engine does not list its containers", host=host.name, seen=done.stderr)
+    return tuple(sorted(_foreign(done.stdout, f"{host.environment.project}_", known)))
+
+
+def _foreign(listed: str, prefix: str, known: set[str]) -> Iterator[str]:
+    for line in listed.splitlines():
+        name, things, oneoff = line.split("\t")
+        touches = any(thing.startswith(prefix) for thing in things.split(","))
+        if touches and name not in known and oneoff != "True":
+            yield name
+
+
+@cache
+def intended(compose: str, project: str) -> dict[str, drift.Intended]:
+    """Given a Compose file, return its services as Docker Compose on this machine reads them. Raises ConfigError."""
+    from ppmkit.local.engine import client
+
+    with scratch() as folder, Crew() as crew:
+        file = folder / render.COMPOSE
+        file.write_text(compose, encoding="utf-8")
+        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in here.compose.docker_compose_cmd]
+        asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
+        config, hashes, version = crew.map(lambda question: _answer([*argv, *question]), asked)
+    by_service = dict(line.split() for line in hashes.splitlines())
+    # What Compose prints is a Compose file again, so each `$` of a value is doubled in it.
+    return drift.intended(json.loads(config.replace("$$", "$")), by_service, version.strip())
+
+
+@cache
+def config_hash(compose: str, project: str, service: str) -> str:
+    """Given a Compose file, return Compose's digest of one service: a container that has another one is replaced.
+
+    Raises ConfigError.
+    """
+    from ppmkit.local.engine import client
+
+    with scratch() as folder:
+        file = folder / render.COMPOSE
+        file.write_text(compose, encoding="utf-8")
+        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in here.compose.docker_compose_cmd]
+        return _answer([*argv, "config", "--hash", service]).split()[-1]
+
+
+def _replaces_proxy(host: Host, stack: Stack, rendered: dict[str, str]) -> bool:
+    """Return whether the wanted release's proxy is another container than the one that runs."""
+    project = host.environment.project
+    return any(
+        container.setup.config_hash != config_hash(rendered[render.COMPOSE], project, container.role)
+        for container in stack.active("reverse-proxy")
+    )
+
+
+def _answer(argv: list[str]) -> str:
+    done = bounded.run(argv, timeout=60)
+    if done.returncode:
+        raise ConfigError("Docker Compose does not take the Compose file", step="plan", seen=done.stderr.strip())
+    return done.stdout
+
+
+def has_data(host: Host) -> bool:
+    """Return whether there is a volume of the environment, from an earlier deployment."""
+    label = f"com.docker.compose.project={host.environment.project}"
+    return bool(host.docker.volume.list(filters={"label": label}))

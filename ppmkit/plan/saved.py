@@ -1,0 +1,104 @@
+"""A saved plan: written, read again, and held against what is there now. A deploy goes on only if it still holds."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import ValidationError
+
+from ppmkit.errors import PlanStale, UsageError
+from ppmkit.local.pool import Crew
+from ppmkit.operation.hosts import read_only
+from ppmkit.plan import inspection
+from ppmkit.plan.decide import Basis, EnvironmentPlan, stale
+from ppmkit.proxy import traefik
+from ppmkit.redact import redacted_json
+from ppmkit.release import render
+
+if TYPE_CHECKING:
+    from ppmkit.config.environment import Environment, HostAddress
+    from ppmkit.host.host import Host
+    from ppmkit.plan.inspection import Study
+    from ppmkit.release.model import Release
+
+
+def write(plan: EnvironmentPlan, file: Path) -> None:
+    """Replace a file with the plan; nobody else can read it. Raises UsageError when it cannot be written."""
+    try:
+        descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
+        with os.fdopen(descriptor, "w", encoding="utf-8") as out:
+            out.write(redacted_json(plan.model_dump(mode="json"), indent=2))
+        Path(scratch).replace(file)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write {file}: {error.strerror}", next="--out FILE: in a directory that is there"
+        ) from error
+
+
+def read(file: Path, environment: str) -> EnvironmentPlan:
+    """Return a saved plan. Raises UsageError when it is none, or one of another environment."""
+    again = _again(environment, file)
+    try:
+        plan = EnvironmentPlan.model_validate_json(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot read {file}: {error.strerror}", next=again) from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        raise UsageError(f"{file} is not a plan of this version of ppmctl", next=again) from error
+    if plan.environment != environment:
+        raise UsageError(f"{file} is a plan of {plan.environment}, not of {environment}", next=again)
+    return plan
+
+
+def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) -> None:
+    """Look at every host, side by side. Raises PlanStale, before anything is changed, when the plan no longer holds."""
+    names, planned = [host.name for host in environment.hosts], [host.name for host in saved.hosts]
+    if release.id != saved.release:
+        refuse(
+            environment, [f"this checkout and its config make release {release.id}, the plan is for {saved.release}"]
+        )
+    if names != planned:
+        refuse(environment, [f"the hosts are {', '.join(names)}, the plan is for {', '.join(planned)}"])
+    rendered = render.tree(environment, release)
+
+    def differences(address: HostAddress) -> list[str]:
+        with read_only(environment, address) as host:
+            return confirm_host(host, saved, inspection.study(host, release, rendered))
+
+    with Crew() as crew:
+        refuse(environment, [line for lines in crew.map(differences, environment.hosts) for line in lines])
+
+
+def confirm_host(host: Host, saved: EnvironmentPlan, found: Study) -> list[str]:
+    """Return why the plan no longer holds on one host, a line each."""
+    [planned] = [plan for plan in saved.hosts if plan.name == host.name]
+    return [f"{host.name}: {line}" for line in stale(planned, basis_of(host, found))]
+
+
+def basis_of(host: Host, found: Study) -> Basis:
+    """Return what a plan of the host is made from."""
+    return Basis(
+        color=found.stack.live,
+        release=found.base.id if found.base else None,
+        schema_revision=traefik.schema_revision(host) if found.stack.live else None,
+        changes=found.plan.changes,
+        drift=tuple(item.line for item in found.drift),
+    )
+
+
+def refuse(environment: Environment, differences: Sequence[str]) -> None:
+    """Raise PlanStale when there are differences."""
+    if differences:
+        raise PlanStale(
+            "the plan no longer holds; nothing was changed",
+            step="plan",
+            seen="\n".join(differences),
+            next=_again(environment.name),
+        )
+
+
+def _again(environment: str, file: Path | None = None) -> str:
+    return f"ppmctl plan -e {environment} --out {file or 'FILE'}"

@@ -1,0 +1,1 @@
+"""Preparing hosts with pyinfra."""

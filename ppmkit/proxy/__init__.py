@@ -1,0 +1,1 @@
+"""Traefik: routes, certificates, what it answers."""

@@ -1,0 +1,1 @@
+"""Secrets: which there are, where they are stored, how they get to a host."""

@@ -1,0 +1,299 @@
+"""The secrets of an environment: what there is, whether it is fit, and how it is renewed.
+
+``stores.py`` keeps the values on this machine, ``on_host.py`` on a host. On a host each version is a file of its own
+that is never edited, so a release names exactly the values it ran with.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import hashlib
+import re
+import secrets as random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from ppmkit import redact
+from ppmkit.config.environment import Model
+from ppmkit.config.proxy import NAME_FOR_DNS
+from ppmkit.errors import ConfigError, UsageError
+from ppmkit.paths import KIT
+from ppmkit.proxy import certificates
+from ppmkit.secrets import rclone
+from ppmkit.secrets.stores import open_store
+
+if TYPE_CHECKING:
+    from ppmkit.config.environment import Environment
+    from ppmkit.secrets.stores import Store
+
+PREVIOUS = "_previous"
+"""What the name of a value of before a rotation ends in."""
+_MIN_DIFFERENT = 8
+"""Characters: fewer different ones are no chance, in a value that is long enough."""
+
+
+class Secret(Model):
+    """One version of a secret."""
+
+    name: str
+    version: str
+    """Eight hex digits that follow from the value; too few, and too slow to compute, to guess the value by them."""
+    value: SecretStr
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What is known of a secret before there is one."""
+
+    generated: bool
+    min_length: int
+    keeps_previous: bool = False
+    """After a rotation the value before lies beside it as NAME_previous, for what was signed with that."""
+    pem: bool = False
+
+
+# A new secret is a line here, a file in secrets.example/, and its name in `needed`.
+_KINDS = {
+    "session_secret": _Kind(generated=True, min_length=32, keeps_previous=True),
+    "oauth_client_secret": _Kind(generated=False, min_length=8),
+    "git_deploy_key": _Kind(generated=False, min_length=100, pem=True),
+    "acme_ca": _Kind(generated=False, min_length=100, pem=True),
+    "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
+    "tls_key": _Kind(generated=False, min_length=100, pem=True),
+    "rclone_conf": _Kind(generated=False, min_length=8),
+    "heartbeat_url": _Kind(generated=False, min_length=12),
+}
+_DNS = _Kind(generated=False, min_length=8)
+
+
+def needed(environment: Environment) -> list[str]:
+    """Return the names of the secrets that the environment's services mount."""
+    if environment.kind == "dev":  # where nobody logs in, and no proxy and no steward runs
+        return [*environment.worker_secrets]
+    oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
+    others = (*environment.worker_secrets, *environment.proxy_secrets, *environment.backup.secrets)
+    return ["session_secret", *oauth, *others]
+
+
+def read(environment: Environment) -> dict[str, Secret]:
+    """Return the secrets that the environment's release is made with, by name: those that it needs, and values of
+    before a rotation as long as they are accepted. Raises ConfigError naming every one that is not fit."""
+    store = open_store(environment)
+    found = {name: store.read(name) for name in needed(environment)}
+    faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
+    if faults := faults or _unfit_certificate(found):
+        raise ConfigError(
+            f"secrets of {environment.name}: {'; '.join(faults)}",
+            step="secrets",
+            next=f"ppmctl secrets init -e {environment.name} makes those that can be made and says what else to do",
+        )
+    for name in _still_accepted(environment, store):
+        if value := store.read(name):
+            found[name] = _ending(environment, value, store.since().get(name))
+    return {name: _secret(name, value) for name, value in found.items() if value}
+
+
+def init(environment: Environment, ask: Callable[[str], str] | None = None) -> list[str]:
+    """Create the secrets that can be generated, and ask for the others; return what was done and what is left to do,
+    one line each."""
+    store, lines = open_store(environment), []
+    if made := store.prepare():
+        lines.append(made)
+    for name in needed(environment):
+        if store.read(name) is not None:
+            continue
+        if not store.writable:
+            lines.append(f"{name} is missing and is made where it is kept: {store.shown(name)}")
+        elif _kind(name).generated:
+            store.write(name, _generate(), datetime.now(UTC))
+            lines.append(f"created {store.shown(name)}")
+        elif ask:
+            lines.append(f"wrote {set_secret(environment, name, ask(name))}")
+        else:
+            lines.append(f"{name} comes from elsewhere: ppmctl secrets set {name} -e {environment.name}")
+    return lines
+
+
+def set_secret(environment: Environment, name: str, value: str) -> str:
+    """Write a secret here and return where it is; the next deploy brings it to the hosts. Raises UsageError."""
+    replace(environment, name, value)
+    return open_store(environment).shown(name)
+
+
+def replace(environment: Environment, name: str, value: str, *, live: str | None = None) -> list[str]:
+    """Write a secret here, and beside it the value that the hosts run, if that is to be kept; return what was written,
+    one line each. Raises UsageError."""
+    _kind(name)
+    if fault := _unfit(name, value):
+        again = f"ppmctl secrets set {name} -e {environment.name}"
+        raise UsageError(f"{name} {fault}; nothing was changed", next=again)
+    return _write(open_store(environment), name, value, live)
+
+
+def is_generated(name: str) -> bool:
+    """Return whether ppmctl can make the secret up. Raises UsageError for a name that is not known."""
+    return _kind(name).generated
+
+
+def keeps_previous(name: str) -> bool:
+    """Return whether something may be signed with the secret. Raises UsageError for a name that is not known."""
+    return _kind(name).keeps_previous
+
+
+def here(environment: Environment, name: str) -> dict[str, str]:
+    """Return {version: value} of the secret on this machine: of the one before a rotation, and of the one now."""
+    store = open_store(environment)
+    values = [store.read(stored) for stored in (name + PREVIOUS, name)]
+    return {version_of(name, value): value for value in values if value}
+
+
+def rotate(
+    environment: Environment, name: str, value: str | None = None, *, live: str | None = None, revoke: bool = False
+) -> list[str]:
+    """Give a secret a new value here, a generated one without ``value``; return what was written, one line each.
+
+    The value that the hosts run (``live``; without it, the one here) is kept beside it where something may still be
+    signed with it, unless ``revoke`` says that it leaked. Raises UsageError when nothing can be or was changed.
+    """
+    kind, store = _kind(name), open_store(environment)
+    was = store.read(name)
+    if name not in needed(environment) or was is None:
+        init = f"ppmctl secrets init -e {environment.name}"
+        raise UsageError(f"{environment.name} has no {name} to rotate", next=init)
+    new = value if value is not None else _generate()
+    if fault := "is what it was" if new == was else _unfit(name, new):
+        again = f"ppmctl secrets rotate {name} -e {environment.name}"
+        raise UsageError(f"{name} {fault}; nothing was changed", next=again)
+    if revoke and kind.keeps_previous:
+        store.remove(name + PREVIOUS)
+    return _write(store, name, new, (live or was) if kind.keeps_previous and not revoke else None)
+
+
+def check(environment: Environment) -> list[str]:
+    """Return what is wrong with the secrets here, one line each: missing, weak, expired, readable by others, unused."""
+    store = open_store(environment)
+    found = {name: store.read(name) for name in needed(environment)}
+    faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
+    faults = faults or _unfit_certificate(found) or list(_ended_certificate(environment, found))
+    return [*faults, *store.exposed(), *_expired(environment, store), *_unused(environment, store)]
+
+
+def version_of(name: str, value: str) -> str:
+    """Return the version that a value of this secret has. It takes 50 ms, on purpose."""
+    stretched = hashlib.scrypt(value.encode(), salt=f"ppmctl/{name}".encode(), n=1 << 14, r=8, p=1, dklen=4)
+    return stretched.hex()
+
+
+def _write(store: Store, name: str, value: str, previous: str | None) -> list[str]:
+    """Write a value, and before it the one that is kept: no moment is without that."""
+    now, lines = datetime.now(UTC), []
+    if previous is not None and previous != value:
+        store.write(name + PREVIOUS, previous, now)
+        lines.append(f"wrote {store.shown(name + PREVIOUS)}")
+    store.write(name, value, now)
+    return [*lines, f"wrote {store.shown(name)}"]
+
+
+def _generate() -> str:
+    return base64.b64encode(random.token_bytes(32)).decode()
+
+
+def _known(name: str) -> bool:
+    return name in _KINDS or re.fullmatch(NAME_FOR_DNS, name) is not None
+
+
+def _kind(name: str) -> _Kind:
+    if not _known(name):
+        near = difflib.get_close_matches(name, _KINDS, 1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"there is no secret {name}{hint}", next=f"Secrets: {', '.join(_KINDS)}, dns_…")
+    return _KINDS.get(name, _DNS)
+
+
+def _secret(name: str, value: str) -> Secret:
+    redact.learn(value)
+    return Secret(name=name, version=version_of(name, value), value=SecretStr(value))
+
+
+def _fault(store: Store, name: str, value: str | None) -> str | None:
+    if value is None:
+        return f"{name} is missing ({store.shown(name)})"
+    redact.learn(value)
+    fault = _unfit(name, value)
+    return f"{name} {fault} ({store.shown(name)})" if fault else None
+
+
+def _unfit(name: str, value: str) -> str | None:
+    kind, example = _kind(name), KIT / "secrets.example" / name
+    if example.is_file() and value == example.read_text(encoding="utf-8").strip():
+        return "is still the example"
+    if len(value) < kind.min_length:
+        return f"is shorter than {kind.min_length} characters"
+    if kind.pem and not value.startswith("-----BEGIN "):
+        return "is no PEM: it begins with -----BEGIN"
+    if len(set(value)) < min(_MIN_DIFFERENT, kind.min_length):
+        return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
+    return rclone.unfit(value) if name == "rclone_conf" else None
+
+
+def _unfit_certificate(found: Mapping[str, str | None]) -> list[str]:
+    """Return why the proxy could not show the certificate of one's own among these values, if there is one."""
+    chain, key = found.get("tls_certificate"), found.get("tls_key")
+    fault = certificates.unfit(chain, key) if chain and key else None
+    return [fault] if fault else []
+
+
+def _ended_certificate(environment: Environment, found: Mapping[str, str | None]) -> Iterator[str]:
+    if chain := found.get("tls_certificate"):
+        good, words = certificates.verdict_of(chain, environment.domain, datetime.now(UTC))
+        if not good:
+            yield f"tls_certificate: {words}"
+
+
+def _previous(environment: Environment) -> list[str]:
+    return [name + PREVIOUS for name in needed(environment) if _kind(name).keeps_previous]
+
+
+def _still_accepted(environment: Environment, store: Store) -> list[str]:
+    """Return the values of before a rotation that a release gets too. One without a date is up to who wrote it."""
+    since, now = store.since(), datetime.now(UTC)
+    return [
+        name
+        for name in _previous(environment)
+        if name not in since or now - since[name] < environment.secrets.accept_previous
+    ]
+
+
+def _ending(environment: Environment, value: str, since: datetime | None) -> str:
+    """Return a value of before a rotation, with a line that tells the application when it ends, if anybody knows."""
+    if since is None:
+        return value
+    return f"{value}\nuntil {(since + environment.secrets.accept_previous).isoformat(timespec='seconds')}"
+
+
+def _expired(environment: Environment, store: Store) -> Iterator[str]:
+    now = datetime.now(UTC)
+    for name, since in store.since().items():
+        age = now - since
+        if name in needed(environment) and age > environment.secrets.max_age:
+            yield (
+                f"{name} has been the same for {age.days} days, longer than secrets.max_age: "
+                f"ppmctl secrets rotate {name} -e {environment.name}"
+            )
+
+
+def _unused(environment: Environment, store: Store) -> Iterator[str]:
+    accepted, previous = _still_accepted(environment, store), _previous(environment)
+    for name in store.names():
+        if name in previous and name not in accepted:
+            deployed = f"once the hosts have the value after it, remove {store.shown(name)}, then deploy"
+            yield f"{name} is not accepted any longer: {deployed}"
+        elif _known(name) and name not in needed(environment):
+            yield f"{name} is not used by {environment.name}: remove {store.shown(name)}"
+        elif not _known(name) and name not in previous:
+            yield f"{store.shown(name)} is no secret that ppm knows"

@@ -1,0 +1,181 @@
+"""What users asked the proxy for and how it went, as its access log says. Only :meth:`Log.read` touches a host.
+
+A 5xx alone does not tell whose fault it was: a client can cause one at any moment, and so could undo any deploy. What
+each kind of request leaves in the log of Traefik 3.7.15 is a table in decision 10; :func:`_kind` is that table. The log
+is on for as long as an operation lasts (``ppmkit/operation/watch.py``).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+from ppmkit.errors import UpgradeError
+
+if TYPE_CHECKING:
+    from ppmkit.host.host import Host
+
+FIELDS = (
+    "DownstreamStatus",
+    "Duration",
+    "OriginDuration",
+    "RequestContentSize",
+    "RequestMethod",
+    "RequestPath",
+    "RequestProtocol",
+    "ServiceName",
+    "StartUTC",
+    "entryPointName",
+)
+"""What the proxy logs of a request, beside its time and the headers Date and Content-Length of request and answer."""
+Kind = Literal["well", "refused", "failed", "malformed", "slow", "abandoned", "broken"]
+"""`well`: 2xx or 3xx. `refused`: 4xx. `failed`: a 5xx that no client can cause. The others say nothing of a release:
+`malformed` (it ended in the proxy), `slow` (the body took too long), `abandoned` (the client left), `broken` (the
+connection to the application broke while a body was on its way, or may have been)."""
+_SERVICE = re.compile(r"((?:api|frontend)-(?:blue|green))@file")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_BODILESS = ("GET", "HEAD", "OPTIONS")
+_NAME = re.compile(r"[A-Za-z][A-Za-z_.~-]{0,31}")
+_DEPTH = 8
+_PROMPT = 5e9
+"""Nanoseconds. After more time than this, the application may have given up because its client sent too slowly."""
+_UNDELAYED = {"HTTP/1.0": 16_384, "HTTP/1.1": 16_384}
+"""Bytes of an answer, of a declared length, that the proxy writes without waiting for its client: they fit into the
+socket's buffer. HTTP/2 lets a client forbid every byte (RFC 9113, 6.9), and Traefik buffers 4,096 of them."""
+_UNDELAYED_ELSE = 4_096
+_TAILS = (2_000, 20_000)
+"""Lines from the log's end that are read at once; the second where the first may not be all. The engine finds the last
+lines at once, and would decode all lines to find those since a moment."""
+_MOST_BYTES = 32 << 20
+_READ = """
+for proxy in $(docker ps -aq --filter "label=com.docker.compose.project=$1" --filter label=ppm.role=reverse-proxy); do
+    docker logs --timestamps --since "$2" --tail "$3" "$proxy" 2> /dev/null
+done | awk '/"entryPointName":"web/ && length < 3000' | gzip -1 | base64 -w 0
+"""
+"""No line of a longer path: a client must not be able to make the log more than may be read."""
+
+
+class Answer(NamedTuple):
+    """How one request of a user went."""
+
+    service: str
+    """Of the proxy: api-blue."""
+    route: str
+    """Method and path; what looks like a name of one thing is a star: GET /api/projects/*."""
+    kind: Kind
+    seconds: float | None
+    """How long the application took; None where its client may have made it longer."""
+
+
+@dataclass
+class Log:
+    """The access log of a host's proxy, read from where the last look at it ended."""
+
+    cursor: str | None = None
+    """When the engine got the line that was read last."""
+
+    def read(self, host: Host, since: str) -> list[Answer]:
+        """Return the answers that were logged since the last look; at first, since a moment of the host's clock.
+
+        At most 20,000: of more, the last ones. While the engine does not answer there are none; they come later.
+        """
+        found: list[tuple[str, str]] = []
+        for tail in _TAILS:
+            script = ["sh", "-c", _READ, "sh", host.environment.project, self.cursor or since, str(tail)]
+            found = list(self._new(_unpacked(host, host.run(script, timeout=30, check=False).stdout)))
+            if len(found) < tail // 2:
+                break
+        if found:
+            self.cursor = found[-1][0]
+        return [answer for _, line in found if (answer := parse(line))]
+
+    def _new(self, text: str) -> Iterator[tuple[str, str]]:
+        for line in text.splitlines():
+            stamp, _, entry = line.partition(" ")
+            if self.cursor is None or stamp > self.cursor:
+                yield stamp, entry
+
+
+def _unpacked(host: Host, text: str) -> str:
+    try:
+        packed = base64.b64decode(text, validate=True)
+        return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(packed, _MOST_BYTES).decode(errors="replace")
+    except (binascii.Error, zlib.error) as error:
+        raise UpgradeError(
+            f"{host.name}: the proxy's access log cannot be read", host=host.name, seen=str(error)
+        ) from error
+
+
+def parse(line: str) -> Answer | None:
+    """Given a line of the log, return the answer; None when it is of no user's request to the application."""
+    try:
+        entry = json.loads(line)
+        service = _SERVICE.fullmatch(entry["ServiceName"])
+        if service is None or not entry["entryPointName"].startswith("web"):
+            return None
+        kind = _kind(entry)
+        return Answer(
+            service=service[1],
+            route=route(entry["RequestMethod"], entry["RequestPath"]),
+            kind=kind,
+            seconds=entry["OriginDuration"] / 1e9 if kind == "well" and _undelayed(entry) else None,
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def route(method: str, path: str) -> str:
+    """Return method and path with a star for each part that may name one thing: it has more than letters and .-_~."""
+    parts = path.partition("?")[0].removeprefix("/").split("/")[:_DEPTH]
+    kept = [part if not part or _NAME.fullmatch(part) else "*" for part in parts]
+    return f"{method if method in _METHODS else '*'} /{'/'.join(kept)}"
+
+
+def _kind(entry: Mapping[str, Any]) -> Kind:
+    status = int(entry["DownstreamStatus"])
+    if status in (0, 499):
+        return "abandoned"
+    if status < 500:
+        return "well" if status < 400 else "refused"
+    prompt = entry["Duration"] <= _PROMPT
+    body = _body(entry)
+    if entry.get("origin_Date") or entry.get("origin_Content-Length"):  # the proxy's own errors have neither
+        return "slow" if body == "cut" or (body == "unknown" and not prompt) else "failed"
+    if status == 504:
+        return "slow"
+    if status != 502:
+        return "malformed"
+    if entry["Duration"] - entry["OriginDuration"] > _PROMPT:  # it was held, and no container listened until the end
+        return "failed"
+    if not prompt:
+        return "slow"
+    # Over HTTP/1 the log does not tell a request without a body from one whose chunks have not begun to arrive. The
+    # client that resets its connection then gets a 502 as if the application had.
+    known = body == "whole" or (body == "none" and entry["RequestProtocol"] == "HTTP/2.0")
+    return "failed" if known else "broken"
+
+
+def _body(entry: Mapping[str, Any]) -> Literal["none", "whole", "cut", "unknown"]:
+    """Return whether the request's body arrived as a whole."""
+    declared, received = entry.get("request_Content-Length"), int(entry["RequestContentSize"])
+    if declared is not None:
+        return "whole" if int(declared) == received else "cut"
+    return "none" if received == 0 and entry["RequestMethod"] in _BODILESS else "unknown"
+
+
+def _undelayed(entry: Mapping[str, Any]) -> bool:
+    """Return whether the client could not have made the answer take longer: neither by its body, nor by reading."""
+    if entry["RequestMethod"] not in _BODILESS or int(entry.get("request_Content-Length") or 0):
+        return False
+    if entry["RequestContentSize"] or entry["RequestProtocol"] not in (*_UNDELAYED, "HTTP/2.0"):
+        return False
+    if entry["DownstreamStatus"] in (204, 304):
+        return True
+    limit = _UNDELAYED.get(entry["RequestProtocol"], _UNDELAYED_ELSE)
+    return 0 <= int(entry.get("origin_Content-Length") or -1) <= limit

@@ -1,0 +1,57 @@
+"""Putting right what somebody changed on a host by hand, where the other steps would leave it alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ppmkit.plan import inspection
+from ppmkit.plan.drift import LIMITS
+from ppmkit.release import render
+from ppmkit.secrets import on_host
+
+if TYPE_CHECKING:
+    from ppmkit.operation.transaction import Upgrade
+
+_OPTIONS = {"pids": "pids_limit"}
+
+
+def mend(upgrade: Upgrade) -> str:
+    """Write edited files anew, and set back the limits of containers that stay; return what was done."""
+    items = {item.what: item.means for item in upgrade.drift}
+    done = [*_files(upgrade, set(items)), *_containers(upgrade, set(items))]
+    return ", ".join(done) or "nothing was changed by hand"
+
+
+def _files(upgrade: Upgrade, drifted: set[str]) -> list[str]:
+    environment, release = upgrade.environment, upgrade.release
+    where = f"releases/{release.id}/"
+    wanted = {where + path: text for path, text in render.tree(environment, release).items()}
+    values = {f"secrets/{secret.name}/{secret.version}": secret for secret in upgrade.secrets.values()}
+    for path in sorted(drifted & wanted.keys()):
+        upgrade.host.write(environment.directory / path, wanted[path])
+    on_host.write(upgrade.host, [values[path] for path in sorted(drifted & values.keys())], release.images.steward)
+    written = sorted(drifted & (wanted.keys() | values.keys()))
+    needless = sorted(path for path in drifted - wanted.keys() if path.startswith(where))
+    for path in needless:
+        upgrade.host.run(["rm", "-f", str(environment.directory / path)])
+    return [f"wrote {path}" for path in written] + [f"removed {path}" for path in needless]
+
+
+def _containers(upgrade: Upgrade, drifted: set[str]) -> list[str]:
+    """Set back what `docker update` and `docker pause` do, while the containers run."""
+    kept = [c for c in upgrade.stack.containers if c.name in drifted and c.color in (None, upgrade.target)]
+    if not kept:
+        return []
+    services = inspection.intended(render.compose(upgrade.environment, upgrade.release), upgrade.environment.project)
+    engine = upgrade.host.docker.container
+    done = []
+    for container in kept:
+        if container.status == "paused":
+            engine.unpause(container.id)
+            done.append(f"unpaused {container.name}")
+        service = services.get(container.service)
+        wanted = service.setup.model_dump(include=set(LIMITS), exclude_none=True) if service else {}
+        if wanted != container.setup.model_dump(include=set(wanted)):
+            engine.update(container.id, **{_OPTIONS.get(name, name): value for name, value in wanted.items()})
+            done.append(f"set back {container.name}")
+    return done

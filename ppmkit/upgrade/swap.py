@@ -1,0 +1,195 @@
+"""One container of the proxy takes the place of another, with other files beside it.
+
+Nothing listens between the end of one and the start of the other. So a script on the host (swap.sh) does that, with the
+new container already created: whatever becomes of this machine, one proxy serves.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Literal
+
+from ppmkit.errors import UpgradeError
+from ppmkit.proxy import routes, settings
+from ppmkit.proxy import traefik as proxy
+from ppmkit.release import render
+
+if TYPE_CHECKING:
+    from python_on_whales import DockerClient
+
+    from ppmkit.host.host import Host
+    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.orchestrator.stack import Found
+
+ROLE = "reverse-proxy"
+ROUTES = f"dynamic/{render.ROUTES}"
+FILES = (settings.FILE, f"dynamic/{render.CERTIFICATES}", ROUTES)
+"""All that decides whom the proxy sends where and what it shows, below :func:`traefik`."""
+Look = Callable[[], str | None]
+"""Returns None when users are served, else what was seen."""
+Silence = Literal["back", "keep"]
+"""What becomes of a replacement when nobody says that users are served."""
+_SCRIPT = Path(__file__).with_suffix(".sh")
+_ASIDE = "before.yaml"
+_POLL = 0.1
+_SPARE_SECONDS = 5
+"""How much longer the script waits than the one that looks whether users are served."""
+_ENGINE_SECONDS = 120
+"""How long the script may take beyond that, when the engine is slow or restarts."""
+_COPY = f"""
+set -e
+test ! -d "$2" || exit 0
+rm -rf "$2.new"; mkdir -p "$2.new/dynamic"
+for file in {" ".join(FILES)}; do
+  if test -e "$1/$file"; then cp "$1/$file" "$2.new/$file"; fi
+done
+find "$2.new" -exec sync {{}} +; mv -T "$2.new" "$2"; sync "$(dirname "$2")"
+"""
+_DETACHED = 'cd "$1" && setsid nohup sh swap.sh $2 >> log 2>&1 < /dev/null &'
+
+
+@dataclass(frozen=True)
+class Swap:
+    """One replacement. ``folder`` on the host holds all about it; in its ``after`` is what shall lie there then."""
+
+    folder: PurePosixPath
+    old: Found
+    """The container that goes."""
+    new: Found
+    policies: tuple[str, str]
+    """The restart policies of the two, for the time when one of them serves for good."""
+    silence: Silence
+
+
+def traefik(host: Host) -> PurePosixPath:
+    """Return the folder of what the proxy reads, and of what it was made with."""
+    return host.environment.directory / "traefik"
+
+
+def copy(host: Host, source: PurePosixPath, target: PurePosixPath) -> None:
+    """Copy what the proxy reads from one folder to a new one; one that is there already stays as it is."""
+    host.run(["sh", "-c", _COPY, "sh", str(source), str(target)])
+
+
+def create(upgrade: Upgrade, compose: DockerClient) -> Found:
+    """Have Compose make a further container of the proxy, which does not run, and leave those alone that there are."""
+    known = {c.id for c in upgrade.stack.of(ROLE)}
+    scale = {ROLE: len(known) + 1}
+    compose.compose.up([ROLE], start=False, recreate=False, scales=scale, dependencies=False, no_build=True, quiet=True)
+    return next(c for c in upgrade.look_again().of(ROLE) if c.id not in known)
+
+
+def prepare(upgrade: Upgrade, swap: Swap) -> None:
+    """Write down what the script needs, beside what lies in ``after``."""
+    host, folder = upgrade.host, swap.folder
+    values = {
+        "traefik": str(traefik(host)),
+        "aside": _ASIDE,
+        "old": swap.old.id,
+        "new": swap.new.id,
+        "old_policy": swap.policies[0],
+        "new_policy": swap.policies[1],
+        "patience": f"{(_timeout(upgrade) + _SPARE_SECONDS) * 10:.0f}",
+        "silence": swap.silence,
+    }
+    copy(host, traefik(host), folder / "before")
+    if beside := routes.aside(host.read(traefik(host) / ROUTES) or "", proxy.ASIDE):
+        host.write(folder / _ASIDE, beside)
+    host.write(folder / "swap.sh", _SCRIPT.read_text(encoding="utf-8"))
+    host.write(folder / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
+
+
+def run(upgrade: Upgrade, swap: Swap, look: Look) -> str | None:
+    """Let the script begin, and tell it to keep the new proxy once users are served; return what was seen last.
+
+    When it ends, :func:`outcome` says how.
+    """
+    host, folder = upgrade.host, swap.folder
+    _begin(host, folder)
+    deadline, last, started = time.monotonic() + _timeout(upgrade), "the new proxy has not started", False
+    while outcome(host, folder) is None:
+        if not started and (started := exists(host, folder / "started")):
+            host.forget_proxy_settings()
+        if started and not (last := look() or ""):
+            host.write(folder / "keep", "")
+            break
+        if time.monotonic() > deadline:
+            last = proxy.explained(host, upgrade.look_again(), last) or last
+            host.write(folder / swap.silence, "users were not served\n")
+            break
+        host.rest(_POLL)
+    _await(host, folder, _timeout(upgrade) + _ENGINE_SECONDS)
+    upgrade.look_again()
+    return last or None
+
+
+def settle(host: Host, folder: PurePosixPath, silence: Silence) -> str | None:
+    """Let a replacement end that was cut short; return its outcome, None when there was none."""
+    if not exists(host, folder / "plan"):
+        return None
+    if outcome(host, folder) is None:
+        host.write(folder / silence, "it was cut short\n")
+        _begin(host, folder, "again")  # leaves one alone that still runs
+    return _await(host, folder, _ENGINE_SECONDS)
+
+
+def outcome(host: Host, folder: PurePosixPath) -> str | None:
+    """Return "done", or why not; None before the end."""
+    text = host.read(folder / "outcome")
+    return None if text is None else text.strip()
+
+
+def planned(host: Host, folder: PurePosixPath) -> dict[str, str]:
+    """Return what the script was told, by name: the ids ``old`` and ``new``, their policies, …"""
+    return dict(re.findall(r"^(\w+)='(.*)'$", host.read(folder / "plan") or "", re.MULTILINE))
+
+
+def remove_resting(upgrade: Upgrade) -> None:
+    """Remove the containers of the proxy that do not run, where another one does; that one gets the plain name."""
+    docker, stack = upgrade.host.docker.container, upgrade.look_again()
+    if not stack.active(ROLE):
+        return
+    if resting := [c.id for c in stack.of(ROLE) if not c.active]:
+        docker.remove(resting)
+        stack = upgrade.look_again()
+    name = f"{upgrade.environment.project}-{ROLE}-1"
+    if name not in {c.name for c in stack.of(ROLE)}:
+        docker.rename(stack.of(ROLE)[0].id, name)
+        upgrade.look_again()
+
+
+def remove_aside(host: Host) -> None:
+    """Remove the routes that lay beside those in force."""
+    host.run(["rm", "-f", str(traefik(host) / "dynamic" / _ASIDE)])
+
+
+def exists(host: Host, path: PurePosixPath) -> bool:
+    """Return whether there is such a file on the host."""
+    return host.run(["test", "-e", str(path)], check=False).status == 0
+
+
+def _begin(host: Host, folder: PurePosixPath, how: str = "") -> None:
+    host.run(["sh", "-c", _DETACHED, "sh", str(folder), how])
+
+
+def _await(host: Host, folder: PurePosixPath, seconds: float) -> str:
+    deadline = time.monotonic() + seconds
+    while (said := outcome(host, folder)) is None:
+        if time.monotonic() > deadline:
+            raise UpgradeError(
+                f"{host.name}: the replacement of the proxy has not ended",
+                host=host.name,
+                seen=host.read(folder / "log"),
+                next=f"ppmctl abort -e {host.environment.name}",
+            )
+        host.rest(_POLL)
+    host.forget_proxy_settings()
+    return said
+
+
+def _timeout(upgrade: Upgrade) -> float:
+    return upgrade.environment.upgrade.switch_timeout.total_seconds()
