@@ -32,10 +32,11 @@ test-all: setup ## every variant too, above all every fault in every step of an 
 	@$(BIN)/ppmctl engine
 	@$(BIN)/pytest --full $(if $(SHARD),--shard=$(SHARD)) $(T)
 
-lint: setup ## ruff, mypy, hadolint, yamllint, compose-lint
+lint: setup ## ruff, mypy, import-linter, hadolint, yamllint, compose-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/yamllint --strict .
 	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
 	@$(BIN)/pytest -q --durations=0 tests/unit/test_render.py -k compose_lint

@@ -33,6 +33,7 @@ from ppmkit.cli.common import (
     print_json,
     write,
 )
+from ppmkit.config.environment import only, pick_host
 
 app = typer.Typer(
     help="Deploys a small web application whose data matters to hosts that you reach by SSH.",
@@ -112,12 +113,11 @@ def status(
     ] = False,
 ) -> None:
     """What runs where, and whether all is well. Exit code 3 when it is not."""
-    from ppmkit.actions import logs as operate
     from ppmkit.actions.status import status as look
     from ppmkit.cli import show
     from ppmkit.proxy.dashboard import watch
 
-    environment = operate.only(load_hosts(env), host)
+    environment = only(load_hosts(env), host)
     if dashboard:
         address = environment.hosts[0]
         hint = f"Traefik's dashboard of {address.name}, for this machine alone: open it in a browser; Ctrl-C ends it"
@@ -151,7 +151,7 @@ def logs(
     from ppmkit.actions import logs as operate
 
     environment = load_hosts(env)
-    raise typer.Exit(operate.logs(environment, operate.pick_host(environment, host), service, tail=tail, follow=follow))
+    raise typer.Exit(operate.logs(environment, pick_host(environment, host), service, tail=tail, follow=follow))
 
 
 @app.command("exec", context_settings={"ignore_unknown_options": True})
@@ -160,7 +160,7 @@ def execute(service: str, command: list[str], env: Env = "lab", host: OneHost = 
     from ppmkit.actions import logs as operate
 
     environment = load_hosts(env)
-    raise typer.Exit(operate.execute(environment, operate.pick_host(environment, host), service, command))
+    raise typer.Exit(operate.execute(environment, pick_host(environment, host), service, command))
 
 
 @app.command()

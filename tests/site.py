@@ -22,7 +22,7 @@ from ppmkit.config.environment import Environment
 from ppmkit.host.host import Host
 from ppmkit.lab import Lab, LabHost, inventory, ssh_command
 from ppmkit.paths import KIT
-from ppmkit.upgrade.rollout import STEPS
+from ppmkit.upgrade.steps import STEPS
 
 ALWAYS = [step.name for step in STEPS if step.name not in ("snapshot", "rehearse", "migrate", "hold", "keep")]
 """The steps that every deploy takes, whatever becomes of the database."""

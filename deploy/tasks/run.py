@@ -31,7 +31,7 @@ from deploy.tasks import connection
 from deploy.tasks.command import words
 from deploy.tasks.provision import provision
 from ppmkit.config.environment import Environment
-from ppmkit.provision.run import HostReport, Operation, ProvisionReport
+from ppmkit.provision.report import HostReport, Operation, ProvisionReport
 
 _NOTE = "note: "
 _LAST_LINES = 15

@@ -11,7 +11,8 @@ from pydantic import ConfigDict
 
 from ppmkit.backup.client import Office, identity, office, refuse_strange
 from ppmkit.config.environment import Model
-from ppmkit.operation.hosts import locked, on_each_host, read_only
+from ppmkit.host.session import locked, read_only
+from ppmkit.operation.hosts import on_each_host
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress

@@ -5,31 +5,43 @@ from __future__ import annotations
 import subprocess
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ppmkit.actions import recover, rotate
 from ppmkit.config.environment import Environment, HostAddress, Model
+from ppmkit.host.session import locked
 from ppmkit.images import application, sbom
-from ppmkit.images.recipe import Announce
 from ppmkit.operation import journal, transaction
-from ppmkit.operation.hosts import locked, on_each_host, opened
+from ppmkit.operation.hosts import on_each_host, opened
 from ppmkit.operation.journal import Intent
 from ppmkit.orchestrator.stack import Stack
 from ppmkit.paths import PROJECT
 from ppmkit.plan import inspection, saved
-from ppmkit.plan.decide import EnvironmentPlan, Plan
+from ppmkit.plan.model import EnvironmentPlan, Plan
+from ppmkit.progress import Announce
 from ppmkit.release import render
 from ppmkit.release.model import Release, Source, StepTime
 from ppmkit.secrets import manage
 from ppmkit.upgrade import preflight
-from ppmkit.upgrade.rollout import STEPS, STEWARD_STEPS
+from ppmkit.upgrade.steps import STEPS, STEWARD_STEPS
 
 if TYPE_CHECKING:
-    from ppmkit.operation.transaction import Watcher
+    from ppmkit.progress import Progress
 
-Planned = Callable[[str, Plan], None]
+
+@dataclass(frozen=True)
+class Options:
+    """How users are to be brought to the release."""
+
+    maintenance: bool = False
+    """They may be shown a maintenance page for as long as the database changes."""
+    parallel: int = 1
+    """How many hosts at a time."""
+    canary: tuple[int, ...] = ()
+    """The shares of requests, in percent, step by step."""
+    approved: EnvironmentPlan | None = None
+    """A plan of which exactly that is to be done."""
 
 
 class HostDeployment(Model):
@@ -75,34 +87,25 @@ def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[
     return render.release(environment, built, versions), values
 
 
-def deploy(
-    environment: Environment,
-    watcher: Watcher,
-    announce: Announce,
-    planned: Planned,
-    *,
-    maintenance: bool = False,
-    parallel: int = 1,
-    canary: tuple[int, ...] = (),
-    approved: EnvironmentPlan | None = None,
-) -> Deployment:
-    """Bring every host to the release, so many hosts at a time, users by ``canary``'s shares in per cent.
+def deploy(environment: Environment, progress: Progress, options: Options | None = None) -> Deployment:
+    """Bring every host to the release.
 
-    After the first host that fails no other begins. With a plan that was approved, exactly that is done: raises
-    PlanStale when a deploy would do anything else.
+    After the first host that fails no other begins. Raises PlanStale when a deploy would do anything else than the plan
+    that was approved.
     """
+    options = options or Options()
     began = time.monotonic()
-    for line in rotate.restart(environment, ended_only=approved is not None):
-        announce(line)
-    release, values = wanted(environment, announce)
-    if approved:
-        saved.confirm(environment, approved, release)
+    for line in rotate.restart(environment, ended_only=options.approved is not None):
+        progress.announce(line)
+    release, values = wanted(environment, progress.announce)
+    if options.approved:
+        saved.confirm(environment, options.approved, release)
 
     def act(address: HostAddress, cancelled: threading.Event) -> HostDeployment:
-        ask = _Asked(release, values, maintenance, canary, approved, cancelled)
-        return _deploy_host(environment, address, ask, watcher, planned)
+        asked = _Asked(release, values, options, cancelled)
+        return _deploy_host(environment, address, asked, progress)
 
-    done = on_each_host(environment, parallel, act)
+    done = on_each_host(environment, options.parallel, act)
     return Deployment(
         environment=environment.name,
         release=release.id,
@@ -122,24 +125,20 @@ class _Asked:
 
     release: Release
     secrets: dict[str, manage.Secret]
-    maintenance: bool
-    canary: tuple[int, ...]
-    approved: EnvironmentPlan | None
+    options: Options
     cancelled: threading.Event
 
 
-def _deploy_host(
-    environment: Environment, address: HostAddress, asked: _Asked, watcher: Watcher, planned: Planned
-) -> HostDeployment:
+def _deploy_host(environment: Environment, address: HostAddress, asked: _Asked, progress: Progress) -> HostDeployment:
     began = time.monotonic()
-    release = asked.release
+    release, approved = asked.release, asked.options.approved
     with locked(environment, address, "deploy", asked.cancelled) as host:
-        recover.clear(host, release, watcher)
+        recover.clear(host, release, progress)
         found = inspection.study(host, release, render.tree(environment, release))
         stack, plan = found.stack, found.plan
-        if asked.approved:  # again, now that nobody else can change the host
-            saved.refuse(environment, saved.confirm_host(host, asked.approved, found))
-        planned(host.name, plan)
+        if approved:  # again, now that nobody else can change the host
+            saved.refuse(environment, saved.confirm_host(host, approved, found))
+        progress.planned(host.name, plan.changes)
         sent = 0
         steps: tuple[StepTime, ...] = ()
         if plan.needed:
@@ -147,7 +146,7 @@ def _deploy_host(
             bill = sbom.of(environment, release)
             intent = _intent(release, stack, plan, asked)
             more = {"secrets": asked.secrets, "drift": plan.drift, "cancelled": asked.cancelled}
-            with opened(host, intent, stack, watcher, **more) as upgrade:
+            with opened(host, intent, stack, progress, **more) as upgrade:
                 transaction.run(upgrade, STEWARD_STEPS if plan.steward_alone else STEPS)
             if bill:
                 host.write(environment.directory / "releases" / release.id / sbom.FILE, bill)
@@ -174,6 +173,6 @@ def _intent(release: Release, stack: Stack, plan: Plan, asked: _Asked) -> Intent
         previous=was.id if was else None,
         back=None if was is None else was.previous if was.id == release.id else was.id,
         source=source(),
-        maintenance=asked.maintenance,
-        canary=asked.canary,
+        maintenance=asked.options.maintenance,
+        canary=asked.options.canary,
     )

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ppmkit.backup.client import Office, identity, office, refuse_strange
 from ppmkit.config.environment import Model
 from ppmkit.errors import Inconclusive, UpgradeError, UsageError
+from ppmkit.host.session import locked
 from ppmkit.operation import journal
-from ppmkit.operation.hosts import locked
 from ppmkit.orchestrator.stack import look
 from ppmkit.restore.staging import on_copy, place, stage
 

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING
 from ppmkit.actions import up
 from ppmkit.errors import HostUnreachable
 from ppmkit.host.host import Host
-from ppmkit.orchestrator.stack import last_record
+from ppmkit.release.records import last_record
 
 if TYPE_CHECKING:
-    from ppmkit.cli.console import Console
     from ppmkit.config.environment import Environment, HostAddress
-    from ppmkit.upgrade.rollback import Confirm
+    from ppmkit.progress import Confirm, Progress
 
 
-def prepare(environment: Environment, address: HostAddress, console: Console, confirm: Confirm) -> bool:
+def prepare(environment: Environment, address: HostAddress, progress: Progress, confirm: Confirm) -> bool:
     """Provision a host on which nothing is deployed, and deploy to it; return whether there was need.
 
     Its steward leaves the target alone, since what lies there was not made by it. ``confirm`` is asked before.
@@ -26,7 +25,7 @@ def prepare(environment: Environment, address: HostAddress, console: Console, co
         f"{address.name}: nothing is deployed there. It will be provisioned, this checkout deployed to it, and then "
         "the backup restored. Go on?"
     )
-    up.bring_up(environment.model_copy(update={"hosts": (address,)}), console)
+    up.bring_up(environment.model_copy(update={"hosts": (address,)}), progress)
     return True
 
 

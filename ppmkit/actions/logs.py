@@ -9,67 +9,14 @@ from typing import TYPE_CHECKING
 
 from ppmkit.errors import UsageError
 from ppmkit.host.host import Host
-from ppmkit.images import sbom
-from ppmkit.operation import journal
-from ppmkit.operation.hosts import read_only
-from ppmkit.orchestrator.stack import Found, Stack, look, records
-from ppmkit.proxy import settings
+from ppmkit.orchestrator.stack import Found, Stack, look
 from ppmkit.redact import visible
-from ppmkit.release.model import Record
-from ppmkit.steward import places
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
-    from ppmkit.operation.journal import Past
 
-# Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
-_KEPT = "|".join(f"*/{name}/" for name in places.OWN)
-_DOWN_SECONDS = 600.0
 _LINE = 1 << 16
 """Bytes of a line of logs that are printed at once."""
-_PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
-
-
-def pick_host(environment: Environment, name: str | None) -> HostAddress:
-    """Return the host of that name, or the first one. Raises UsageError for a name that is not there."""
-    for address in environment.hosts:
-        if name in (None, address.name):
-            return address
-    names = ", ".join(address.name for address in environment.hosts)
-    raise UsageError(f"there is no host {name} in {environment.name}", next=f"Its hosts: {names}")
-
-
-def only(environment: Environment, name: str | None) -> Environment:
-    """Return the environment with no other host than the named one, if one is named. Raises UsageError."""
-    return environment.model_copy(update={"hosts": (pick_host(environment, name),)}) if name else environment
-
-
-def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
-    """Return the records on a host, newest first, and what runs there."""
-    with read_only(environment, address) as host:
-        return records(host), look(host)
-
-
-def release(
-    environment: Environment, address: HostAddress, name: str | None, *, ask: bool = False
-) -> tuple[Record, str | None]:
-    """Return the record of a release (the newest without a name), and what it is made of, if a list lies beside it.
-
-    With ``ask`` its images are asked where there is none. Raises UsageError, and BuildError when they are gone.
-    """
-    with read_only(environment, address) as host:
-        found = [record for record in records(host) if name in (None, record.id)]
-        if not found:
-            what = f"no release {name}" if name else "no release yet"
-            raise UsageError(f"{host.name} has {what}", next=f"ppmctl releases -e {environment.name}")
-        bill = host.read(environment.directory / "releases" / found[0].id / sbom.FILE)
-        return found[0], sbom.on_host(host, found[0].release) if bill is None and ask else bill
-
-
-def history(environment: Environment, address: HostAddress) -> list[Past]:
-    """Return the operations in the host's journal, newest first."""
-    with read_only(environment, address) as host:
-        return journal.history(journal.lines(host))
 
 
 def _containers(stack: Stack, service: str) -> list[Found]:
@@ -149,22 +96,3 @@ def _running(host: Host, service: str) -> Found:
         if container.running:
             return container
     raise UsageError(f"{service} does not run on {host.name}", next=f"ppmctl status -e {host.environment.name}")
-
-
-def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
-    """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
-    with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
-        label = f"com.docker.compose.project={environment.project}"
-        if found := [c.id for c in look(host).containers]:
-            host.docker.container.stop(found)
-        if left := host.docker.container.list(all=True, filters=[("label", label)]):  # also of a hold
-            host.docker.container.remove(left, force=True)
-        if networks := host.docker.network.list(filters=[("label", label)]):
-            host.docker.network.remove([*networks])
-        directory = environment.directory
-        of_proxy = (directory / "traefik/dynamic/routes.yaml", directory / settings.IN_FORCE)
-        host.run(["rm", "-rf", str(directory / "current"), *map(str, of_proxy)])
-        if purge:
-            if volumes := host.docker.volume.list(filters={"label": label}):
-                host.docker.volume.remove([*volumes])
-            host.run(["sh", "-c", _PURGE, "sh", str(directory)])

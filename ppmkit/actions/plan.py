@@ -10,15 +10,17 @@ from ppmkit.actions import deploy as deployment
 from ppmkit.config import check
 from ppmkit.database import migrate
 from ppmkit.errors import PpmctlError
-from ppmkit.images.recipe import Announce
+from ppmkit.host.session import read_only
 from ppmkit.local.pool import Crew
-from ppmkit.operation.hosts import read_only
 from ppmkit.plan import diff, inspection, saved
-from ppmkit.plan.decide import PROXY_REPLACED, EnvironmentPlan, HostPlan
+from ppmkit.plan.decide import PROXY_REPLACED
 from ppmkit.plan.diff import Section
+from ppmkit.plan.model import EnvironmentPlan, HostPlan
+from ppmkit.progress import Announce
 from ppmkit.provision import run
-from ppmkit.provision.run import HostReport
+from ppmkit.provision.report import HostReport
 from ppmkit.release import render
+from ppmkit.release.migrations import Revision
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
@@ -37,7 +39,7 @@ class _Wanted:
     steward: str
     """Its settings."""
     source: Source
-    revisions: tuple[migrate.Revision, ...] | None
+    revisions: tuple[Revision, ...] | None
     """Every one of the new image; None when it is not on this machine."""
     settings: Future[dict[str, HostReport]]
 
@@ -74,7 +76,7 @@ def _settings(environment: Environment) -> dict[str, HostReport]:
     return {host.name: host for host in report.hosts}
 
 
-def _revisions(release: Release) -> tuple[migrate.Revision, ...] | None:
+def _revisions(release: Release) -> tuple[Revision, ...] | None:
     from ppmkit.local.engine import local_docker
 
     return migrate.shipped(local_docker(), release.images.api)
@@ -130,8 +132,8 @@ def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
 
 
 def _migrations(
-    shipped: tuple[migrate.Revision, ...] | None, current: str | None, *, fresh: bool
-) -> tuple[tuple[migrate.Revision, ...], tuple[str, ...]]:
+    shipped: tuple[Revision, ...] | None, current: str | None, *, fresh: bool
+) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
     """Return what the database lacks, and what is not known of that."""
     if shipped is None:
         return (), (f"{_UNKNOWN}the image is not on this machine",)

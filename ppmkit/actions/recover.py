@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Literal
 from ppmkit.config.environment import Environment, HostAddress, Model
 from ppmkit.errors import HostError, UsageError
 from ppmkit.host import version
+from ppmkit.host.session import locked
 from ppmkit.operation import journal, transaction, watch
-from ppmkit.operation.hosts import compose_text, locked, on_each_host, opened
+from ppmkit.operation.hosts import on_each_host, opened
 from ppmkit.orchestrator.stack import look
+from ppmkit.release.records import compose_text
 from ppmkit.restore.steps import RESTORE_STEPS
 from ppmkit.upgrade.rollback import ROLLBACK_STEPS
-from ppmkit.upgrade.rollout import STEPS
+from ppmkit.upgrade.steps import STEPS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ppmkit.host.host import Host
     from ppmkit.operation.journal import Unfinished
-    from ppmkit.operation.transaction import Step, Watcher
+    from ppmkit.operation.transaction import Step
+    from ppmkit.progress import Progress
     from ppmkit.release.model import Release
 
 
@@ -37,24 +40,24 @@ class Recovery(Model):
     seconds: float
 
 
-def resume(environment: Environment, watcher: Watcher) -> list[Recovery]:
+def resume(environment: Environment, progress: Progress) -> list[Recovery]:
     """Finish what was cut short, on every host. Raises what stops it, after undoing."""
-    return on_each_host(environment, 1, lambda address, _: _recover(environment, address, watcher, finish=True))
+    return on_each_host(environment, 1, lambda address, _: _recover(environment, address, progress, finish=True))
 
 
-def abort(environment: Environment, watcher: Watcher) -> list[Recovery]:
+def abort(environment: Environment, progress: Progress) -> list[Recovery]:
     """Undo what was cut short, on every host. Raises UsageError where there is no way back."""
-    return on_each_host(environment, 1, lambda address, _: _recover(environment, address, watcher, finish=False))
+    return on_each_host(environment, 1, lambda address, _: _recover(environment, address, progress, finish=False))
 
 
-def _recover(environment: Environment, address: HostAddress, watcher: Watcher, *, finish: bool) -> Recovery:
+def _recover(environment: Environment, address: HostAddress, progress: Progress, *, finish: bool) -> Recovery:
     began = time.monotonic()
     with locked(environment, address, "resume" if finish else "abort") as host:
         found = unfinished(host)
         if found and finish:
-            go_on(host, found, watcher)
+            go_on(host, found, progress)
         elif found:
-            take_back(host, found, watcher)
+            take_back(host, found, progress)
         stack = look(host)
         return Recovery(
             host=host.name,
@@ -79,15 +82,15 @@ def unfinished(host: Host) -> Unfinished | None:
         ) from strange
 
 
-def clear(host: Host, wanted: Release | None, watcher: Watcher) -> None:
+def clear(host: Host, wanted: Release | None, progress: Progress) -> None:
     """Leave nothing half done on the host, before something else begins."""
     found = unfinished(host)
     if found is None:
         return
     if way(found, wanted, placed=_placed(host, found)) == "go on":
-        go_on(host, found, watcher)
+        go_on(host, found, progress)
     else:
-        take_back(host, found, watcher)
+        take_back(host, found, progress)
 
 
 def way(found: Unfinished, wanted: Release | None, *, placed: bool) -> Literal["go on", "take back"]:
@@ -99,7 +102,7 @@ def way(found: Unfinished, wanted: Release | None, *, placed: bool) -> Literal["
     return "go on" if (same and placed) or _decided(found) else "take back"
 
 
-def go_on(host: Host, found: Unfinished, watcher: Watcher) -> None:
+def go_on(host: Host, found: Unfinished, progress: Progress) -> None:
     """Take the host through what is left of the operation. Raises UsageError when its files never arrived."""
     if not _placed(host, found):
         raise UsageError(
@@ -107,11 +110,11 @@ def go_on(host: Host, found: Unfinished, watcher: Watcher) -> None:
             next=f"ppmctl deploy -e {host.environment.name}, or ppmctl abort",
         )
     steps = _steps(found)
-    with opened(host, found.intent, look(host), watcher, resumed=found, facts=dict(found.facts)) as upgrade:
+    with opened(host, found.intent, look(host), progress, resumed=found, facts=dict(found.facts)) as upgrade:
         transaction.run(upgrade, steps)
 
 
-def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
+def take_back(host: Host, found: Unfinished, progress: Progress) -> None:
     """Undo what the operation did. Raises UsageError when it is past its last way back."""
     if _decided(found):
         raise UsageError(
@@ -120,12 +123,12 @@ def take_back(host: Host, found: Unfinished, watcher: Watcher) -> None:
         )
     # An earlier ppmctl did not watch what users are answered; what undoes its steps turns the access log on.
     begun = [step for step in _steps(found) if step.name in found.begun or step.undo is watch.end]
-    with opened(host, found.intent, look(host), watcher, resumed=found, facts=dict(found.facts)) as upgrade:
-        watcher.step(host.name, "undoing")
+    with opened(host, found.intent, look(host), progress, resumed=found, facts=dict(found.facts)) as upgrade:
+        progress.step(host.name, "undoing")
         began = time.monotonic()
         version.record(host)
         transaction.undo(upgrade, begun if found.intent.reversible else [])
-        watcher.done(host.name, "undo", time.monotonic() - began, f"{found.intent.kind} of {found.since:%F %T}")
+        progress.done(host.name, "undo", time.monotonic() - began, f"{found.intent.kind} of {found.since:%F %T}")
 
 
 def _steps(found: Unfinished) -> Sequence[Step]:

@@ -15,9 +15,9 @@ from ppmkit.actions import recover
 from ppmkit.errors import HostUnreachable, PpmctlError, UsageError
 from ppmkit.host.host import Host
 from ppmkit.local.pool import Crew
-from ppmkit.orchestrator.stack import last_record
-from ppmkit.secrets import manage, on_host
-from ppmkit.secrets.manage import PREVIOUS
+from ppmkit.release.records import last_record
+from ppmkit.secrets import kinds, manage, on_host
+from ppmkit.secrets.kinds import PREVIOUS
 from ppmkit.secrets.stores import open_store
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def old(environment: Environment, age: timedelta) -> dict[str, str]:
     """Return {name: value of before the rotation} of the secrets that were rotated so long ago, or longer."""
     store, now = open_store(environment), datetime.now(UTC)
     since = store.since()
-    names = [name for name in manage.needed(environment) if name + PREVIOUS in since]
+    names = [name for name in kinds.needed(environment) if name + PREVIOUS in since]
     found = {name: store.read(name + PREVIOUS) for name in names if now - since[name + PREVIOUS] >= age}
     return {name: value for name, value in found.items() if value}
 
@@ -89,7 +89,7 @@ def common(environment: str, name: str, versions: Mapping[str, str | None]) -> s
 
 def _live(environment: Environment, name: str) -> str | None:
     """Return the value that the hosts run, where it is to be kept; None where it is not, or there is none."""
-    here = manage.here(environment, name) if manage.keeps_previous(name) else {}
+    here = manage.here(environment, name) if kinds.keeps_previous(name) else {}
     if not here:  # nothing is to be kept, or this is the first value
         return None
     records = _records(environment)

@@ -16,7 +16,7 @@ from ppmkit.host.host import Host
 from ppmkit.local.pool import Crew
 from ppmkit.orchestrator.stack import ROLES, Stack, look
 from ppmkit.proxy import certificates
-from ppmkit.proxy.traefik import answer
+from ppmkit.proxy.probe import answer
 from ppmkit.release.model import Color
 
 if TYPE_CHECKING:

@@ -10,19 +10,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppmkit.actions import deploy, logs
+from ppmkit.actions import down as down_module
 from ppmkit.config.environment import Environment, Model
 from ppmkit.errors import ConfigError, ProvisionError
 from ppmkit.images import application
-from ppmkit.images.recipe import Announce
+from ppmkit.images import ship as ship_module
 from ppmkit.local.files import replace
 from ppmkit.local.scratch import scratch
 from ppmkit.paths import PROJECT
+from ppmkit.progress import Announce
 from ppmkit.release import render
+from ppmkit.secrets import kinds
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-    from ppmkit.cli.console import Console
+    from ppmkit.progress import Progress
 
 _NO_VERSION = "missing"
 _SHIP_SECONDS = 3600.0
@@ -40,18 +43,18 @@ class Arrival(Model):
     """Of an environment that is plain Docker Compose on this machine."""
 
 
-def up(environment: Environment, console: Console) -> Arrival:
+def up(environment: Environment, progress: Progress) -> Arrival:
     """Bring the environment up from nothing; what is there already stays as it is."""
     from ppmkit.local.engine import ensure
 
     began = time.monotonic()
-    ensure(console.say)
+    ensure(progress.say)
     if environment.kind == "dev":
         _place(environment)
-        _dev(environment, console.announce).compose.up(detach=True, quiet=True)
+        _dev(environment, progress.announce).compose.up(detach=True, quiet=True)
         changed = True
     else:
-        changed = bring_up(environment, console)
+        changed = bring_up(environment, progress)
     return Arrival(
         environment=environment.name,
         url=environment.url,
@@ -61,15 +64,15 @@ def up(environment: Environment, console: Console) -> Arrival:
     )
 
 
-def bring_up(environment: Environment, console: Console) -> bool:
+def bring_up(environment: Environment, progress: Progress) -> bool:
     """Provision every host, make the secrets that can be made, and deploy; return whether anything changed there."""
     from ppmkit.provision.run import provision
     from ppmkit.secrets import manage
 
     if environment.kind == "lab":
-        _boot(environment, console)
-    console.announce("provisioning")
-    report = provision(environment, check=False, announce=console.announce)
+        _boot(environment, progress)
+    progress.announce("provisioning")
+    report = provision(environment, check=False, announce=progress.announce)
     if report.failed:
         raise ProvisionError(
             "not every host could be provisioned",
@@ -77,28 +80,28 @@ def bring_up(environment: Environment, console: Console) -> bool:
             seen="\n".join(f"{host.name}: {host.error}" for host in report.hosts if host.error),
             next=f"ppmctl provision -e {environment.name}",
         )
-    console.say(f"provisioned: {report.changed or 'nothing'} changed")
+    progress.say(f"provisioned: {report.changed or 'nothing'} changed")
     for line in manage.init(environment):
-        console.say(str(line))
-    done = deploy.deploy(environment, console, console.announce, console.planned)
+        progress.say(str(line))
+    done = deploy.deploy(environment, progress)
     if environment.kind == "lab":
-        _add_samples(environment, console)
+        _add_samples(environment, progress)
     return done.changed
 
 
-def _add_samples(environment: Environment, console: Console) -> None:
+def _add_samples(environment: Environment, progress: Progress) -> None:
     """Let the application keep an eye on a few repositories, so that there is something to look at from the start."""
     for address in environment.hosts:
         made = json.loads(logs.ask(environment, address, "worker", ("ppm", "samples")))["made"]
         if made:
-            console.say(f"{address.name} has sample projects: {', '.join(made)}")
+            progress.say(f"{address.name} has sample projects: {', '.join(made)}")
 
 
-def _boot(environment: Environment, console: Console) -> None:
+def _boot(environment: Environment, progress: Progress) -> None:
     from ppmkit import lab
 
-    console.announce("booting the lab's hosts")
-    lab.up(environment.name, len(environment.hosts), offset=lab_offset(environment), announce=console.announce)
+    progress.announce("booting the lab's hosts")
+    lab.up(environment.name, len(environment.hosts), offset=lab_offset(environment), announce=progress.announce)
 
 
 def lab_offset(environment: Environment) -> int:
@@ -108,18 +111,18 @@ def lab_offset(environment: Environment) -> int:
     return environment.hosts[0].port - first_ssh_port()
 
 
-def down(environment: Environment, console: Console, *, purge: bool) -> None:
+def down(environment: Environment, progress: Progress, *, purge: bool) -> None:
     """Take the environment away: a lab with its hosts, else the stack on each host."""
     if environment.kind == "lab":
         from ppmkit import lab
 
         lab.down(environment.name, purge=purge)
     elif environment.kind == "dev":
-        _dev(environment, console.announce).compose.down(volumes=purge, quiet=True)
+        _dev(environment, progress.announce).compose.down(volumes=purge, quiet=True)
     else:
         for address in environment.hosts:
-            logs.down(environment, address, purge=purge)
-    console.say(f"{environment.name} is down")
+            down_module.down(environment, address, purge=purge)
+    progress.say(f"{environment.name} is down")
 
 
 def _dev(environment: Environment, announce: Announce) -> DockerClient:
@@ -177,16 +180,16 @@ def _versions(environment: Environment, announce: Announce) -> dict[str, str]:
         return {name: secret.version for name, secret in manage.read(environment).items()}
     except ConfigError as error:
         announce(f"{error.message}. The files name the version {_NO_VERSION} for each secret: to read, not to deploy")
-        return dict.fromkeys(manage.needed(environment), _NO_VERSION)
+        return dict.fromkeys(kinds.needed(environment), _NO_VERSION)
 
 
-def ship(environment: Environment, console: Console) -> dict[str, int]:
+def ship(environment: Environment, progress: Progress) -> dict[str, int]:
     """Build, and send to every host what it lacks; return {host: bytes sent}."""
     from ppmkit.host.host import Host
 
-    built = application.build(environment, console.announce)
+    built = application.build(environment, progress.announce)
     sent: dict[str, int] = {}
     for address in environment.hosts:
         with Host.connect(environment, address) as host, host.within(_SHIP_SECONDS):
-            sent[host.name] = application.ship(host, built, partial(console.sent, host.name))
+            sent[host.name] = ship_module.ship(host, built, partial(progress.sent, host.name))
     return sent

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from ppmkit.config.file import local_path
 from ppmkit.errors import UsageError
 from ppmkit.local.scratch import scratch
-from ppmkit.operation.hosts import compose_text
 from ppmkit.orchestrator import oneoff
-from ppmkit.orchestrator.stack import last_record
 from ppmkit.redact import learn
+from ppmkit.release.records import compose_text, last_record
 from ppmkit.steward import places
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ppmkit.backup.client import Office, office
 from ppmkit.config.environment import Model
 from ppmkit.errors import UsageError
-from ppmkit.operation.hosts import read_only
+from ppmkit.host.session import read_only
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress

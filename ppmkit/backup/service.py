@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from ppmkit.backup import status
 from ppmkit.release import render
+from ppmkit.release.render import SETTINGS
 
 if TYPE_CHECKING:
     from ppmkit.operation.transaction import Upgrade
 
-SETTINGS = "steward/settings.json"
-"""What it reads when it starts, below the environment's directory."""
 _PATIENCE_SECONDS = 30.0
 _POLL = 0.2
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppmkit.actions import restore as restore_module
 from ppmkit.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, group, load_hosts, print_json, write
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ SomeHost = Annotated[str | None, typer.Option("--host", help="One host; default:
 
 
 def _some(env: str, host: str | None) -> tuple[Environment, HostAddress | None]:
-    from ppmkit.actions.logs import pick_host
+    from ppmkit.config.environment import pick_host
 
     environment = load_hosts(env)
     return environment, pick_host(environment, host) if host else None
@@ -66,8 +67,8 @@ def backup_list(env: Env = "lab", host: SomeHost = None, as_json: Json = False) 
 @backup.command("moments")
 def backup_moments(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
     """From when to when `restore --at` can bring back any moment (`backup.continuous`)."""
-    from ppmkit.actions.logs import pick_host
     from ppmkit.backup import point_in_time
+    from ppmkit.config.environment import pick_host
 
     environment = load_hosts(env)
     found = point_in_time.moments(environment, pick_host(environment, host))
@@ -88,7 +89,7 @@ def backup_show(
 ) -> None:
     """All that is known of a backup: its manifest, and every time it was verified."""
     from ppmkit.actions import backup as backups
-    from ppmkit.actions.logs import pick_host
+    from ppmkit.config.environment import pick_host
 
     environment = load_hosts(env)
     print_json(backups.show(environment, pick_host(environment, host), id))
@@ -126,8 +127,8 @@ def backup_drill(
 ) -> None:
     """Test-restore beside what serves: the api reads and writes on the copy. Exit code 1 unless all went well."""
     from ppmkit.actions import drill as drills
-    from ppmkit.actions.logs import pick_host
     from ppmkit.cli import show
+    from ppmkit.config.environment import pick_host
 
     environment = load_hosts(env)
     with console(quiet=as_json) as shown:
@@ -178,11 +179,10 @@ def restore(
     With --from, a host on which nothing is deployed yet is provisioned and deployed to before.
     """
     from ppmkit.actions import fresh_host
-    from ppmkit.actions.logs import pick_host
     from ppmkit.backup import point_in_time
     from ppmkit.cli import show
+    from ppmkit.config.environment import pick_host
     from ppmkit.errors import UsageError
-    from ppmkit.restore import steps as restores
 
     if (id is not None) + latest + (at is not None) != 1:
         raise UsageError("say which backup: its id, or --latest, or --at TIME", next=f"ppmctl backup list -e {env}")
@@ -199,7 +199,7 @@ def restore(
         address = pick_host(environment, host)
         if target:
             fresh_host.prepare(environment, address, shown, ask)
-        done = restores.restore(environment, address, shown, ask, wanted, target)
+        done = restore_module.restore(environment, address, shown, ask, wanted, target)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:

@@ -5,6 +5,7 @@ Colours and bars only on a terminal; in a pipe, one plain line for each thing th
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -17,11 +18,10 @@ from ppmkit.redact import shown
 
 if TYPE_CHECKING:
     from ppmkit.errors import PpmctlError
-    from ppmkit.plan.decide import Plan
 
 
 class Console:
-    """Progress and words on stderr; a Watcher of upgrades. Use as a context manager."""
+    """Progress and words on stderr; as ppmkit/progress.py has it. Use as a context manager."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._rich = Rich(stderr=True, quiet=quiet, highlight=False)
@@ -56,10 +56,10 @@ class Console:
         else:
             self.say(f"  {text}")
 
-    def planned(self, host: str, plan: Plan) -> None:
+    def planned(self, host: str, changes: Iterable[str]) -> None:
         """Print what a deploy is about to do."""
         self._status.stop()
-        for change in plan.changes:
+        for change in changes:
             self.say(f"{host}: {change}")
 
     def step(self, host: str, name: str) -> None:

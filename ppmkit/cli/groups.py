@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
+from ppmkit.actions import releases as releases_module
 from ppmkit.cli.common import DIFFERENT, Env, Json, OneHost, console, group, load, load_hosts, print_json, write
+from ppmkit.config.environment import pick_host
 
 config = group("The environment's YAML.")
 images = group("The images.")
@@ -58,13 +60,12 @@ releases = typer.Typer(help="The releases on a host.", rich_markup_mode=None)
 @releases.callback(invoke_without_command=True)
 def releases_list(context: typer.Context, env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
     """The releases on a host, newest first."""
-    from ppmkit.actions import logs
     from ppmkit.cli import show
 
     if context.invoked_subcommand:
         return
     environment = load_hosts(env)
-    found, stack = logs.releases(environment, logs.pick_host(environment, host))
+    found, stack = releases_module.releases(environment, pick_host(environment, host))
     if as_json:
         print_json([record.model_dump(mode="json") for record in found])
     else:
@@ -80,11 +81,10 @@ def releases_show(
     sbom: Annotated[bool, typer.Option("--sbom", help="The whole list of what it is made of, as CycloneDX.")] = False,
 ) -> None:
     """One release: its record, its images, and what they are made of."""
-    from ppmkit.actions import logs
     from ppmkit.cli import show
 
     environment = load_hosts(env)
-    record, bill = logs.release(environment, logs.pick_host(environment, host), release, ask=sbom)
+    record, bill = releases_module.release(environment, pick_host(environment, host), release, ask=sbom)
     if sbom:
         write(f"{bill}\n")
         return
@@ -162,13 +162,13 @@ def secrets_rotate(
     from ppmkit.actions import deploy
     from ppmkit.actions.rotate import rotate
     from ppmkit.cli import show
-    from ppmkit.secrets.manage import is_generated
+    from ppmkit.secrets.kinds import is_generated
 
     environment = load_hosts(env)
     with console() as shown:
         for line in rotate(environment, name, None if is_generated(name) else _ask(name), revoke=revoke):
             shown.say(line)
-        done = deploy.deploy(environment, shown, shown.announce, shown.planned)
+        done = deploy.deploy(environment, shown)
     write(show.deployment(done))
 
 

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ppmkit.actions import releases
+from ppmkit.actions import rollback as rollback_module
 from ppmkit.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load_hosts, print_json, write
+from ppmkit.config.environment import pick_host
 
 if TYPE_CHECKING:
     from ppmkit.actions.recover import Recovery
@@ -63,19 +66,14 @@ def deploy(
     from ppmkit.plan import saved
     from ppmkit.upgrade.canary import shares
 
-    steps = shares(canary) if canary is not None else ()
-    approved = saved.read(plan_file, env) if plan_file else None
+    options = deployment.Options(
+        maintenance=maintenance,
+        parallel=parallel,
+        canary=shares(canary) if canary is not None else (),
+        approved=saved.read(plan_file, env) if plan_file else None,
+    )
     with console(quiet=as_json) as shown:
-        done = deployment.deploy(
-            load_hosts(env),
-            shown,
-            shown.announce,
-            shown.planned,
-            maintenance=maintenance,
-            parallel=parallel,
-            canary=steps,
-            approved=approved,
-        )
+        done = deployment.deploy(load_hosts(env), shown, options)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:
@@ -123,7 +121,6 @@ def rollback(
 ) -> None:
     """Return to the release before, with its own config, secrets and images."""
     from ppmkit.cli import show
-    from ppmkit.upgrade import rollback as rollbacks
 
     with console(quiet=as_json) as shown:
 
@@ -131,7 +128,7 @@ def rollback(
             shown.pause()
             confirm(question, yes=yes)
 
-        done = rollbacks.rollback(load_hosts(env), shown, ask, release=release, restore=restore)
+        done = rollback_module.rollback(load_hosts(env), shown, ask, release=release, restore=restore)
     if as_json:
         print_json([host.model_dump(mode="json") for host in done])
     else:
@@ -141,11 +138,10 @@ def rollback(
 @app.command()
 def history(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
     """What was done on a host, newest first, from its journal."""
-    from ppmkit.actions import logs
     from ppmkit.cli import show
 
     environment = load_hosts(env)
-    found = logs.history(environment, logs.pick_host(environment, host))
+    found = releases.history(environment, pick_host(environment, host))
     if as_json:
         print_json([past.model_dump(mode="json") for past in found])
     else:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from ppmkit.actions.deploy import Deployment
     from ppmkit.actions.drill import Drill
     from ppmkit.actions.recover import Recovery
+    from ppmkit.actions.restore import Restored
+    from ppmkit.actions.rollback import Rollback
     from ppmkit.actions.status import HostStatus, Status
     from ppmkit.actions.up import Arrival
     from ppmkit.doctor.checks import Check
     from ppmkit.lab import LabHost
     from ppmkit.operation.journal import Past
     from ppmkit.orchestrator.stack import Stack
-    from ppmkit.plan.decide import EnvironmentPlan, HostPlan
-    from ppmkit.provision.run import ProvisionReport
+    from ppmkit.plan.model import EnvironmentPlan, HostPlan
+    from ppmkit.provision.report import ProvisionReport
     from ppmkit.release.model import Record
-    from ppmkit.restore.steps import Restored
-    from ppmkit.upgrade.rollback import Rollback
 
 _WIDTH_IN_A_PIPE = 140
 

@@ -18,6 +18,7 @@ from ppmkit.config.backup import Backup
 from ppmkit.config.proxy import Proxy
 from ppmkit.config.types import Address, Bytes, Duration, Model, Name, Port, Recipient, UrlPath
 from ppmkit.config.url import PublicUrl, is_address
+from ppmkit.errors import UsageError
 
 __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model", "Secrets", "Ssh"]
 
@@ -327,3 +328,17 @@ class Environment(Model):
     def directory(self) -> PurePosixPath:
         """Where the environment lies on its hosts."""
         return PurePosixPath("/srv/ppm") / self.name
+
+
+def pick_host(environment: Environment, name: str | None) -> HostAddress:
+    """Return the host of that name, or the first one. Raises UsageError for a name that is not there."""
+    for address in environment.hosts:
+        if name in (None, address.name):
+            return address
+    names = ", ".join(address.name for address in environment.hosts)
+    raise UsageError(f"there is no host {name} in {environment.name}", next=f"Its hosts: {names}")
+
+
+def only(environment: Environment, name: str | None) -> Environment:
+    """Return the environment with no other host than the named one, if one is named. Raises UsageError."""
+    return environment.model_copy(update={"hosts": (pick_host(environment, name),)}) if name else environment

@@ -5,16 +5,15 @@ A migration marked `expand` is believed only after the old image has read and wr
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pydantic import TypeAdapter
-
-from ppmkit.config.environment import Model
 from ppmkit.errors import UpgradeError
 from ppmkit.images.application import have_same_migrations
 from ppmkit.local import bounded
+from ppmkit.operation.journal import Change, Way
 from ppmkit.orchestrator import oneoff
-from ppmkit.proxy.traefik import schema_revision
+from ppmkit.proxy.probe import schema_revision
+from ppmkit.release.migrations import REVISIONS, Migrations, Revision
 from ppmkit.steward import places
 
 if TYPE_CHECKING:
@@ -27,57 +26,7 @@ if TYPE_CHECKING:
 
 BESIDE_SECONDS = 2.0
 """Longer than this no migration runs beside what serves: its writers would wait for SQLite and then give up."""
-Way = Literal["fresh", "beside", "hold"]
-"""`fresh`: nobody uses the database yet. `beside`: while the old release serves. `hold`: while requests wait."""
 _ASK_SECONDS = 60
-
-
-class Revision(Model):
-    """One migration that the database lacks."""
-
-    revision: str
-    compatibility: Literal["expand", "breaking"]
-    """`expand`: the old release runs on it. `breaking`: it does not, or nobody says so."""
-    summary: str
-
-
-_REVISIONS = TypeAdapter(tuple[Revision, ...])
-
-
-class Migrations(Model):
-    """The database's revision against the image's."""
-
-    current: str | None
-    head: str
-    pending: tuple[Revision, ...]
-    known: tuple[str, ...]
-    """The image's own revisions, oldest first."""
-    irreversible: tuple[str, ...]
-    """Those of them that cannot be taken back."""
-    misfit: str | None
-    """Why the image can neither run on the database nor mend that."""
-
-    @property
-    def breaking(self) -> tuple[Revision, ...]:
-        """The pending revisions that the old release cannot run on."""
-        return tuple(revision for revision in self.pending if revision.compatibility == "breaking")
-
-
-class Change(Model):
-    """What an operation does to the database."""
-
-    way: Way
-    service: str
-    """Of Compose, whose image does it."""
-    of_live: bool = False
-    """It is done by the release that serves now, not by the one that is to."""
-    command: tuple[str, ...]
-    replaces: bool = False
-    """Another file becomes the database, and nobody writes to the one that it is now."""
-    said: str
-    """For people: 0001 → 0002."""
-    proven_by_live: bool = False
-    """The release that serves now goes on using the database."""
 
 
 def decide(found: Migrations, service: str, *, serves: bool) -> Change | None:
@@ -103,7 +52,7 @@ def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
     argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
     done = bounded.run(argv, timeout=60)
     if done.returncode == 0:
-        return _REVISIONS.validate_json(done.stdout)
+        return REVISIONS.validate_json(done.stdout)
     if "No such image" in done.stderr:
         return None
     raise UpgradeError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,13 +14,12 @@ from ppmkit.config.document import dotted
 from ppmkit.config.environment import Model
 from ppmkit.database import journal_mode
 from ppmkit.doctor import hardening
+from ppmkit.doctor.readings import Finding, Readings, look
 from ppmkit.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from ppmkit.host import version
 from ppmkit.host.host import Host
 from ppmkit.local.pool import Crew
 from ppmkit.provision.daemon_json import PATH, change
-from ppmkit.provision.host_files import FIREWALL
-from ppmkit.proxy import acme
 from ppmkit.upgrade.preflight import MIN_ENGINE
 
 if TYPE_CHECKING:
@@ -133,7 +131,7 @@ def _host(environment: Environment, address: HostAddress) -> list[Check]:
 
     try:
         with Host.connect(environment, address) as host:
-            return [reached(True, "it does", ""), _ppmctl(host), *judge(environment, _look(host))]
+            return [reached(True, "it does", ""), _ppmctl(host), *judge(environment, look(host))]
     except HostKeyChanged as error:
         return [reached(False, error.message, error.next or provision)]
     except (HostUnreachable, CommandFailed) as error:
@@ -147,69 +145,7 @@ def _ppmctl(host: Host) -> Check:
     return Check(where=host.name, name="newer ppmctl", ok=error is None, found=found, wanted="none was here", fix=fix)
 
 
-# One line for each fact: a name, and what it is. What is missing prints nothing.
-_FACTS = """
-echo "groups $(id -nG)"
-echo "engine $(docker version --format '{{.Server.Version}}' 2>/dev/null)"
-test -e "$2" && echo "daemon $(tr -d '\\n' < "$2")"
-df -PB1 "$1" /var/lib/docker 2>/dev/null | awk 'NR > 1 {print "free", $4, $6}'
-awk '/^MemAvailable:/ {print "memory", $2}' /proc/meminfo
-test -w "$1" && echo "writable yes"
-ip -6 -o address show scope global | awk '{sub("/.*", "", $4); print "ipv6", $4}'
-ss -ltnH | awk '{n = split($4, a, ":"); print "listening", a[n]}'
-docker ps --filter "label=com.docker.compose.project=$3" --format 'ours {{.Ports}}' 2>/dev/null
-# The rules themselves are shown to root alone.
-systemctl is-active -q ppm-firewall &&
-  { ! sudo -n true 2>/dev/null || sudo -n nft list table inet ppm > /dev/null 2>&1; } &&
-  echo "firewall $(sed -n 's/^ *tcp dport \\({.*}\\) accept$/\\1/p' "$4" | tr -d '\\n')"
-shift 4
-for file; do test -r "$file" && echo "file $file $(sha256sum < "$file" | cut -d ' ' -f 1)"; done
-true
-"""
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What was found on a host."""
-
-    host: str
-    lines: tuple[tuple[str, str], ...]
-    """(name, what it is), as the host printed them; and what DNS says."""
-    clock_offset: float
-    """Seconds that its clock is ahead of ours."""
-    uncertainty: float
-    """Seconds that the measurement may be wrong."""
-
-    def all(self, name: str) -> list[str]:
-        """Return every value of a fact."""
-        return [value for fact, value in self.lines if fact == name]
-
-    def one(self, name: str) -> str:
-        """Return the value of a fact, or nothing."""
-        return next(iter(self.all(name)), "")
-
-
-def _look(host: Host) -> Facts:
-    environment = host.environment
-    files = [file.path for file in hardening.readable(environment)]
-    arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
-    argv = ["sh", "-c", hardening.FACTS + _FACTS, "sh", *arguments]
-    printed = [line.partition(" ") for line in host.run(argv).stdout.splitlines()]
-    printed.append(("journal", " ", journal_mode.read(host) or ""))
-    if environment.tls:
-        printed += [("aaaa", " ", address) for address in acme.ipv6_addresses(environment.domain)]
-    asked = time.time()
-    clock = float(host.run(["date", "+%s.%N"]).stdout)
-    answered = time.time()
-    return Facts(
-        host=host.name,
-        lines=tuple((name, value.strip()) for name, _, value in printed),
-        clock_offset=clock - (asked + answered) / 2,
-        uncertainty=(answered - asked) / 2,
-    )
-
-
-def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
+def judge(environment: Environment, facts: Readings) -> Iterator[Check]:
     """Given what was found on a host, yield every check of it. Pure."""
     provision = f"ppmctl provision -e {environment.name}"
     looks = [_group, _engine, _daemon, _directory, _disk, _memory, _clock, _ports, _firewall, _journal]
@@ -220,23 +156,19 @@ def judge(environment: Environment, facts: Facts) -> Iterator[Check]:
         yield Check(where=facts.host, name=name, ok=ok, found=found, wanted=wanted, fix=fix or provision)
 
 
-Finding = tuple[str, bool, str, str, str]
-"""Name, ok, found, wanted, fix; without a fix, provisioning is it."""
-
-
-def _group(environment: Environment, facts: Facts) -> Finding:
+def _group(environment: Environment, facts: Readings) -> Finding:
     groups, user = facts.one("groups").split(), environment.ssh.user
     return "user", "docker" in groups or user == "root", ", ".join(groups), f"{user} is in the group docker", ""
 
 
-def _engine(_environment: Environment, facts: Facts) -> Finding:
+def _engine(_environment: Environment, facts: Readings) -> Finding:
     version = version_in(facts.one("engine"))
     wanted = f"{_dotted(MIN_ENGINE)} or newer (25 for start_interval of health checks)"
     fix = "Upgrade Docker there" if version else ""
     return "Docker engine", version >= MIN_ENGINE, facts.one("engine") or "no answer", wanted, fix
 
 
-def _daemon(_environment: Environment, facts: Facts) -> Finding:
+def _daemon(_environment: Environment, facts: Readings) -> Finding:
     wanted = "live-restore, log rotation, no userland proxy"
     try:
         wrong = change(facts.one("daemon"))
@@ -245,20 +177,20 @@ def _daemon(_environment: Environment, facts: Facts) -> Finding:
     return "daemon.json", wrong is None, "; ".join(wrong.differences) if wrong else "as wanted", wanted, ""
 
 
-def _directory(environment: Environment, facts: Facts) -> Finding:
+def _directory(environment: Environment, facts: Readings) -> Finding:
     ok = bool(facts.one("writable"))
     wanted = f"{environment.directory} is writable for {environment.ssh.user}"
     return "directory", ok, "it is" if ok else "missing, or not writable", wanted, ""
 
 
-def _disk(_environment: Environment, facts: Facts) -> Finding:
+def _disk(_environment: Environment, facts: Readings) -> Finding:
     free = {mount: int(size) for size, mount in (value.split(" ", 1) for value in facts.all("free"))}
     least, mount = min(((size, mount) for mount, size in free.items()), default=(0, "?"))
     fix = f"Free space on {mount} (docker image prune; journalctl --vacuum-size=200M)"
     return "disk", least >= MIN_FREE, f"{least / _MIB:,.0f} MiB free on {mount}", f"{MIN_FREE / _MIB:,.0f} MiB", fix
 
 
-def _memory(environment: Environment, facts: Facts) -> Finding:
+def _memory(environment: Environment, facts: Readings) -> Finding:
     services = environment.services
     color = (services.api, services.frontend, services.worker)
     needed = sum(service.memory * service.replicas for service in color)
@@ -269,14 +201,14 @@ def _memory(environment: Environment, facts: Facts) -> Finding:
     return "memory", free >= needed, f"{free / _MIB:,.0f} MiB available", wanted, fix
 
 
-def _clock(_environment: Environment, facts: Facts) -> Finding:
+def _clock(_environment: Environment, facts: Readings) -> Finding:
     ok = abs(facts.clock_offset) - facts.uncertainty <= MAX_CLOCK_OFFSET
     found = f"{facts.clock_offset:+.2f} s ± {facts.uncertainty:.2f} s against {HERE}"
     fix = "Compare both with a third clock; where one is wrong: timedatectl, or `provision.time_sync: true`"
     return "clock", ok, found, f"within {MAX_CLOCK_OFFSET:g} s", fix
 
 
-def _ports(environment: Environment, facts: Facts) -> Finding:
+def _ports(environment: Environment, facts: Readings) -> Finding:
     proxy = environment.proxy
     needed = [proxy.http_port, proxy.internal_port, *([proxy.https_port] if environment.tls else [])]
     ours = {int(port) for value in facts.all("ours") for port in re.findall(r":(\d+)->", value)}
@@ -287,7 +219,7 @@ def _ports(environment: Environment, facts: Facts) -> Finding:
     return "ports", not taken, found, "free, or ours", fix
 
 
-def _firewall(environment: Environment, facts: Facts) -> Finding:
+def _firewall(environment: Environment, facts: Readings) -> Finding:
     if not environment.provision.firewall:
         return "firewall", True, "not asked for", "provision.firewall: false", ""
     proxy, found = environment.proxy, facts.one("firewall")
@@ -298,7 +230,7 @@ def _firewall(environment: Environment, facts: Facts) -> Finding:
     return "firewall", bool(found) and not hardening, f"lets in {', '.join(ports)}" if found else "off", wanted, ""
 
 
-def _journal(environment: Environment, facts: Facts) -> Finding:
+def _journal(environment: Environment, facts: Readings) -> Finding:
     mode = facts.one("journal")
     wanted = "WAL: in another mode its writers fail for as long as a backup reads it"
     return (
@@ -310,7 +242,7 @@ def _journal(environment: Environment, facts: Facts) -> Finding:
     )
 
 
-def _ipv6(environment: Environment, facts: Facts) -> Finding:
+def _ipv6(environment: Environment, facts: Readings) -> Finding:
     here = sorted(set(facts.all("aaaa")) & set(facts.all("ipv6")))
     found = f"{environment.domain} is {', '.join(here)}, which is this host" if here else "it does not lead here"
     fix = f"Remove the AAAA record of {environment.domain}; for users of IPv6, a CDN before the host"

@@ -6,31 +6,17 @@ import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from ppmkit.provision.host_files import AUDIT, UPDATES, HostFile, host_files
+from ppmkit.doctor.readings import readable
+from ppmkit.provision.host_files import AUDIT, UPDATES
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
-    from ppmkit.doctor.checks import Facts, Finding
+    from ppmkit.doctor.readings import Finding, Readings
 
 _OF_THE_MACHINE = "a container, with its machine's"
 
-# One line for each fact, as in ppmkit/doctor/checks.py. What only root sees is left to `provision --check`.
-FACTS = """
-systemd-detect-virt --quiet --container && echo "container yes"
-awk '/^SwapTotal:/ {print "swap", $2}' /proc/meminfo
-systemctl is-active systemd-timesyncd chrony chronyd ntp ntpsec ntpd openntpd | grep -qx active && echo "time yes"
-systemctl is-active -q auditd && echo "audit yes"
-systemctl is-enabled -q apt-daily-upgrade.timer && echo "updates yes"
-"""
 
-
-def readable(environment: Environment) -> list[HostFile]:
-    """Return the files that close a host, but for those that only root reads."""
-    hidden = ("/etc/sudoers.d/", "/etc/audit/")
-    return [file for file in host_files(environment) if not file.path.startswith(hidden)]
-
-
-def findings(environment: Environment, facts: Facts) -> Iterator[Finding]:
+def findings(environment: Environment, facts: Readings) -> Iterator[Finding]:
     """Given what was found on a host, yield a row for each thing that was set up."""
     found = dict(value.rsplit(" ", 1) for value in facts.all("file"))
     for file in readable(environment):
@@ -49,6 +35,6 @@ def findings(environment: Environment, facts: Facts) -> Iterator[Finding]:
         yield AUDIT.name, *_there(facts, "audit", inside, "kernel"), "auditd runs", ""
 
 
-def _there(facts: Facts, name: str, inside: bool, whose: str) -> tuple[bool, str]:
+def _there(facts: Readings, name: str, inside: bool, whose: str) -> tuple[bool, str]:
     running = bool(facts.one(name))
     return running or inside, "it does" if running else f"{_OF_THE_MACHINE} {whose}" if inside else "it does not"

@@ -23,13 +23,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from ppmkit.errors import CommandFailed, HostUnreachable
-from ppmkit.host import ssh
+from ppmkit.host import proxy_settings, ssh
 from ppmkit.host.forwards import Forwards
 from ppmkit.host.shell import START, Result, Shell, ShellGoneError
 from ppmkit.local.bounded import TOO_MUCH, Tail, TooMuchError, exchange, has_line
 from ppmkit.local.pool import awaited
 from ppmkit.local.scratch import scratch
-from ppmkit.proxy import settings as proxysettings
 
 if TYPE_CHECKING:
     import httpx
@@ -102,7 +101,7 @@ class Host:
         forwards = (
             f"{self._sockets / 'docker'}:/var/run/docker.sock",
             self._forwards.add("internal", self.environment.proxy.internal_port),
-            self._forwards.add("public", proxysettings.public_port(self.environment)),
+            self._forwards.add("public", proxy_settings.public_port(self.environment)),
         )
         argv = ["ssh", *self._options, "-M", "-S", str(self._sockets / "control")]
         for forward in forwards:
@@ -321,7 +320,7 @@ class Host:
     @property
     def public_socket(self) -> Path:
         """This end of the forwarded public port."""
-        return self._forwards.socket(proxysettings.public_port(self.proxy_settings))
+        return self._forwards.socket(proxy_settings.public_port(self.proxy_settings))
 
     @property
     def docker_socket(self) -> Path:
@@ -332,7 +331,7 @@ class Host:
     def proxy_settings(self) -> Environment:
         """The environment that the proxy that runs was made with; today's YAML may describe another one."""
         if self._proxy_settings is None:
-            self._proxy_settings = proxysettings.in_force(self)
+            self._proxy_settings = proxy_settings.in_force(self.environment, self.read)
         return self._proxy_settings
 
     def forget_proxy_settings(self) -> None:
@@ -350,4 +349,4 @@ class Host:
         the port is): ``status`` looks at it."""
         settings = self.proxy_settings
         scheme = "https" if settings.tls else "http"
-        return self._forwards.http(proxysettings.public_port(settings), f"{scheme}://{settings.domain}")
+        return self._forwards.http(proxy_settings.public_port(settings), f"{scheme}://{settings.domain}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import selectors
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING
@@ -13,13 +13,13 @@ from ppmkit.errors import BuildError
 from ppmkit.images import debian as bootstrap
 from ppmkit.images.recipe import Recipe, build, ids
 from ppmkit.paths import KIT
+from ppmkit.progress import Announce
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
     from ppmkit.config.environment import Images
 
-Announce = Callable[[str], None]
 _RECIPES = KIT / "templates" / "bases"
 _DEBIAN = "debian:13-slim"
 _PROBE_SECONDS = 5.0

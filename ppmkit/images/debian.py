@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,11 +13,11 @@ from ppmkit.errors import BuildError
 from ppmkit.images.recipe import tagged
 from ppmkit.local.engine import Part, install
 from ppmkit.paths import KIT
+from ppmkit.progress import Announce
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-Announce = Callable[[str], None]
 _SCRIPT = KIT / "templates" / "bases" / "debian.sh"
 
 

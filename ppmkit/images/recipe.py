@@ -6,7 +6,7 @@ import hashlib
 import os
 import subprocess
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, cast
 from ppmkit.errors import BuildError
 from ppmkit.images.dockerignore import files
 from ppmkit.local.engine import build_secrets
+from ppmkit.progress import Announce
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
-
-Announce = Callable[[str], None]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -18,12 +17,12 @@ from ppmkit.images.recipe import Recipe, build
 from ppmkit.lab.login import answers, output, settle, ssh_command
 from ppmkit.lab.model import Lab, LabHost, directory, replace, wanted
 from ppmkit.local.engine import command, local_docker
+from ppmkit.progress import Announce
 from ppmkit.release.template import fill_compose
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-Announce = Callable[[str], None]
 _CONTEXT = Path(__file__).parent / "host"
 
 

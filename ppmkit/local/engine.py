@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -22,11 +22,11 @@ from ppmkit.errors import EngineError
 from ppmkit.local import bounded
 from ppmkit.local.variables import hidden
 from ppmkit.paths import KIT
+from ppmkit.progress import Announce
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
-Announce = Callable[[str], None]
 _LOG = Path("/var/log/dockerd.log")
 _START_SECONDS = 60.0
 

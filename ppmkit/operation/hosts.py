@@ -2,67 +2,32 @@
 
 from __future__ import annotations
 
-import getpass
-import os
-import platform
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ppmkit.errors import PpmctlError
-from ppmkit.host import lock, version
 from ppmkit.host.host import Host
+from ppmkit.host.session import who
 from ppmkit.local.scratch import scratch
 from ppmkit.operation import publish
 from ppmkit.operation.transaction import NEW, OLD, Upgrade
 from ppmkit.release import render
+from ppmkit.release.records import compose_text
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
     from ppmkit.operation.journal import Intent
-    from ppmkit.operation.transaction import Watcher
     from ppmkit.orchestrator.stack import Stack
+    from ppmkit.progress import Progress
 
 Done = TypeVar("Done")
 
 
-def who() -> str:
-    """Return user@machine, for locks, journals and records."""
-    return f"{getpass.getuser()}@{platform.node()}"
-
-
 @contextmanager
-def locked(
-    environment: Environment, address: HostAddress, command: str, cancelled: threading.Event | None = None
-) -> Iterator[Host]:
-    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked, and HostNewer.
-
-    Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
-    """
-    owner = {
-        "who": who(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": f"ppmctl {command} -e {environment.name}",
-        "process": str(os.getpid()),
-    }
-    with Host.connect(environment, address, cancelled) as host, lock.held(host, owner):
-        version.refuse(host)
-        yield host
-
-
-@contextmanager
-def read_only(environment: Environment, address: HostAddress) -> Iterator[Host]:
-    """Yield the host, connected, to read what ppmctl has written there; takes no lock. Raises HostNewer."""
-    with Host.connect(environment, address) as host:
-        version.refuse(host)
-        yield host
-
-
-@contextmanager
-def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: Any) -> Iterator[Upgrade]:
+def opened(host: Host, intent: Intent, stack: Stack, progress: Progress, **more: Any) -> Iterator[Upgrade]:
     """Yield an operation on the host, with the Compose files of the release to come and of the one that serves.
 
     What a deploy brings is rendered; else what lies on the host counts, as it ran.
@@ -75,17 +40,12 @@ def opened(host: Host, intent: Intent, stack: Stack, watcher: Watcher, **more: A
         if intent.previous:
             (files / OLD).write_text(compose_text(host, intent.previous) or text, encoding="utf-8")
         try:
-            yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), watcher=watcher, **more)
+            yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), progress=progress, **more)
         except BaseException:
             with suppress(PpmctlError):  # what stopped the operation is what counts
                 publish.publish(host)
             raise
         publish.publish(host)
-
-
-def compose_text(host: Host, release: str) -> str | None:
-    """Return the Compose file of a release as it lies on the host, or None when it does not."""
-    return host.read(host.environment.directory / "releases" / release / render.COMPOSE)
 
 
 def on_each_host(

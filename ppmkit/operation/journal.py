@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import AwareDatetime, ValidationError
 
 from ppmkit.config.environment import Model
-from ppmkit.database.migrate import Change
 from ppmkit.release.model import Color, Release, Source
 
 if TYPE_CHECKING:
@@ -202,3 +201,24 @@ def entry(about: Intent, who: str, what: str, outcome: Outcome, **more: Any) -> 
         release=about.release.id,
         **more,
     )
+
+
+Way = Literal["fresh", "beside", "hold"]
+"""`fresh`: nobody uses the database yet. `beside`: while the old release serves. `hold`: while requests wait."""
+
+
+class Change(Model):
+    """What an operation does to the database."""
+
+    way: Way
+    service: str
+    """Of Compose, whose image does it."""
+    of_live: bool = False
+    """It is done by the release that serves now, not by the one that is to."""
+    command: tuple[str, ...]
+    replaces: bool = False
+    """Another file becomes the database, and nobody writes to the one that it is now."""
+    said: str
+    """For people: 0001 → 0002."""
+    proven_by_live: bool = False
+    """The release that serves now goes on using the database."""

@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ppmkit.errors import PpmctlError, UpgradeError
 from ppmkit.host import version
 from ppmkit.operation import journal
 from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.progress import Progress
 from ppmkit.redact import redacted_json
 from ppmkit.release.model import Color, Release, StepTime
 from ppmkit.secrets.manage import Secret
@@ -27,28 +28,11 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
     from ppmkit.config.environment import Environment
-    from ppmkit.database.migrate import Change
     from ppmkit.host.host import Host
-    from ppmkit.operation.journal import Intent, Outcome, Unfinished
+    from ppmkit.operation.journal import Change, Intent, Outcome, Unfinished
     from ppmkit.plan.drift import Drift
 
 NEW, OLD = "new.yaml", "old.yaml"
-
-
-class Watcher(Protocol):
-    """Who is told how it goes."""
-
-    def step(self, host: str, name: str) -> None:
-        """A step begins."""
-
-    def done(self, host: str, name: str, seconds: float, said: str) -> None:
-        """A step ended well."""
-
-    def failed(self, host: str, name: str, said: str) -> None:
-        """A step failed."""
-
-    def sent(self, host: str, sent: int, total: int) -> None:
-        """So many bytes of so many are on the host."""
 
 
 @dataclass
@@ -61,7 +45,7 @@ class Upgrade:
     files: Path
     """A directory on this machine with the Compose files: new.yaml of the release that is to serve, old.yaml."""
     who: str
-    watcher: Watcher
+    progress: Progress
     secrets: dict[str, Secret] = field(default_factory=dict)
     drift: tuple[Drift, ...] = ()
     """What somebody has changed on the host by hand."""
@@ -179,7 +163,7 @@ def run(upgrade: Upgrade, steps: Sequence[Step]) -> None:
             reversible = False
             undos.clear()
         upgrade.times.append(said)
-        upgrade.watcher.done(upgrade.host.name, step.name, said.seconds, said.outcome)
+        upgrade.progress.done(upgrade.host.name, step.name, said.seconds, said.outcome)
     write(upgrade, upgrade.intent.kind, "done")
 
 
@@ -191,7 +175,7 @@ def decided(steps: Sequence[Step], found: Unfinished | None) -> bool:
 def _take(upgrade: Upgrade, step: Step, undos: Sequence[Step]) -> StepTime:
     """Take one step; return how it went. Raises what stopped it, after undoing ``undos``."""
     host, deadline = upgrade.host, step.deadline(upgrade)
-    upgrade.watcher.step(host.name, step.name)
+    upgrade.progress.step(host.name, step.name)
     began = time.monotonic()
     try:
         write(upgrade, step.name, "begin", seconds=deadline)
@@ -201,7 +185,7 @@ def _take(upgrade: Upgrade, step: Step, undos: Sequence[Step]) -> StepTime:
         seconds = round(time.monotonic() - began, 3)
         write(upgrade, step.name, "done", seconds=seconds, facts=upgrade.facts or None)
     except (Exception, KeyboardInterrupt) as error:
-        upgrade.watcher.failed(host.name, step.name, str(error) or "interrupted")
+        upgrade.progress.failed(host.name, step.name, str(error) or "interrupted")
         raise _explained(upgrade, step, error, _undo(upgrade, step, error, undos)) from error
     return StepTime(name=step.name, seconds=seconds, outcome=said)
 

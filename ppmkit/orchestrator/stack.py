@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from datetime import datetime
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from ppmkit.config.environment import Model
-from ppmkit.errors import HostError
+from ppmkit.release import render
 from ppmkit.release.model import COLORS, Color, Record
+from ppmkit.release.records import last_record
 from ppmkit.release.render import Servers
 
 if TYPE_CHECKING:
@@ -179,36 +179,31 @@ def _setup(container: ContainerInspectResult) -> Setup:
 
 def look(host: Host) -> Stack:
     """Return what is on the host. Raises HostError when a record there cannot be read."""
-    from ppmkit.proxy.traefik import live_color
 
     record = last_record(host)
     live = live_color(host) or (record.color if record else None)
     return Stack(containers=containers(host), live=live, record=record)
 
 
-def last_record(host: Host) -> Record | None:
-    """Return the record that ``current`` points at, or None before the first deployment."""
-    path = host.environment.directory / "current" / "release.json"
-    text = host.read(path)
-    return None if text is None else parse_record(host, str(path), text)
+def routes_file(host: Host) -> PurePosixPath:
+    return host.environment.directory / "traefik" / "dynamic" / render.ROUTES
 
 
-def records(host: Host) -> list[Record]:
-    """Return every record on the host, newest first."""
-    script = 'for file in "$1"/releases/*/release.json; do test -e "$file" && cat "$file" && echo; done; true'
-    lines = host.run(["sh", "-c", script, "sh", str(host.environment.directory)]).stdout.splitlines()
-    found = [parse_record(host, "a release.json", line) for line in lines if line]
-    return sorted(found, key=lambda record: record.when, reverse=True)
+def live_color(host: Host) -> Color | None:
+    """Return the colour that users are sent to, as the routes on the host say.
 
+    None before the first deploy, and when somebody made the routes unreadable.
+    """
+    text = host.read(routes_file(host))
+    if text is None:
+        return None
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
-def parse_record(host: Host, path: str, text: str) -> Record:
-    """Given the text of a release.json, return the record; raises HostError when it is not one."""
     try:
-        return Record.model_validate(json.loads(text))
-    except (ValueError, ValidationError) as broken:
-        raise HostError(
-            f"{host.name}: {path} is not a record of this version of ppmctl",
-            host=host.name,
-            seen=str(broken),
-            next="Somebody edited it, or a newer ppmctl wrote it; use that version",
-        ) from broken
+        routers = YAML(typ="safe").load(text)["http"]["routers"]
+        # A canary splits the api's requests only, and maintenance closes the frontend.
+        services = {routers[role]["service"] for role in ("frontend", "api") if role in routers}
+    except (YAMLError, LookupError, TypeError):
+        return None
+    return next((color for color in COLORS if services & {f"frontend-{color}", f"api-{color}"}), None)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ppmkit.config.environment import Environment, Model
-from ppmkit.database.migrate import Revision
+from ppmkit.config.environment import Environment
 from ppmkit.orchestrator.stack import ROLES, Stack
 from ppmkit.plan import diff
-from ppmkit.plan.diff import Section
 from ppmkit.plan.drift import Drift
+from ppmkit.plan.model import Basis, HostPlan, Plan
 from ppmkit.release.model import COLORS, Color, Record, Release, other
 
 MENDED = ("write", "update", "replace", "recreate")
@@ -18,24 +17,6 @@ MENDED = ("write", "update", "replace", "recreate")
 
 PROXY_REPLACED = "the proxy is replaced: open connections are cut, and for about half a second new ones are refused"
 """What users notice of other ports, certificates from elsewhere, another image or other limits of the proxy."""
-
-
-class Plan(Model):
-    """What a deploy would do on one host."""
-
-    target: Color
-    """The colour that will serve."""
-    changes: tuple[str, ...]
-    """For people, one line each; empty when there is nothing to do."""
-    drift: tuple[Drift, ...] = ()
-    """What is not as the release says that serves."""
-    steward_alone: bool = False
-    """Nothing changes but the settings of backups."""
-
-    @property
-    def needed(self) -> bool:
-        """Whether there is anything to do."""
-        return bool(self.changes)
 
 
 def basis(wanted: Release, stack: Stack) -> Release | None:
@@ -104,54 +85,6 @@ def _unfinished(environment: Environment, wanted: Release, stack: Stack, live: C
 
 
 _PLAIN = {"color": "the live colour", "release": "the release", "schema_revision": "the database's revision"}
-
-
-class Basis(Model):
-    """What the plan of one host was made from; a saved plan holds for as long as all of this is the same."""
-
-    color: Color | None
-    """The live one."""
-    release: str | None
-    """What serves or is recorded."""
-    schema_revision: str | None
-    """The database's; None when nothing serves that could tell."""
-    changes: tuple[str, ...]
-    drift: tuple[str, ...]
-
-
-class HostPlan(Model):
-    """What would change on one host."""
-
-    name: str
-    problem: str | None = None
-    """Why the host could not be looked at, with its name; then there is nothing else."""
-    basis: Basis | None = None
-    sections: tuple[Section, ...] = ()
-    migrations: tuple[Revision, ...] = ()
-    drift: tuple[Drift, ...] = ()
-    notes: tuple[str, ...] = ()
-    """What is not known, and no difference."""
-
-    @property
-    def changed(self) -> bool:
-        """Whether anything differs."""
-        return bool(self.sections or self.migrations or self.drift)
-
-
-class EnvironmentPlan(Model):
-    """What would change on every host; what `plan --json` prints and `plan --out` saves."""
-
-    environment: str
-    release: str
-    changed: bool
-    hosts: tuple[HostPlan, ...]
-    notes: tuple[str, ...] = ()
-    """What the environment's file says and may not mean; no difference."""
-
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """Why hosts could not be looked at, a line each."""
-        return tuple(host.problem for host in self.hosts if host.problem)
 
 
 def stale(saved: HostPlan, now: Basis) -> list[str]:

@@ -16,6 +16,7 @@ from ppmkit.orchestrator.stack import PORTS, Found, Setup, Stack
 from ppmkit.plan.diff import unified
 from ppmkit.release import render
 from ppmkit.release.model import COLORS, Color, Release, identify
+from ppmkit.secrets.on_host import SecretFile
 
 ROUTES = f"traefik/dynamic/{render.ROUTES}"
 CERTIFICATES = f"traefik/dynamic/{render.CERTIFICATES}"
@@ -56,15 +57,6 @@ class Intended(Model):
     color: Color | None
     replicas: int
     setup: Setup
-
-
-class SecretFile(Model):
-    """One version of a secret as it lies on a host."""
-
-    version: str
-    """The one that its content has."""
-    fault: str | None = None
-    """What is wrong with its mode or owner."""
 
 
 class Evidence(Model):

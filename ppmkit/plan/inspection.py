@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
 
-from ppmkit.backup import service
 from ppmkit.errors import ConfigError, HostError
 from ppmkit.local import bounded
 from ppmkit.local.pool import Crew
 from ppmkit.local.scratch import scratch
 from ppmkit.orchestrator.stack import Stack, look
 from ppmkit.plan import diff, drift
-from ppmkit.plan.decide import Plan, basis, decide
+from ppmkit.plan.decide import basis, decide
+from ppmkit.plan.model import Plan
 from ppmkit.release import render
 from ppmkit.release.model import COLORS, Release
 from ppmkit.secrets import on_host
@@ -80,7 +80,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
             routes=found.get(drift.ROUTES),
             usual_routes=_usual_routes(host, stack),
             certificates=found.get(drift.CERTIFICATES),
-            settings=found.get(service.SETTINGS),
+            settings=found.get(render.SETTINGS),
             secrets=placed.result(),
             strangers=strangers.result(),
             services=services.result() if services else {},
@@ -93,7 +93,7 @@ def _usual_routes(host: Host, stack: Stack) -> str:
 
 
 def _files(host: Host, base: Release) -> dict[str, str]:
-    paths = [drift.ROUTES, drift.CERTIFICATES, service.SETTINGS, f"releases/{base.id}"]
+    paths = [drift.ROUTES, drift.CERTIFICATES, render.SETTINGS, f"releases/{base.id}"]
     lines = host.run(["sh", "-c", _READ, "sh", str(host.environment.directory), *paths]).stdout.splitlines()
     parts = (line.partition("\t") for line in lines)
     return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ppmkit.errors import PlanStale, UsageError
+from ppmkit.host.session import read_only
 from ppmkit.local.pool import Crew
-from ppmkit.operation.hosts import read_only
 from ppmkit.plan import inspection
-from ppmkit.plan.decide import Basis, EnvironmentPlan, stale
-from ppmkit.proxy import traefik
+from ppmkit.plan.decide import stale
+from ppmkit.plan.model import Basis, EnvironmentPlan
+from ppmkit.proxy import probe
 from ppmkit.redact import redacted_json
 from ppmkit.release import render
 
@@ -83,7 +84,7 @@ def basis_of(host: Host, found: Study) -> Basis:
     return Basis(
         color=found.stack.live,
         release=found.base.id if found.base else None,
-        schema_revision=traefik.schema_revision(host) if found.stack.live else None,
+        schema_revision=probe.schema_revision(host) if found.stack.live else None,
         changes=found.plan.changes,
         drift=tuple(item.line for item in found.drift),
     )

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Collection, Mapping
-from datetime import datetime, timedelta
-from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ppmkit.errors import UpgradeError
+from ppmkit.orchestrator.stack import routes_file
+from ppmkit.proxy.probe import answer, poll
 from ppmkit.release import render
-from ppmkit.release.model import COLORS, Color
+from ppmkit.release.model import Color
 
 if TYPE_CHECKING:
     import httpx
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from ppmkit.orchestrator.stack import Stack
     from ppmkit.release.render import Servers
 
-_POLL = 0.1
-_SYSTEM = "/statusz"
-RELEASE_HEADER = "X-PPM-Release"
 USED = ("/api/system", "/")
 """What users are served by, of the api and of the frontend."""
 ASIDE = "before-"
@@ -30,30 +27,6 @@ ASIDE = "before-"
 _LOG_LINES, _COMPLAINTS, _LONGEST_LINE = 20, 5, 500
 _RECENT = timedelta(minutes=2)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*m")
-
-
-def _path(host: Host) -> PurePosixPath:
-    return host.environment.directory / "traefik" / "dynamic" / render.ROUTES
-
-
-def live_color(host: Host) -> Color | None:
-    """Return the colour that users are sent to, as the routes on the host say.
-
-    None before the first deploy, and when somebody made the routes unreadable.
-    """
-    text = host.read(_path(host))
-    if text is None:
-        return None
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        routers = YAML(typ="safe").load(text)["http"]["routers"]
-        # A canary splits the api's requests only, and maintenance closes the frontend.
-        services = {routers[role]["service"] for role in ("frontend", "api") if role in routers}
-    except (YAMLError, LookupError, TypeError):
-        return None
-    return next((color for color in COLORS if services & {f"frontend-{color}", f"api-{color}"}), None)
 
 
 def route(
@@ -82,7 +55,7 @@ def route(
         canary=canary,
         logged=logged,
     )
-    host.write(_path(host), text)
+    host.write(routes_file(host), text)
 
 
 def confirm_preview(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> str | None:
@@ -108,27 +81,6 @@ def confirm_preview(host: Host, stack: Stack, color: Color, release: str, timeou
         return bad if bad or row >= wanted else f"{row} of {wanted} answers"
 
     return explained(host, stack, poll(host, seen, timeout))
-
-
-def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *, working: bool) -> str | None:
-    """Wait until the api tells of a worker of this release that began since then and lives; return None, or what
-    was seen last. With ``working`` it must have taken over too: it has a lease, so it is not on standby.
-    """
-    import httpx
-
-    def seen() -> str | None:
-        try:
-            workers = _system(host)["workers"]
-        except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
-            return f"GET {_SYSTEM}: {type(error).__name__}: {error}"
-        for worker in workers:
-            ours = worker["release"] == release and datetime.fromisoformat(worker["since"]) >= since
-            if ours and not (working and worker["standby"]):
-                return None
-        living = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
-        return f"GET {_SYSTEM}: the living workers are: {', '.join(living) or 'none'}"
-
-    return poll(host, seen, timeout)
 
 
 def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
@@ -190,17 +142,6 @@ def words(host: Host, container: str) -> list[str]:
     return [line[:_LONGEST_LINE] for line in _COLOR_CODE.sub("", logs).splitlines()]
 
 
-def silent(host: Host) -> str | None:
-    """Ask the proxy for a sign of life; return None, or what came in its place."""
-    import httpx
-
-    try:
-        answer = host.internal.get("/ping")
-    except httpx.HTTPError as error:
-        return f"GET /ping: {type(error).__name__}: {error}"
-    return None if answer.status_code == 200 else f"GET /ping: status {answer.status_code}"
-
-
 def explained(host: Host, stack: Stack, last: str | None) -> str | None:
     """Return what was seen last, with the proxy's own words on it; None when nothing was wrong."""
     return last and "\n".join([last, *_refusals(host, stack)])
@@ -219,50 +160,6 @@ def confirm_canary(host: Host, weights: Mapping[str, int], timeout: float) -> No
     """
     if last := poll(host, lambda: _not_shared(host, weights), timeout):
         raise UpgradeError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
-
-
-def poll(host: Host, seen: Callable[[], str | None], timeout: float) -> str | None:
-    """Look until nothing is wrong, for so many seconds; return None, or what was seen last."""
-    deadline = time.monotonic() + timeout
-    while (last := seen()) and time.monotonic() < deadline:
-        host.rest(_POLL)
-    return last
-
-
-def schema_revision(host: Host) -> str | None:
-    """Return the revision of the database as the api that runs tells it; None when none does."""
-    import httpx
-
-    try:
-        revision: str | None = _system(host)["database"]["revision"]
-    except (httpx.HTTPError, ValueError, LookupError, TypeError):
-        return None
-    return revision
-
-
-def _system(host: Host) -> Any:
-    """Return what the api tells the host alone of itself. Raises httpx.HTTPError or ValueError.
-
-    A release of before tells it to everybody at another path; it answers 404 here, or with the page, by routes of then.
-    """
-    answer = host.internal.get(_SYSTEM)
-    if answer.status_code == 404 or answer.headers.get("Content-Type", "").startswith("text/html"):
-        answer = host.internal.get("/api/system")
-    return answer.raise_for_status().json()
-
-
-def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) -> str | None:
-    """Ask for a path; return None for a 200 of this release, else what came."""
-    import httpx
-
-    try:
-        answer = client.get(path, timeout=timeout)
-    except httpx.HTTPError as error:
-        return f"GET {path}: {type(error).__name__}: {error}"
-    got = answer.headers.get(RELEASE_HEADER)
-    if answer.status_code == 200 and got == release:
-        return None
-    return f"GET {path}: status {answer.status_code}, {RELEASE_HEADER}: {got}, body: {answer.text[:500].strip()}"
 
 
 def _in_force(host: Host, router: str, service: str, wanted: Collection[str]) -> str | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ppmkit.orchestrator.stack import records
 from ppmkit.release.model import Images, Record, Release
+from ppmkit.release.records import records
 
 if TYPE_CHECKING:
     from ppmkit.host.host import Host

@@ -172,3 +172,7 @@ def tree(environment: Environment, release: Release) -> dict[str, str]:
         f"traefik/dynamic/{ROUTES}": routes(environment, live=COLORS[0], preview=COLORS[0], servers=servers),
         **{f"traefik/dynamic/{name}": text for name, text in certificates(environment, release).items()},
     }
+
+
+SETTINGS = "steward/settings.json"
+"""What it reads when it starts, below the environment's directory."""

@@ -8,9 +8,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ppmkit.config.environment import Model
-from ppmkit.database.migrate import Migrations
 from ppmkit.errors import UpgradeError
 from ppmkit.orchestrator import oneoff
+from ppmkit.release.migrations import Migrations
 from ppmkit.steward import places
 
 if TYPE_CHECKING:

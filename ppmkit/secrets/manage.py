@@ -7,12 +7,9 @@ that is never edited, so a release names exactly the values it ran with.
 from __future__ import annotations
 
 import base64
-import difflib
 import hashlib
-import re
 import secrets as random
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,19 +17,17 @@ from pydantic import SecretStr
 
 from ppmkit import redact
 from ppmkit.config.environment import Model
-from ppmkit.config.proxy import NAME_FOR_DNS
 from ppmkit.errors import ConfigError, UsageError
 from ppmkit.paths import KIT
 from ppmkit.proxy import certificates
 from ppmkit.secrets import rclone
+from ppmkit.secrets.kinds import PREVIOUS, kind_of, known, needed
 from ppmkit.secrets.stores import open_store
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
     from ppmkit.secrets.stores import Store
 
-PREVIOUS = "_previous"
-"""What the name of a value of before a rotation ends in."""
 _MIN_DIFFERENT = 8
 """Characters: fewer different ones are no chance, in a value that is long enough."""
 
@@ -44,40 +39,6 @@ class Secret(Model):
     version: str
     """Eight hex digits that follow from the value; too few, and too slow to compute, to guess the value by them."""
     value: SecretStr
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """What is known of a secret before there is one."""
-
-    generated: bool
-    min_length: int
-    keeps_previous: bool = False
-    """After a rotation the value before lies beside it as NAME_previous, for what was signed with that."""
-    pem: bool = False
-
-
-# A new secret is a line here, a file in secrets.example/, and its name in `needed`.
-_KINDS = {
-    "session_secret": _Kind(generated=True, min_length=32, keeps_previous=True),
-    "oauth_client_secret": _Kind(generated=False, min_length=8),
-    "git_deploy_key": _Kind(generated=False, min_length=100, pem=True),
-    "acme_ca": _Kind(generated=False, min_length=100, pem=True),
-    "tls_certificate": _Kind(generated=False, min_length=100, pem=True),
-    "tls_key": _Kind(generated=False, min_length=100, pem=True),
-    "rclone_conf": _Kind(generated=False, min_length=8),
-    "heartbeat_url": _Kind(generated=False, min_length=12),
-}
-_DNS = _Kind(generated=False, min_length=8)
-
-
-def needed(environment: Environment) -> list[str]:
-    """Return the names of the secrets that the environment's services mount."""
-    if environment.kind == "dev":  # where nobody logs in, and no proxy and no steward runs
-        return [*environment.worker_secrets]
-    oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
-    others = (*environment.worker_secrets, *environment.proxy_secrets, *environment.backup.secrets)
-    return ["session_secret", *oauth, *others]
 
 
 def read(environment: Environment) -> dict[str, Secret]:
@@ -109,7 +70,7 @@ def init(environment: Environment, ask: Callable[[str], str] | None = None) -> l
             continue
         if not store.writable:
             lines.append(f"{name} is missing and is made where it is kept: {store.shown(name)}")
-        elif _kind(name).generated:
+        elif kind_of(name).generated:
             store.write(name, _generate(), datetime.now(UTC))
             lines.append(f"created {store.shown(name)}")
         elif ask:
@@ -128,21 +89,11 @@ def set_secret(environment: Environment, name: str, value: str) -> str:
 def replace(environment: Environment, name: str, value: str, *, live: str | None = None) -> list[str]:
     """Write a secret here, and beside it the value that the hosts run, if that is to be kept; return what was written,
     one line each. Raises UsageError."""
-    _kind(name)
+    kind_of(name)
     if fault := _unfit(name, value):
         again = f"ppmctl secrets set {name} -e {environment.name}"
         raise UsageError(f"{name} {fault}; nothing was changed", next=again)
     return _write(open_store(environment), name, value, live)
-
-
-def is_generated(name: str) -> bool:
-    """Return whether ppmctl can make the secret up. Raises UsageError for a name that is not known."""
-    return _kind(name).generated
-
-
-def keeps_previous(name: str) -> bool:
-    """Return whether something may be signed with the secret. Raises UsageError for a name that is not known."""
-    return _kind(name).keeps_previous
 
 
 def here(environment: Environment, name: str) -> dict[str, str]:
@@ -160,7 +111,7 @@ def rotate(
     The value that the hosts run (``live``; without it, the one here) is kept beside it where something may still be
     signed with it, unless ``revoke`` says that it leaked. Raises UsageError when nothing can be or was changed.
     """
-    kind, store = _kind(name), open_store(environment)
+    kind, store = kind_of(name), open_store(environment)
     was = store.read(name)
     if name not in needed(environment) or was is None:
         init = f"ppmctl secrets init -e {environment.name}"
@@ -203,18 +154,6 @@ def _generate() -> str:
     return base64.b64encode(random.token_bytes(32)).decode()
 
 
-def _known(name: str) -> bool:
-    return name in _KINDS or re.fullmatch(NAME_FOR_DNS, name) is not None
-
-
-def _kind(name: str) -> _Kind:
-    if not _known(name):
-        near = difflib.get_close_matches(name, _KINDS, 1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise UsageError(f"there is no secret {name}{hint}", next=f"Secrets: {', '.join(_KINDS)}, dns_…")
-    return _KINDS.get(name, _DNS)
-
-
 def _secret(name: str, value: str) -> Secret:
     redact.learn(value)
     return Secret(name=name, version=version_of(name, value), value=SecretStr(value))
@@ -229,7 +168,7 @@ def _fault(store: Store, name: str, value: str | None) -> str | None:
 
 
 def _unfit(name: str, value: str) -> str | None:
-    kind, example = _kind(name), KIT / "secrets.example" / name
+    kind, example = kind_of(name), KIT / "secrets.example" / name
     if example.is_file() and value == example.read_text(encoding="utf-8").strip():
         return "is still the example"
     if len(value) < kind.min_length:
@@ -256,7 +195,7 @@ def _ended_certificate(environment: Environment, found: Mapping[str, str | None]
 
 
 def _previous(environment: Environment) -> list[str]:
-    return [name + PREVIOUS for name in needed(environment) if _kind(name).keeps_previous]
+    return [name + PREVIOUS for name in needed(environment) if kind_of(name).keeps_previous]
 
 
 def _still_accepted(environment: Environment, store: Store) -> list[str]:
@@ -293,7 +232,7 @@ def _unused(environment: Environment, store: Store) -> Iterator[str]:
         if name in previous and name not in accepted:
             deployed = f"once the hosts have the value after it, remove {store.shown(name)}, then deploy"
             yield f"{name} is not accepted any longer: {deployed}"
-        elif _known(name) and name not in needed(environment):
+        elif known(name) and name not in needed(environment):
             yield f"{name} is not used by {environment.name}: remove {store.shown(name)}"
-        elif not _known(name) and name not in previous:
+        elif not known(name) and name not in previous:
             yield f"{store.shown(name)} is no secret that ppm knows"

@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ppmkit import redact
+from ppmkit.config.environment import Model
 from ppmkit.errors import CommandFailed
-from ppmkit.plan.drift import SecretFile
 from ppmkit.secrets.manage import version_of
 
 if TYPE_CHECKING:
@@ -145,3 +145,12 @@ def _inside(host: Host, image: str, script: str, *arguments: str) -> list[str]:
     mount = ["--volume", f"{_directory(host)}:/secrets", "--workdir", "/secrets"]
     start = ["docker", "run", "--rm", "--interactive", "--pull", "never", *rights, *closed, *mount]
     return [*start, "--entrypoint", "sh", image, "-c", script, "sh", *arguments]
+
+
+class SecretFile(Model):
+    """One version of a secret as it lies on a host."""
+
+    version: str
+    """The one that its content has."""
+    fault: str | None = None
+    """What is wrong with its mode or owner."""

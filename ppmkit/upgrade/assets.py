@@ -6,7 +6,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 from ppmkit.local import bounded
-from ppmkit.orchestrator.stack import containers, records
+from ppmkit.orchestrator.stack import containers
+from ppmkit.release.records import records
 
 if TYPE_CHECKING:
     from ppmkit.host.host import Host

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ppmkit.errors import UpgradeError, UsageError
 from ppmkit.operation import watch
-from ppmkit.proxy import traefik
+from ppmkit.proxy import probe, traefik
 from ppmkit.release.model import other
 from ppmkit.release.render import FULL_CPU_SHARES
 from ppmkit.traffic import counts
@@ -60,7 +60,7 @@ def smoke(upgrade: Upgrade) -> str:
     replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
     for path in environment.upgrade.smoke:
         for _ in range(replicas):  # the proxy takes its servers in turn
-            if bad := traefik.answer(upgrade.host.internal, path, upgrade.release.id, timeout):
+            if bad := probe.answer(upgrade.host.internal, path, upgrade.release.id, timeout):
                 raise _unfit(upgrade, "the new release failed a smoke check", bad)
     return f"{', '.join(environment.upgrade.smoke)} answer" if environment.upgrade.smoke else "off"
 
@@ -84,7 +84,7 @@ def _watch_share(upgrade: Upgrade, share: int) -> str:
     """Send so many per cent to the target and compare the colours until the time is over; return the figures."""
     host, limits = upgrade.host, upgrade.environment.upgrade
     new, old = upgrade.target, other(upgrade.target)
-    upgrade.watcher.step(host.name, f"canary {share} %")
+    upgrade.progress.step(host.name, f"canary {share} %")
     traefik.route(host, upgrade.stack, live=old, preview=new, canary=share)
     weights = {f"api-{old}": 100 - share, f"api-{new}": share}
     traefik.confirm_canary(host, weights, limits.switch_timeout.total_seconds())
@@ -129,7 +129,7 @@ def bake(upgrade: Upgrade) -> str:
         left = deadline - time.monotonic()
         if time.monotonic() >= due:
             due += pace
-            answers += [traefik.answer(upgrade.host.public, path, upgrade.release.id) for path in limits.smoke]
+            answers += [probe.answer(upgrade.host.public, path, upgrade.release.id) for path in limits.smoke]
         bad = [answer for answer in answers if answer]
         if len(bad) >= FEW:
             raise _unfit(upgrade, f"{len(bad)} of {len(answers)} smoke checks failed after the switch", "\n".join(bad))

@@ -11,10 +11,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from ppmkit.errors import UpgradeError
+from ppmkit.host import proxy_settings
 from ppmkit.operation.transaction import NEW
 from ppmkit.plan import inspection
-from ppmkit.proxy import certificates, routes
-from ppmkit.proxy import settings as proxysettings
+from ppmkit.proxy import certificates, probe, routes
 from ppmkit.proxy import traefik as proxy
 from ppmkit.release import render
 from ppmkit.release.model import Color
@@ -35,8 +35,9 @@ def start(upgrade: Upgrade) -> str:
 
     Users are served as before then. Raises UpgradeError when they would not be: the proxy of before serves again.
     """
-    host = upgrade.host
-    settings = proxysettings.of_release(host, upgrade.release.id) if upgrade.resumed else upgrade.environment
+    host, settings = upgrade.host, upgrade.environment
+    if upgrade.resumed:
+        settings = proxy_settings.of_release(settings, host.read, upgrade.release.id)
     certificates.prepare(host, settings, upgrade.release.images.steward)
     if upgrade.resumed:
         _settle(upgrade)
@@ -98,7 +99,7 @@ def _adapt(upgrade: Upgrade, files: Files, there: Files) -> str:
     if not runs:
         upgrade.compose.compose.up([ROLE], detach=True, dependencies=False, no_build=True, quiet=True)
         upgrade.look_again()
-    other = any(files.get(path) != there.get(path) for path in FILES if path != proxysettings.FILE)
+    other = any(files.get(path) != there.get(path) for path in FILES if path != proxy_settings.FILE)
     if live is not None and (other or not runs):
         try:
             _see(upgrade, "the proxy does not serve users with its new settings", _served(upgrade, live, files[ROUTES]))
@@ -169,7 +170,7 @@ def _remember(upgrade: Upgrade) -> None:
         return
     live = stack.live
     release = stack.release(live) if live else None
-    served = [path for path in proxy.USED if release and proxy.answer(host.public, path, release) is None]
+    served = [path for path in proxy.USED if release and probe.answer(host.public, path, release) is None]
     host.write(_folder(upgrade, "served"), "".join(f"{path}\n" for path in served))
     if live and not routes.servers(host.read(traefik(host) / ROUTES) or "", live)["api"]:  # somebody spoilt them
         proxy.route(host, stack, live=live, preview=None, logged=False)
@@ -180,7 +181,7 @@ def _served(upgrade: Upgrade, live: Color | None, text: str) -> Look:
     """Return a look whether the live colour serves users through these routes, as it did when the step began."""
     host = upgrade.host
     if live is None:
-        return lambda: proxy.silent(host)
+        return lambda: probe.silent(host)
     paths: Collection[str] = (host.read(_folder(upgrade, "served")) or "").split()
     release, servers = upgrade.stack.release(live) or "", routes.servers(text, live)
     return lambda: proxy.unserved(host, live, servers, release, paths)
@@ -189,7 +190,7 @@ def _served(upgrade: Upgrade, live: Color | None, text: str) -> Look:
 def _see(upgrade: Upgrade, wrong: str, look: Look) -> None:
     """Wait until users are served. Raises UpgradeError that says what is wrong."""
     host, timeout = upgrade.host, upgrade.environment.upgrade.switch_timeout.total_seconds()
-    if last := proxy.explained(host, upgrade.stack, proxy.poll(host, look, timeout)):
+    if last := proxy.explained(host, upgrade.stack, probe.poll(host, look, timeout)):
         raise UpgradeError(f"{host.name}: {wrong}", host=host.name, seen=last)
 
 
@@ -200,7 +201,7 @@ def _files(upgrade: Upgrade, settings: Environment) -> dict[str, str]:
     shown = render.certificates(settings, upgrade.release)
     return {
         ROUTES: text,
-        proxysettings.FILE: proxysettings.recorded(settings),
+        proxy_settings.FILE: proxy_settings.recorded(settings),
         **{f"dynamic/{name}": content for name, content in shown.items()},
     }
 

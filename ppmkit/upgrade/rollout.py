@@ -1,9 +1,4 @@
-"""The blue/green upgrade of one host. Read STEPS from top to bottom: that is what a deploy does.
-
-Each step is idempotent, journaled, bounded by a deadline and names its undo. Up to the final one a failure (or
-Ctrl-C) undoes what was done, in reverse; after that the only way is forward. An operation that was cut short (`kill
--9`, a lost network) is in the journal: `ppmctl deploy`, `resume` or `abort` sees to it.
-"""
+"""The steps that roll a release out: send it, start it, wait for it, switch to it, drain the old one, record it."""
 
 from __future__ import annotations
 
@@ -15,18 +10,19 @@ from typing import TYPE_CHECKING
 
 from ppmkit.backup import preserve, service
 from ppmkit.backup.client import give_place
-from ppmkit.database import hold, migrate
+from ppmkit.database import hold
 from ppmkit.errors import NotReady, UpgradeError
-from ppmkit.images import application
+from ppmkit.host import proxy_settings
+from ppmkit.images import ship as ship_module
 from ppmkit.operation import publish, watch
-from ppmkit.operation.transaction import Step, Upgrade
+from ppmkit.operation.transaction import Upgrade
 from ppmkit.orchestrator.stack import PORTS, ROLES
-from ppmkit.proxy import settings, traefik
+from ppmkit.proxy import traefik
 from ppmkit.release import prune, render
-from ppmkit.release.model import Color, Record, other
+from ppmkit.release.model import Record, other
 from ppmkit.secrets import on_host
-from ppmkit.upgrade import assets, diagnosis, proxy, repair
-from ppmkit.upgrade.canary import bake, canary, full_share, smoke
+from ppmkit.upgrade import assets, diagnosis, proxy
+from ppmkit.upgrade.canary import full_share
 
 if TYPE_CHECKING:
     from ppmkit.host.host import Host
@@ -36,7 +32,7 @@ if TYPE_CHECKING:
 def ship(upgrade: Upgrade) -> str:
     """Send the layers that the host lacks."""
     host = upgrade.host
-    upgrade.bytes_sent = application.ship(host, upgrade.release.images, partial(upgrade.watcher.sent, host.name))
+    upgrade.bytes_sent = ship_module.ship(host, upgrade.release.images, partial(upgrade.progress.sent, host.name))
     prune.keep(host, upgrade.release)
     return f"{upgrade.bytes_sent:,} bytes sent" if upgrade.bytes_sent else "every layer is there"
 
@@ -51,7 +47,7 @@ def place(upgrade: Upgrade) -> str:
     publish.publish(host)  # its folder is mounted
     files, where = render.tree(environment, upgrade.release), environment.directory / "releases" / upgrade.release.id
     host.write_tree(where, files)
-    host.write(where / settings.FILE, settings.recorded(environment))
+    host.write(where / proxy_settings.FILE, proxy_settings.recorded(environment))
     service.place(upgrade)
     return f"{len(files)} files, {placed} new secret versions"
 
@@ -66,7 +62,7 @@ def start(upgrade: Upgrade) -> str:
     upgrade.compose.compose.create([f"{role}-{upgrade.target}" for role in PORTS], no_build=True)
     upgrade.look_again()
     resting = [_resting(upgrade, role) for role in PORTS]
-    _start(upgrade, [c for found in resting for c in (found if _held(upgrade) else found[:1])])
+    _start(upgrade, [c for found in resting for c in (found if held(upgrade) else found[:1])])
     stack = upgrade.look_again()
     return ", ".join(c.name for role in PORTS for c in stack.running(role, upgrade.target))
 
@@ -101,15 +97,6 @@ def _await_answers(upgrade: Upgrade) -> None:
         )
 
 
-def hand_over_worker(upgrade: Upgrade) -> str:
-    """Start the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
-    _up(upgrade, f"worker-{upgrade.target}")
-    _confirm_worker(upgrade, working=False)
-    _stop(upgrade.host, [c.id for c in upgrade.stack.active("worker", other(upgrade.target))])
-    _confirm_worker(upgrade, working=True)
-    return ", ".join(c.name for c in upgrade.stack.running("worker", upgrade.target))
-
-
 def switch(upgrade: Upgrade) -> str:
     """Send users to the target colour, and see that they are."""
     full_share(upgrade)
@@ -122,7 +109,7 @@ def switch(upgrade: Upgrade) -> str:
 def drain(upgrade: Upgrade) -> str:
     """Let the old colour end what it has in flight, then stop it; it stays for a rollback."""
     old = [c.id for role in ROLES for c in upgrade.stack.active(role, other(upgrade.target))]
-    _stop(upgrade.host, old)
+    stop(upgrade.host, old)
     watch.end(upgrade)
     return f"{len(old)} containers stopped" if old else "nothing to drain"
 
@@ -166,21 +153,7 @@ def stop_target(upgrade: Upgrade) -> None:
     if stack.live == upgrade.target:  # there was no colour to go back to
         return
     traefik.route(upgrade.host, stack, live=stack.live, preview=None)
-    _stop(upgrade.host, [c.id for role in ROLES for c in stack.active(role, upgrade.target)])
-
-
-def give_back_worker(upgrade: Upgrade) -> None:
-    """Let the old worker work again: on standby first, if it is gone; then stop the new one."""
-    stack = upgrade.look_again()
-    if stack.live == upgrade.target and not _held(upgrade):
-        return
-    old = other(upgrade.target)
-    # After a hold the database is not the old one's yet: who ends that starts its worker too.
-    gone = [] if _held(upgrade) else [c.id for c in stack.of("worker", old) if not c.active]
-    if gone:
-        upgrade.host.docker.container.start(gone)
-        _see_worker(upgrade, old, working=False)  # whatever is seen, the new one must go
-    _stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
+    stop(upgrade.host, [c.id for role in ROLES for c in stack.active(role, upgrade.target)])
 
 
 def switch_back(upgrade: Upgrade) -> None:
@@ -198,27 +171,7 @@ def switch_back(upgrade: Upgrade) -> None:
         traefik.confirm_live(upgrade.host, stack, old, release, timeout)
 
 
-def _confirm_worker(upgrade: Upgrade, *, working: bool) -> None:
-    """Wait until the target's worker lives, and works. Raises NotReady."""
-    host = upgrade.host
-    if last := _see_worker(upgrade, upgrade.target, working=working):
-        raise NotReady(
-            f"{host.name}: the new worker did not {'take over' if working else 'start'}",
-            host=host.name,
-            seen=diagnosis.of(host, upgrade.look_again(), upgrade.target, last),
-        )
-
-
-def _see_worker(upgrade: Upgrade, color: Color, *, working: bool) -> str | None:
-    """Wait until the api tells that a colour's worker lives, and works; return None, or what was seen last."""
-    timeout = upgrade.environment.upgrade.ready_timeout.total_seconds()
-    for found in upgrade.look_again().running("worker", color):
-        if found.release and found.started:
-            return traefik.confirm_worker(upgrade.host, found.release, found.started, timeout, working=working)
-    return "its container does not run"
-
-
-def _up(upgrade: Upgrade, service: str) -> None:
+def up(upgrade: Upgrade, service: str) -> None:
     upgrade.compose.compose.up([service], detach=True, dependencies=False, no_build=True, quiet=True)
 
 
@@ -232,58 +185,11 @@ def _start(upgrade: Upgrade, containers: Sequence[Found]) -> None:
         upgrade.host.docker.container.start([c.id for c in containers])
 
 
-def _stop(host: Host, containers: list[str]) -> None:
+def stop(host: Host, containers: list[str]) -> None:
     """Stop containers side by side, each with the grace period that Compose gave it."""
     if containers:
         host.docker.container.stop(containers)
 
 
-def _changes_data(upgrade: Upgrade) -> bool:
-    """Whether there is data, and it will change."""
-    return upgrade.change is not None and upgrade.change.way != "fresh"
-
-
-def _beside(upgrade: Upgrade) -> bool:
-    return upgrade.change is not None and upgrade.change.way != "hold"
-
-
-def _held(upgrade: Upgrade) -> bool:
+def held(upgrade: Upgrade) -> bool:
     return upgrade.fact("way") == "hold"
-
-
-def _migration(upgrade: Upgrade) -> float:
-    return 2 * upgrade.environment.upgrade.migrate_timeout.total_seconds() + 120
-
-
-def _readiness(upgrade: Upgrade) -> float:
-    """Return the seconds in which each container may take as long as one may."""
-    services = upgrade.environment.services
-    containers = services.api.replicas + services.frontend.replicas
-    return containers * upgrade.environment.upgrade.ready_timeout.total_seconds() + 300
-
-
-STEPS: tuple[Step, ...] = (
-    Step("ship", ship),
-    Step("place", place),
-    Step("mend", repair.mend),
-    Step("proxy", proxy.start, undo=proxy.take_back),
-    Step("watch", watch.begin, undo=watch.end),
-    Step("schema", migrate.find_pending),
-    Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),
-    Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),
-    Step("migrate", migrate.apply, when=_beside, deadline=_migration),
-    Step("start", start, undo=stop_target),
-    Step("hold", hold.hold, undo=hold.reopen, when=_held, deadline=_migration),
-    Step("ready", await_ready, deadline=_readiness),
-    Step("smoke", smoke),
-    Step("worker", hand_over_worker, undo=give_back_worker),
-    Step("canary", canary, undo=switch_back),
-    Step("switch", switch, undo=switch_back),
-    Step("bake", bake, final=True),
-    Step("drain", drain),
-    Step("keep", preserve.file_snapshot, when=preserve.is_due, deadline=preserve.deadline),
-    Step("steward", service.start),
-    Step("record", record),
-)
-STEWARD_STEPS = tuple(step for step in STEPS if step.name in ("place", "steward"))
-"""What a deploy does that changes nothing but the settings of backups."""

@@ -14,7 +14,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
 from ppmkit.errors import UpgradeError
-from ppmkit.proxy import routes, settings
+from ppmkit.host import proxy_settings
+from ppmkit.proxy import routes
 from ppmkit.proxy import traefik as proxy
 from ppmkit.release import render
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 ROLE = "reverse-proxy"
 ROUTES = f"dynamic/{render.ROUTES}"
-FILES = (settings.FILE, f"dynamic/{render.CERTIFICATES}", ROUTES)
+FILES = (proxy_settings.FILE, f"dynamic/{render.CERTIFICATES}", ROUTES)
 """All that decides whom the proxy sends where and what it shows, below :func:`traefik`."""
 Look = Callable[[], str | None]
 """Returns None when users are served, else what was seen."""

@@ -13,7 +13,7 @@ import pytest
 from python_on_whales import DockerClient
 
 from ppmkit.images import layers as imagestore
-from ppmkit.images.application import COMPRESSED_SINCE, Pipe
+from ppmkit.images.ship import COMPRESSED_SINCE, Pipe
 from ppmkit.local.engine import local_docker, version
 from tests.processes import running
 

@@ -12,7 +12,7 @@ import pytest
 
 from bench.ledger import load, lost
 from bench.site import change_code
-from ppmkit.upgrade.rollout import STEPS
+from ppmkit.upgrade.steps import STEPS
 from tests.page import assets
 from tests.site import ALWAYS, Site
 from tests.waiting import eventually

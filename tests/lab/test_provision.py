@@ -20,7 +20,8 @@ from ppmkit.host.host import Host
 from ppmkit.lab.hosts import ssh_command
 from ppmkit.paths import KIT
 from ppmkit.provision.daemon_json import PATH, WANTED
-from ppmkit.provision.run import HostReport, ProvisionReport, provision
+from ppmkit.provision.report import HostReport, ProvisionReport
+from ppmkit.provision.run import provision
 
 NAME = "provision-test"
 OFFSET = 350

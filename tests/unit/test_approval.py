@@ -10,11 +10,13 @@ import pytest
 from ppmkit.database import migrate
 from ppmkit.errors import UsageError
 from ppmkit.plan import saved
-from ppmkit.plan.decide import Basis, EnvironmentPlan, HostPlan, stale
+from ppmkit.plan.decide import stale
+from ppmkit.plan.model import Basis, EnvironmentPlan, HostPlan
+from ppmkit.release import migrations
 
 BASIS = Basis(color="blue", release="aaa", schema_revision="0001", changes=("release aaa → bbb",), drift=())
 REVISIONS = tuple(
-    migrate.Revision(revision=f"000{n}", compatibility="expand", summary=f"step {n}") for n in range(1, 4)
+    migrations.Revision(revision=f"000{n}", compatibility="expand", summary=f"step {n}") for n in range(1, 4)
 )
 
 

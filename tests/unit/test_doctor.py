@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from ppmkit.cli import show
-from ppmkit.doctor.checks import HERE, Check, Facts, examine, judge, version_in
+from ppmkit.doctor.checks import HERE, Check, examine, judge, version_in
+from ppmkit.doctor.readings import Readings
 from ppmkit.provision.daemon_json import WANTED
 from ppmkit.provision.host_files import host_files
 from tests.unit.conftest import environment_of
@@ -45,7 +46,7 @@ def checks(offset: float = 0.0, *, tls: bool = False, **found: list[str]) -> dic
     if tls:
         environment = environment_of(url="https://ppm.example.org", proxy={"letsencrypt_email": "a@example.org"})
     lines = tuple((name, value) for name, values in (HEALTHY | found).items() for value in values)
-    facts = Facts(host="web-1", lines=lines, clock_offset=offset, uncertainty=0.1)
+    facts = Readings(host="web-1", lines=lines, clock_offset=offset, uncertainty=0.1)
     return {check.name: check for check in judge(environment, facts)}
 
 
@@ -100,7 +101,7 @@ def test_an_audit_is_looked_at_where_it_is_asked_for(running: list[str], ok: boo
     environment = environment_of(provision={"audit": True})
     lines = tuple((name, value) for name, values in (HEALTHY | {"audit": running}).items() for value in values)
 
-    found = {check.name: check for check in judge(environment, Facts("web-1", lines, 0.0, 0.1))}
+    found = {check.name: check for check in judge(environment, Readings("web-1", lines, 0.0, 0.1))}
 
     assert found["Audit of changes"].ok is ok
     assert "Audit of changes" not in checks()

@@ -15,8 +15,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppmkit.images.application import Pipe, digest_of_migrations, needless
+from ppmkit.images.application import digest_of_migrations
 from ppmkit.images.layers import chain_ids
+from ppmkit.images.ship import Pipe, needless
 from ppmkit.paths import PROJECT
 from tests.processes import running
 

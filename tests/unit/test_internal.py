@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ppmkit.proxy import traefik
+from ppmkit.proxy import probe
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 WORKER = {"name": "w", "release": "r1", "since": SINCE.isoformat(), "standby": False}
@@ -56,14 +56,14 @@ def host(answers: Answers) -> Iterator[Any]:
 @pytest.mark.parametrize("answers", [NOW, BEFORE, OLD_ROUTES], ids=["now", "an older release", "older routes"])
 def test_the_revision_and_the_workers_are_read_from_releases_of_now_and_of_before(answers: Answers) -> None:
     with host(answers) as there:
-        assert traefik.schema_revision(there) == "0007"
-        assert traefik.confirm_worker(there, "r1", SINCE, 0, working=True) is None
+        assert probe.schema_revision(there) == "0007"
+        assert probe.confirm_worker(there, "r1", SINCE, 0, working=True) is None
 
 
 def test_an_api_that_does_not_tell_is_named_with_what_it_answers() -> None:
     with host(BUSY) as there:
-        assert traefik.schema_revision(there) is None
-        said = traefik.confirm_worker(there, "r1", SINCE, 0, working=False)
+        assert probe.schema_revision(there) is None
+        said = probe.confirm_worker(there, "r1", SINCE, 0, working=False)
 
     assert said is not None
     assert said.startswith("GET /statusz: HTTPStatusError: Server error '503 Service Unavailable'")

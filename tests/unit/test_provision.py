@@ -26,7 +26,8 @@ from ppmkit.paths import PROJECT
 from ppmkit.provision import root_login
 from ppmkit.provision.daemon_json import WANTED, change
 from ppmkit.provision.host_files import firewall, host_files
-from ppmkit.provision.run import HostReport, Operation, ProvisionReport, provision
+from ppmkit.provision.report import HostReport, Operation, ProvisionReport
+from ppmkit.provision.run import provision
 from tests.unit.conftest import environment_of
 
 KEYS = ["ssh-ed25519 AAAA ann@laptop", "ssh-rsa BBBB bob"]

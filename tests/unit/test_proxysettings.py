@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from ppmkit.config.environment import Environment
-from ppmkit.proxy import settings
-from ppmkit.proxy.settings import applied, derived, public_port, recorded
+from ppmkit.host import proxy_settings
+from ppmkit.host.proxy_settings import applied, derived, public_port, recorded
 from ppmkit.release import render
 from ppmkit.release.model import Images
 from tests.unit.conftest import environment_of
@@ -71,4 +71,4 @@ def test_a_compose_file_that_tells_nothing_leaves_todays_yaml(text: str) -> None
 def test_the_settings_are_no_part_of_what_a_releases_id_is_the_digest_of(images: Images) -> None:
     environment = environment_of()
 
-    assert settings.FILE not in render.tree(environment, release_of(environment, images))
+    assert proxy_settings.FILE not in render.tree(environment, release_of(environment, images))

@@ -17,7 +17,7 @@ from ppmkit.config.file import load
 from ppmkit.orchestrator.stack import ROLES
 from ppmkit.release import render, template
 from ppmkit.release.model import COLORS, Images
-from ppmkit.secrets.manage import needed
+from ppmkit.secrets.kinds import needed
 from tests.unit.conftest import environment_of
 from tests.unit.rendered import EVERY_WAY, PRODUCTION, SECRETS, compose_of, release_of
 

@@ -18,7 +18,7 @@ from ppmkit.config.environment import Environment
 from ppmkit.errors import ConfigError, HostUnreachable, UsageError
 from ppmkit.paths import KIT
 from ppmkit.redact import redact
-from ppmkit.secrets import manage, rclone
+from ppmkit.secrets import kinds, manage, rclone
 from tests.authority import DOMAIN, Authority
 from tests.unit.conftest import environment_of
 
@@ -109,7 +109,7 @@ def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oau
     copied = oauth_site.model_copy(update={"backup": backup, "app": app})
     sites = [copied, *(environment_of(url="https://x.org", proxy=p) for p in (acme, {"certificates": "files"}))]
 
-    assert examples.keys() == {name for site in sites for name in manage.needed(site)}
+    assert examples.keys() == {name for site in sites for name in kinds.needed(site)}
     for text in examples.values():
         assert all(word in text for word in ("Purpose: ", "Form: ", "Who needs it: ", "/run/"))
 
@@ -119,7 +119,7 @@ def test_a_dns_provider_gets_each_of_its_secrets_once(site: Environment) -> None
     proxy = {"letsencrypt_email": "ops@example.org", "dns_challenge": {"provider": "azuredns", "secrets": secret}}
     environment = environment_of(url="https://x.org", proxy=proxy, secrets=site.secrets.model_dump())
 
-    assert manage.needed(environment) == ["session_secret", "dns_id", "dns_secret"]
+    assert kinds.needed(environment) == ["session_secret", "dns_id", "dns_secret"]
     manage.set_secret(environment, "dns_id", LONG)
     assert any("dns_secret is missing" in fault for fault in manage.check(environment))
     with pytest.raises(UsageError, match="there is no secret dns_"):

@@ -21,7 +21,7 @@ from ppmkit.cli import show
 from ppmkit.cli.console import Console
 from ppmkit.errors import HostError
 from ppmkit.operation.journal import Past
-from ppmkit.plan.decide import EnvironmentPlan, HostPlan
+from ppmkit.plan.model import EnvironmentPlan, HostPlan
 from ppmkit.redact import redacted_json, visible
 
 HOSTILE = "\x1b]52;c;cHduZWQ=\x07\x1b[8m\x9b2J\u202e[link=http://evil]x[/link][/][bold]:skull:\x7f"

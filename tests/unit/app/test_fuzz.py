@@ -13,10 +13,7 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from starlette.routing import BaseRoute, Route
 
-from tests.unit.app.test_login import (
-    Open,
-    server,  # noqa: F401 - fixtures
-)
+from tests.unit.app.test_login import Open
 
 ENDLESS = "/api/events"
 EXAMPLES = 25

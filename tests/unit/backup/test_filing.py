@@ -13,9 +13,10 @@ import pytest
 from ppmkit.backup import preserve
 from ppmkit.errors import UpgradeError
 from ppmkit.operation.journal import Kind
-from ppmkit.operation.transaction import Upgrade, Watcher
+from ppmkit.operation.transaction import Upgrade
 from ppmkit.orchestrator import oneoff
 from ppmkit.orchestrator.stack import Stack
+from ppmkit.progress import Progress
 from ppmkit.steward import catalog, snapshot
 from tests.unit.backup.database import make, steward, told
 from tests.unit.conftest import environment_of
@@ -50,7 +51,7 @@ def operation(database: Path, way: str, kind: Kind = "deploy", facts: Mapping[st
         stack=cast("Stack", None),
         files=database.parent,
         who="ann@desk",
-        watcher=cast("Watcher", None),
+        progress=cast("Progress", None),
         facts={"way": way, "snapshot_seconds": "1.5", **facts},
     )
 

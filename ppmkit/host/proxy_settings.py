@@ -7,15 +7,14 @@ id covers neither. Releases of older versions of ppmctl have none: their Compose
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
 
 from ppmkit.config.environment import Environment
 
-if TYPE_CHECKING:
-    from pathlib import PurePosixPath
-
-    from ppmkit.host.host import Host
-
+Read = Callable[[PurePosixPath], str | None]
+"""Reads a file of the host; None where there is none."""
 FILE = "settings.json"
 IN_FORCE = f"traefik/{FILE}"
 """Below the environment's directory: of the proxy that runs."""
@@ -62,23 +61,23 @@ def _told(service: dict[str, Any]) -> dict[str, Any]:
     return {**told, "certificates": "files"} if "8443" in ports else told
 
 
-def in_force(host: Host) -> Environment:
+def in_force(environment: Environment, read: Read) -> Environment:
     """Return the environment with the settings of the proxy that runs on the host."""
-    return _first(host, host.environment.directory / IN_FORCE, host.environment.directory / "current" / _COMPOSE)
+    return _first(environment, read, environment.directory / IN_FORCE, environment.directory / "current" / _COMPOSE)
 
 
-def of_release(host: Host, release: str) -> Environment:
+def of_release(environment: Environment, read: Read, release: str) -> Environment:
     """Return the environment with the settings of a release that lies on the host."""
-    where = host.environment.directory / "releases" / release
-    return _first(host, where / FILE, where / _COMPOSE)
+    where = environment.directory / "releases" / release
+    return _first(environment, read, where / FILE, where / _COMPOSE)
 
 
-def _first(host: Host, recorded: PurePosixPath, compose: PurePosixPath) -> Environment:
-    text = host.read(recorded)
-    if text is not None and (found := applied(host.environment, text)) is not None:
+def _first(environment: Environment, read: Read, recorded: PurePosixPath, compose: PurePosixPath) -> Environment:
+    text = read(recorded)
+    if text is not None and (found := applied(environment, text)) is not None:
         return found
-    text = host.read(compose)
-    return host.environment if text is None else derived(host.environment, text)
+    text = read(compose)
+    return environment if text is None else derived(environment, text)
 
 
 def public_port(environment: Environment) -> int:

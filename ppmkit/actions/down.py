@@ -1,0 +1,39 @@
+"""`ppmctl down`: take a stack off a host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ppmkit.host import proxy_settings
+from ppmkit.host.host import Host
+from ppmkit.orchestrator.stack import look
+from ppmkit.steward import places
+
+if TYPE_CHECKING:
+    from ppmkit.config.environment import Environment, HostAddress
+
+# Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
+_KEPT = "|".join(f"*/{name}/" for name in places.OWN)
+
+_DOWN_SECONDS = 600.0
+
+_PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
+
+
+def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
+    """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
+    with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
+        label = f"com.docker.compose.project={environment.project}"
+        if found := [c.id for c in look(host).containers]:
+            host.docker.container.stop(found)
+        if left := host.docker.container.list(all=True, filters=[("label", label)]):  # also of a hold
+            host.docker.container.remove(left, force=True)
+        if networks := host.docker.network.list(filters=[("label", label)]):
+            host.docker.network.remove([*networks])
+        directory = environment.directory
+        of_proxy = (directory / "traefik/dynamic/routes.yaml", directory / proxy_settings.IN_FORCE)
+        host.run(["rm", "-rf", str(directory / "current"), *map(str, of_proxy)])
+        if purge:
+            if volumes := host.docker.volume.list(filters={"label": label}):
+                host.docker.volume.remove([*volumes])
+            host.run(["sh", "-c", _PURGE, "sh", str(directory)])

@@ -1,0 +1,45 @@
+"""`ppmctl releases` and `history`: the records and the journal of a host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ppmkit.errors import UsageError
+from ppmkit.host.session import read_only
+from ppmkit.images import sbom
+from ppmkit.operation import journal
+from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.release.model import Record
+from ppmkit.release.records import records
+
+if TYPE_CHECKING:
+    from ppmkit.config.environment import Environment, HostAddress
+    from ppmkit.operation.journal import Past
+
+
+def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
+    """Return the records on a host, newest first, and what runs there."""
+    with read_only(environment, address) as host:
+        return records(host), look(host)
+
+
+def release(
+    environment: Environment, address: HostAddress, name: str | None, *, ask: bool = False
+) -> tuple[Record, str | None]:
+    """Return the record of a release (the newest without a name), and what it is made of, if a list lies beside it.
+
+    With ``ask`` its images are asked where there is none. Raises UsageError, and BuildError when they are gone.
+    """
+    with read_only(environment, address) as host:
+        found = [record for record in records(host) if name in (None, record.id)]
+        if not found:
+            what = f"no release {name}" if name else "no release yet"
+            raise UsageError(f"{host.name} has {what}", next=f"ppmctl releases -e {environment.name}")
+        bill = host.read(environment.directory / "releases" / found[0].id / sbom.FILE)
+        return found[0], sbom.on_host(host, found[0].release) if bill is None and ask else bill
+
+
+def history(environment: Environment, address: HostAddress) -> list[Past]:
+    """Return the operations in the host's journal, newest first."""
+    with read_only(environment, address) as host:
+        return journal.history(journal.lines(host))

@@ -1,0 +1,152 @@
+"""`ppmctl rollback`: back to an earlier release, with its own config, secrets and images."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from ppmkit.actions import recover
+from ppmkit.config.environment import Environment, HostAddress, Model
+from ppmkit.database import migrate
+from ppmkit.errors import UsageError
+from ppmkit.host.session import locked
+from ppmkit.operation import journal, transaction
+from ppmkit.operation.hosts import on_each_host, opened
+from ppmkit.operation.journal import Change, Intent
+from ppmkit.operation.transaction import Upgrade
+from ppmkit.orchestrator import oneoff
+from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.plan import drift
+from ppmkit.progress import Confirm
+from ppmkit.release import render
+from ppmkit.release.model import Images, Record, other
+from ppmkit.release.records import records
+from ppmkit.upgrade.rollback import ROLLBACK_STEPS, plan
+
+if TYPE_CHECKING:
+    from ppmkit.host.host import Host
+    from ppmkit.progress import Progress
+
+
+class Rollback(Model):
+    """How it went on one host; what `rollback --json` prints of each."""
+
+    host: str
+    release: str
+    previous: str
+    data: str
+    """untouched, downgraded or restored."""
+    served_seconds: float
+    """How long it took until users were on the release."""
+    seconds: float
+    failed: str = ""
+    """What failed while requests waited, in words; empty when nothing did, or none waited."""
+
+
+def rollback(
+    environment: Environment, progress: Progress, confirm: Confirm, *, release: str | None = None, restore: bool = False
+) -> list[Rollback]:
+    """Bring back a release (the one before, unless named) on every host, one after another."""
+    return on_each_host(
+        environment, 1, lambda address, _: _on_host(environment, address, progress, confirm, release, restore)
+    )
+
+
+def _on_host(
+    environment: Environment,
+    address: HostAddress,
+    progress: Progress,
+    confirm: Confirm,
+    release: str | None,
+    restore: bool,
+) -> Rollback:
+    began = time.monotonic()
+    with locked(environment, address, "rollback") as host:
+        recover.clear(host, None, progress)
+        stack = look(host)
+        now, wanted = _choose(host, stack, release)
+        assert stack.live is not None, "_choose has seen to that"
+        intent = Intent(
+            operation=journal.new_operation(),
+            kind="rollback",
+            release=wanted.release,
+            target=other(stack.live),
+            live=stack.live,
+            previous=now.id,
+            back=wanted.previous,
+            source=wanted.source,
+        )
+        with opened(host, intent, stack, progress) as upgrade:
+            change = plan(host, upgrade, now, wanted, restore=restore)
+            if change is not None and change.service == "steward":
+                confirm(_loss(upgrade, change))
+            upgrade.intent = intent.model_copy(update={"change": change})
+            _note(upgrade, wanted, change)
+            transaction.run(upgrade, ROLLBACK_STEPS)
+    data = "untouched" if change is None else "restored" if change.service == "steward" else "downgraded"
+    seconds = time.monotonic() - began
+    names = [step.name for step in upgrade.times]
+    after = sum(step.seconds for step in upgrade.times[names.index("switch") + 1 :])
+    return Rollback(
+        host=address.name,
+        release=wanted.id,
+        previous=now.id,
+        data=data,
+        served_seconds=round(seconds - after, 3),
+        seconds=round(seconds, 3),
+        failed=upgrade.fact("failed") or "",
+    )
+
+
+def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Record]:
+    """Return the records of what serves and of what is to serve again. Raises UsageError when there is none."""
+    environment = host.environment.name
+    if stack.record is None or stack.live is None:
+        raise UsageError(f"{host.name}: nothing is deployed", next=f"ppmctl deploy -e {environment}")
+    name = release or stack.record.previous
+    if name is None:
+        raise UsageError(f"{host.name}: there is no release before {stack.record.id}", next="ppmctl releases")
+    if name == stack.record.id:
+        raise UsageError(f"{host.name}: release {name} serves already", next="ppmctl releases")
+    known = {record.id: record for record in records(host)}
+    images = known[name].release.images if name in known else None
+    if images is None or not _whole(host, name) or not _there(host, images):
+        raise UsageError(
+            f"{host.name}: release {name} is not there: it never was, it was pruned, or its files were edited",
+            next=f"See which are: ppmctl releases -e {environment}",
+        )
+    return stack.record, known[name]
+
+
+def _whole(host: Host, release: str) -> bool:
+    """Return whether the release's files are there as they were made."""
+    where = host.environment.directory / "releases" / release
+    found = {path: host.read(where / path) for path in (render.COMPOSE, drift.ROUTES, drift.CERTIFICATES)}
+    return drift.intact(release, {path: text for path, text in found.items() if text is not None})
+
+
+def _there(host: Host, images: Images) -> bool:
+    return all(host.docker.image.exists(reference) for reference in images.by_name().values())
+
+
+def _note(upgrade: Upgrade, wanted: Record, change: Change | None) -> None:
+    upgrade.note(schema_after=wanted.revisions[-1], revisions=" ".join(wanted.revisions))
+    if change is not None:
+        migrate.settle(upgrade, change)
+
+
+def _loss(upgrade: Upgrade, change: Change) -> str:
+    """Return the question whether what was written since the snapshot may go."""
+    command = ("since", change.command[1], str(migrate.database(upgrade)))
+    counts: dict[str, int] = oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=600)
+    return (
+        f"{upgrade.host.name}: {sum(counts.values()):,} rows were written since the snapshot and go with it"
+        f"{by_table(counts)}. What is there now becomes a backup. Go on?"
+    )
+
+
+def by_table(counts: Mapping[str, int]) -> str:
+    """Given {table: rows}, return them in words behind what they add up to; nothing where there are none."""
+    tables = ", ".join(f"{table} {count:,}" for table, count in counts.items())
+    return f" ({tables})" if tables else ""

@@ -1,0 +1,76 @@
+"""The blue/green upgrade of one host. Read STEPS from top to bottom: that is what a deploy does.
+
+Each step is idempotent, journaled, bounded by a deadline and names its undo. Up to the final one a failure (or
+Ctrl-C) undoes what was done, in reverse; after that the only way is forward. An operation that was cut short (`kill
+-9`, a lost network) is in the journal: `ppmctl deploy`, `resume` or `abort` sees to it.
+"""
+
+from __future__ import annotations
+
+from ppmkit.backup import preserve, service
+from ppmkit.database import hold, migrate
+from ppmkit.operation import watch
+from ppmkit.operation.transaction import Step, Upgrade
+from ppmkit.upgrade import proxy, repair
+from ppmkit.upgrade.canary import bake, canary, smoke
+from ppmkit.upgrade.rollout import (
+    await_ready,
+    drain,
+    held,
+    place,
+    record,
+    ship,
+    start,
+    stop_target,
+    switch,
+    switch_back,
+)
+from ppmkit.upgrade.worker import give_back_worker, hand_over_worker
+
+
+def _changes_data(upgrade: Upgrade) -> bool:
+    """Whether there is data, and it will change."""
+    return upgrade.change is not None and upgrade.change.way != "fresh"
+
+
+def _beside(upgrade: Upgrade) -> bool:
+    return upgrade.change is not None and upgrade.change.way != "hold"
+
+
+def _migration(upgrade: Upgrade) -> float:
+    return 2 * upgrade.environment.upgrade.migrate_timeout.total_seconds() + 120
+
+
+def _readiness(upgrade: Upgrade) -> float:
+    """Return the seconds in which each container may take as long as one may."""
+    services = upgrade.environment.services
+    containers = services.api.replicas + services.frontend.replicas
+    return containers * upgrade.environment.upgrade.ready_timeout.total_seconds() + 300
+
+
+STEPS: tuple[Step, ...] = (
+    Step("ship", ship),
+    Step("place", place),
+    Step("mend", repair.mend),
+    Step("proxy", proxy.start, undo=proxy.take_back),
+    Step("watch", watch.begin, undo=watch.end),
+    Step("schema", migrate.find_pending),
+    Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),
+    Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),
+    Step("migrate", migrate.apply, when=_beside, deadline=_migration),
+    Step("start", start, undo=stop_target),
+    Step("hold", hold.hold, undo=hold.reopen, when=held, deadline=_migration),
+    Step("ready", await_ready, deadline=_readiness),
+    Step("smoke", smoke),
+    Step("worker", hand_over_worker, undo=give_back_worker),
+    Step("canary", canary, undo=switch_back),
+    Step("switch", switch, undo=switch_back),
+    Step("bake", bake, final=True),
+    Step("drain", drain),
+    Step("keep", preserve.file_snapshot, when=preserve.is_due, deadline=preserve.deadline),
+    Step("steward", service.start),
+    Step("record", record),
+)
+
+STEWARD_STEPS = tuple(step for step in STEPS if step.name in ("place", "steward"))
+"""What a deploy does that changes nothing but the settings of backups."""
