@@ -94,9 +94,9 @@ def commands() -> str:
     import typer
     from typer.cli import get_docs_for_click
 
-    import ppmctl
+    from ppmkit.cli.app import app
 
-    command = typer.main.get_command(ppmctl.app)
+    command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="ppmctl", title="Commands")
     return f"{text.rstrip()}\n"
 

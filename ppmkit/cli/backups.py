@@ -1,4 +1,4 @@
-"""The commands of backups and of restoring them."""
+"""`ppmctl backup` and `ppmctl restore`."""
 
 from __future__ import annotations
 
@@ -6,201 +6,221 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppmkit.actions import restore as restore_module
-from ppmkit.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, group, load_hosts, print_json, write
+from ppmkit.cli.common import (
+    DIFFERENT,
+    AnyHost,
+    Env,
+    Json,
+    OneHost,
+    Yes,
+    confirm,
+    console,
+    group,
+    load_host,
+    load_hosts,
+    print_json,
+    write,
+)
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
-backup = group("Backups that are proven.")
 app = typer.Typer()
-SomeHost = Annotated[str | None, typer.Option("--host", help="One host; default: all.")]
+backup: typer.Typer = group("Create, verify and prune backups.")
 
 
-def _some(env: str, host: str | None) -> tuple[Environment, HostAddress | None]:
-    from ppmkit.config.environment import pick_host
-
-    environment = load_hosts(env)
-    return environment, pick_host(environment, host) if host else None
+def _hosts(env: str, host: str | None) -> tuple[Environment, HostAddress | None]:
+    """Return the environment, and the named host, or None for all of them."""
+    return load_host(env, host) if host else (load_hosts(env), None)
 
 
-@backup.command("create")
-def backup_create(
+@backup.command()
+def create(
     env: Env = "lab",
-    host: SomeHost = None,
-    pinned: Annotated[bool, typer.Option("--pin", help="No rule ever removes it.")] = False,
+    host: AnyHost = None,
+    pinned: Annotated[bool, typer.Option("--pin", help="Never prune this backup.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Back up the database while the application serves; prove, compress and encrypt what was copied."""
-    from ppmkit.actions import backup as backups
-    from ppmkit.cli import show
+    """Back up the database while the application serves.
+
+    The copy is verified, compressed and encrypted.
+    """
+    from ppmkit.actions import backup
+    from ppmkit.cli import show_backups
     from ppmkit.errors import BackupError
 
-    environment, address = _some(env, host)
+    environment, address = _hosts(env, host)
     with console(quiet=as_json) as shown:
         shown.announce("backing up")
-        made = backups.create(environment, address, pinned=pinned)
+        made = backup.create(environment, address, pinned=pinned)
     if as_json:
         print_json(made.model_dump(mode="json"))
     else:
-        show.backups(made.hosts)
+        show_backups.backups(made.hosts)
     if missing := [line for host in made.hosts for line in host.missing]:
         raise BackupError(
-            f"the backup is made, but not everywhere that it should be: {'; '.join(missing)}",
-            next=f"Mend that, then: ppmctl backup create -e {env}",
+            f"the backup is made, but some copies are missing: {'; '.join(missing)}",
+            next=f"Fix that, then: ppmctl backup create -e {env}",
         )
 
 
 @backup.command("list")
-def backup_list(env: Env = "lab", host: SomeHost = None, as_json: Json = False) -> None:
-    """The backups, newest first."""
-    from ppmkit.actions import backup as backups
-    from ppmkit.cli import show
+def list_backups(env: Env = "lab", host: AnyHost = None, as_json: Json = False) -> None:
+    """List backups, newest first."""
+    from ppmkit.actions import backup
+    from ppmkit.cli import show_backups
 
-    found = backups.catalog(*_some(env, host))
+    backups = backup.catalog(*_hosts(env, host))
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json([each.model_dump(mode="json") for each in backups])
     else:
-        show.backups(found)
+        show_backups.backups(backups)
 
 
-@backup.command("moments")
-def backup_moments(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
-    """From when to when `restore --at` can bring back any moment (`backup.continuous`)."""
+@backup.command()
+def moments(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
+    """List the times that `restore --at` can reach.
+
+    There are some where `backup.continuous` is on.
+    """
     from ppmkit.backup import point_in_time
-    from ppmkit.config.environment import pick_host
 
-    environment = load_hosts(env)
-    found = point_in_time.moments(environment, pick_host(environment, host))
+    spans = point_in_time.moments(*load_host(env, host))
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json([span.model_dump(mode="json") for span in spans])
     else:
-        for each in found:
-            write(f"{each.host}: {each.words}\n")
-        if not found:
-            typer.echo("no change was shipped; see backup.continuous")
+        for span in spans:
+            write(f"{span.host}: {span.words}\n")
+        if not spans:
+            typer.echo("no changes were shipped; see backup.continuous")
 
 
-@backup.command("show")
-def backup_show(
-    id: Annotated[str, typer.Argument(help="A backup of `ppmctl backup list`, or latest.")],
+@backup.command()
+def show(
+    id: Annotated[str, typer.Argument(help="A backup listed by `ppmctl backup list`, or latest.")],
     env: Env = "lab",
     host: OneHost = None,
 ) -> None:
-    """All that is known of a backup: its manifest, and every time it was verified."""
-    from ppmkit.actions import backup as backups
-    from ppmkit.config.environment import pick_host
+    """Show a backup's manifest and verifications."""
+    from ppmkit.actions import backup
 
-    environment = load_hosts(env)
-    print_json(backups.show(environment, pick_host(environment, host), id))
+    print_json(backup.show(*load_host(env, host), id))
 
 
-@backup.command("verify")
-def backup_verify(
+@backup.command()
+def verify(
     ids: Annotated[list[str] | None, typer.Argument(help="Backups, or latest; default: all.")] = None,
     env: Env = "lab",
-    host: SomeHost = None,
+    host: AnyHost = None,
     as_json: Json = False,
 ) -> None:
-    """Verify backups: hash, decode, integrity, digests of every table. Exit code 1 when one has failed."""
-    from ppmkit.actions import backup as backups
-    from ppmkit.cli import show
+    """Verify backups: hash, decode, integrity, row digests.
 
-    environment, address = _some(env, host)
+    Exit code 1 when one has failed, 3 when one could not be verified to the end.
+    """
+    from ppmkit.actions import backup
+    from ppmkit.cli import show_backups
+
+    environment, address = _hosts(env, host)
     with console(quiet=as_json) as shown:
         shown.announce("verifying")
-        found = backups.verify(environment, address, ids or [])
+        results = backup.verify(environment, address, ids or [])
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json([each.model_dump(mode="json") for each in results])
     else:
-        show.verifications(found)
-    failed = any(each.outcome == "failed" for each in found)
-    raise typer.Exit(1 if failed else DIFFERENT if any(each.outcome != "ok" for each in found) else 0)
+        show_backups.verifications(results)
+    failed = any(each.outcome == "failed" for each in results)
+    raise typer.Exit(1 if failed else DIFFERENT if any(each.outcome != "ok" for each in results) else 0)
 
 
-@backup.command("drill")
-def backup_drill(
-    ids: Annotated[list[str] | None, typer.Argument(help="Default: the latest, and another by chance.")] = None,
+@backup.command()
+def drill(
+    ids: Annotated[list[str] | None, typer.Argument(help="Default: the latest, and another one at random.")] = None,
     env: Env = "lab",
     host: OneHost = None,
     as_json: Json = False,
 ) -> None:
-    """Test-restore beside what serves: the api reads and writes on the copy. Exit code 1 unless all went well."""
-    from ppmkit.actions import drill as drills
-    from ppmkit.cli import show
-    from ppmkit.config.environment import pick_host
+    """Restore to a scratch copy and run the API on it.
 
-    environment = load_hosts(env)
+    Nothing that serves is touched. Exit code 1 unless all went well.
+    """
+    from ppmkit.actions.drill import drill
+    from ppmkit.cli import show_backups
+
+    environment, address = load_host(env, host)
     with console(quiet=as_json) as shown:
         shown.announce("restoring to a copy")
-        found = drills.drill(environment, pick_host(environment, host), ids or [])
+        drills = drill(environment, address, ids or [])
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json([each.model_dump(mode="json") for each in drills])
     else:
-        show.drills(found)
-    raise typer.Exit(0 if all(each.outcome == "ok" for each in found) else 1)
+        show_backups.drills(drills)
+    raise typer.Exit(0 if all(each.outcome == "ok" for each in drills) else 1)
 
 
-@backup.command("prune")
-def backup_prune(
+@backup.command()
+def prune(
     env: Env = "lab",
-    host: SomeHost = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go, and why.")] = False,
+    host: AnyHost = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be removed, and why.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Remove the backups that no rule of `backup.keep` keeps; never the last verified one."""
-    from ppmkit.actions import backup as backups
-    from ppmkit.cli import show
+    """Remove backups that no rule of `backup.keep` keeps.
 
-    environment, address = _some(env, host)
-    found = backups.prune(environment, address, dry_run=dry_run)
+    The last verified backup is never removed.
+    """
+    from ppmkit.actions import backup
+    from ppmkit.cli import show_backups
+
+    environment, address = _hosts(env, host)
+    verdicts = backup.prune(environment, address, dry_run=dry_run)
     if as_json:
-        print_json([each.model_dump(mode="json") for each in found])
+        print_json([each.model_dump(mode="json") for each in verdicts])
     else:
-        show.verdicts(found, dry_run=dry_run)
+        show_backups.verdicts(verdicts, dry_run=dry_run)
 
 
 @app.command()
 def restore(
-    id: Annotated[str | None, typer.Argument(help="A backup of `ppmctl backup list`.")] = None,
+    id: Annotated[str | None, typer.Argument(help="A backup listed by `ppmctl backup list`.")] = None,
     env: Env = "lab",
     host: OneHost = None,
-    latest: Annotated[bool, typer.Option("--latest", help="The newest backup that is verified.")] = False,
+    latest: Annotated[bool, typer.Option("--latest", help="The newest verified backup.")] = False,
     at: Annotated[
         str | None,
-        typer.Option("--at", metavar="TIME", help="What the database was then; UTC, or with +02:00."),
+        typer.Option("--at", metavar="TIME", help="The database as it was at this time; UTC, or with +02:00."),
     ] = None,
-    target: Annotated[str | None, typer.Option("--from", help="Fetch it from this target first.")] = None,
+    target: Annotated[str | None, typer.Option("--from", help="Fetch the backup from this target first.")] = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Put a backup in the place of the database while requests wait; says first what is lost by that, and asks.
+    """Replace the database with a backup; requests wait.
 
-    With --from, a host on which nothing is deployed yet is provisioned and deployed to before.
+    Shows first what would be lost, and asks. With --from, a host on which nothing is deployed is provisioned and
+    deployed to first.
     """
     from ppmkit.actions import fresh_host
+    from ppmkit.actions.restore import restore
     from ppmkit.backup import point_in_time
-    from ppmkit.cli import show
-    from ppmkit.config.environment import pick_host
+    from ppmkit.cli import show_backups
     from ppmkit.errors import UsageError
 
     if (id is not None) + latest + (at is not None) != 1:
-        raise UsageError("say which backup: its id, or --latest, or --at TIME", next=f"ppmctl backup list -e {env}")
+        raise UsageError("name one backup: its id, --latest, or --at TIME", next=f"ppmctl backup list -e {env}")
     if at is not None and target is not None:
-        raise UsageError("changes are shipped to nowhere else: --at goes without --from")
+        raise UsageError("--at and --from exclude each other: changes are shipped to no target")
     wanted = point_in_time.parse(at) if at is not None else id or "latest"
-    environment = load_hosts(env)
+    environment, address = load_host(env, host)
     with console(quiet=as_json) as shown:
 
         def ask(question: str) -> None:
             shown.pause()
             confirm(question, yes=yes)
 
-        address = pick_host(environment, host)
         if target:
             fresh_host.prepare(environment, address, shown, ask)
-        done = restore_module.restore(environment, address, shown, ask, wanted, target)
+        done = restore(environment, address, shown, ask, wanted, target)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:
-        show.restored(done)
+        show_backups.restored(done)

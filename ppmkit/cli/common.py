@@ -1,4 +1,4 @@
-"""What commands have in common: options, reading the environment, and how they print."""
+"""What the commands share: options, loading an environment, printing."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import typer
 
 if TYPE_CHECKING:
     from ppmkit.cli.console import Console
-    from ppmkit.config.environment import Environment
+    from ppmkit.config.environment import Environment, HostAddress
 
 DIFFERENT = 3
-"""The exit code for differences found, or not healthy."""
+"""The exit code when there are differences, or when something is not healthy."""
 
 
 def group(help: str) -> typer.Typer:
@@ -43,9 +43,10 @@ Env = Annotated[
     str,
     typer.Option("-e", "--env", help="The environment.", envvar="PPMCTL_ENV", autocompletion=_environments),
 ]
-Json = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.", callback=_note_json)]
-OneHost = Annotated[str | None, typer.Option("--host", help="One host; default: the first.")]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.", callback=_note_json)]
+OneHost = Annotated[str | None, typer.Option("--host", help="The host; default: the first.")]
+AnyHost = Annotated[str | None, typer.Option("--host", help="One host; default: all.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 
 
 def load(env: str) -> Environment:
@@ -60,6 +61,14 @@ def load_hosts(env: str) -> Environment:
     from ppmkit.config.file import load_hosts
 
     return load_hosts(env)
+
+
+def load_host(env: str, host: str | None) -> tuple[Environment, HostAddress]:
+    """Return the environment of that name, and its host of that name, or its first one."""
+    from ppmkit.config.environment import pick_host
+
+    environment = load_hosts(env)
+    return environment, pick_host(environment, host)
 
 
 def console(*, quiet: bool = False) -> Console:

@@ -1,21 +1,32 @@
-"""The commands that change what users get: plan, deploy, resume, abort, rollback; and the history of them."""
+"""The commands that change what users get: plan, deploy, resume, abort, rollback; and releases, history."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ppmkit.actions import releases
-from ppmkit.actions import rollback as rollback_module
-from ppmkit.cli.common import DIFFERENT, Env, Json, OneHost, Yes, confirm, console, load_hosts, print_json, write
-from ppmkit.config.environment import pick_host
+from ppmkit.cli.common import (
+    DIFFERENT,
+    Env,
+    Json,
+    OneHost,
+    Yes,
+    confirm,
+    console,
+    load_host,
+    load_hosts,
+    print_json,
+    write,
+)
 
 if TYPE_CHECKING:
     from ppmkit.actions.recover import Recovery
 
 app = typer.Typer()
+releases = typer.Typer(help="List the releases on a host.", rich_markup_mode=None)
 
 
 @app.command()
@@ -26,54 +37,60 @@ def plan(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show what a deploy would change on every host, and what was changed there by hand. Exit code 3 when anything."""
-    from ppmkit.actions import plan as planning
+    """Show what a deploy would change.
+
+    On every host, and what was changed there by hand. Exit code 3 when there are differences.
+    """
+    from ppmkit.actions.plan import plan
     from ppmkit.cli import show
     from ppmkit.plan import saved
 
     with console(quiet=as_json) as shown:
-        found = planning.plan(load_hosts(env), shown.announce)
+        result = plan(load_hosts(env), shown.announce)
     if as_json:
-        print_json(found.model_dump(mode="json"))
+        print_json(result.model_dump(mode="json"))
     else:
-        show.plan(found)
-    if found.problems:
+        show.plan(result)
+    if result.problems:
         raise typer.Exit(1)
     if out:
-        saved.write(found, out)
-    raise typer.Exit(DIFFERENT if found.changed else 0)
+        saved.write(result, out)
+    raise typer.Exit(DIFFERENT if result.changed else 0)
 
 
 @app.command()
 def deploy(
     env: Env = "lab",
-    parallel: Annotated[int, typer.Option(min=1, help="How many hosts at a time.")] = 1,
+    parallel: Annotated[int, typer.Option(min=1, help="Hosts at a time.")] = 1,
     maintenance: Annotated[
-        bool, typer.Option("--maintenance", help="A maintenance page where requests would wait for too long.")
+        bool,
+        typer.Option("--maintenance", help="Serve a maintenance page if a migration would hold requests too long."),
     ] = False,
     canary: Annotated[
         str | None,
-        typer.Option("--canary", metavar="SHARES", help="Users in steps, in per cent: 5,25,100. Default: all at once."),
+        typer.Option(
+            "--canary", metavar="SHARES", help="Shift traffic in steps, in percent: 5,25,100. Default: all at once."
+        ),
     ] = None,
     plan_file: Annotated[
         Path | None, typer.Option("--plan", help="Do exactly what this saved plan says, or nothing.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring every host to what this checkout and its config say."""
-    from ppmkit.actions import deploy as deployment
+    """Deploy this checkout and its config to every host."""
+    from ppmkit.actions.deploy import Options, deploy
     from ppmkit.cli import show
     from ppmkit.plan import saved
     from ppmkit.upgrade.canary import shares
 
-    options = deployment.Options(
+    options = Options(
         maintenance=maintenance,
         parallel=parallel,
         canary=shares(canary) if canary is not None else (),
         approved=saved.read(plan_file, env) if plan_file else None,
     )
     with console(quiet=as_json) as shown:
-        done = deployment.deploy(load_hosts(env), shown, options)
+        done = deploy(load_hosts(env), shown, options)
     if as_json:
         print_json(done.model_dump(mode="json"))
     else:
@@ -82,44 +99,48 @@ def deploy(
 
 @app.command()
 def resume(env: Env = "lab", as_json: Json = False) -> None:
-    """Finish a deploy or rollback that was cut short (killed, connection lost)."""
+    """Finish an interrupted deploy, rollback or restore."""
     from ppmkit.actions import recover
 
     with console(quiet=as_json) as shown:
-        _recovered(recover.resume(load_hosts(env), shown), as_json=as_json)
+        _print_recoveries(recover.resume(load_hosts(env), shown), as_json=as_json)
 
 
 @app.command()
 def abort(env: Env = "lab", as_json: Json = False) -> None:
-    """Undo a deploy or rollback that was cut short."""
+    """Undo an interrupted deploy, rollback or restore."""
     from ppmkit.actions import recover
 
     with console(quiet=as_json) as shown:
-        _recovered(recover.abort(load_hosts(env), shown), as_json=as_json)
+        _print_recoveries(recover.abort(load_hosts(env), shown), as_json=as_json)
 
 
-def _recovered(found: list[Recovery], *, as_json: bool) -> None:
+def _print_recoveries(recoveries: list[Recovery], *, as_json: bool) -> None:
     from ppmkit.cli import show
 
     if as_json:
-        print_json([recovery.model_dump(mode="json") for recovery in found])
+        print_json([recovery.model_dump(mode="json") for recovery in recoveries])
     else:
-        write(show.recovery(found))
+        write(show.recovery(recoveries))
 
 
 @app.command()
 def rollback(
     release: Annotated[
-        str | None, typer.Argument(help="A release of `ppmctl releases`; default: the one before.")
+        str | None, typer.Argument(help="A release listed by `ppmctl releases`; default: the previous one.")
     ] = None,
     env: Env = "lab",
     restore: Annotated[
-        bool, typer.Option("--restore", help="Bring back the snapshot from before the migration; asks.")
+        bool, typer.Option("--restore", help="Bring back the snapshot from before the migration; asks first.")
     ] = False,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Return to the release before, with its own config, secrets and images."""
+    """Roll back to the previous release.
+
+    It returns with its own config, secrets and images.
+    """
+    from ppmkit.actions.rollback import rollback
     from ppmkit.cli import show
 
     with console(quiet=as_json) as shown:
@@ -128,7 +149,7 @@ def rollback(
             shown.pause()
             confirm(question, yes=yes)
 
-        done = rollback_module.rollback(load_hosts(env), shown, ask, release=release, restore=restore)
+        done = rollback(load_hosts(env), shown, ask, release=release, restore=restore)
     if as_json:
         print_json([host.model_dump(mode="json") for host in done])
     else:
@@ -137,12 +158,49 @@ def rollback(
 
 @app.command()
 def history(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
-    """What was done on a host, newest first, from its journal."""
+    """Show a host's operations, newest first."""
+    from ppmkit.actions.releases import history
     from ppmkit.cli import show
 
-    environment = load_hosts(env)
-    found = releases.history(environment, pick_host(environment, host))
+    operations = history(*load_host(env, host))
     if as_json:
-        print_json([past.model_dump(mode="json") for past in found])
+        print_json([operation.model_dump(mode="json") for operation in operations])
     else:
-        show.history(found)
+        show.history(operations)
+
+
+@releases.callback(invoke_without_command=True)
+def list_releases(context: typer.Context, env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
+    """List the releases on a host, newest first."""
+    from ppmkit.actions.releases import releases
+    from ppmkit.cli import show
+
+    if context.invoked_subcommand:
+        return
+    records, stack = releases(*load_host(env, host))
+    if as_json:
+        print_json([record.model_dump(mode="json") for record in records])
+    else:
+        show.releases(records, stack)
+
+
+@releases.command("show")
+def show_release(
+    release: Annotated[str | None, typer.Argument(help="Default: the newest.")] = None,
+    env: Env = "lab",
+    host: OneHost = None,
+    as_json: Json = False,
+    sbom: Annotated[bool, typer.Option("--sbom", help="Print the SBOM, as CycloneDX.")] = False,
+) -> None:
+    """Show one release: record, images, contents."""
+    from ppmkit.actions.releases import release as read
+    from ppmkit.cli import show
+
+    record, bill = read(*load_host(env, host), release, ask=sbom)
+    if sbom:
+        write(f"{bill}\n")
+        return
+    if as_json:
+        print_json({**record.model_dump(mode="json"), "sbom": json.loads(bill) if bill else None})
+    else:
+        write(show.release(record, bill))

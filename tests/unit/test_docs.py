@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import typer
 
-import ppmctl
 from docs.generate import pages
+from ppmkit.cli.app import app
 from ppmkit.paths import KIT
 
 PAGES = [KIT / "README.md", *sorted((KIT / "docs").rglob("*.md"))]
@@ -28,7 +28,7 @@ def test_every_link_within_the_docs_leads_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_ppmctl_command_in_the_docs_exists(page: Path) -> None:
-    commands = typer.main.get_command(ppmctl.app)
+    commands = typer.main.get_command(app)
     for line in re.findall(r"(?:^\$ |`)ppmctl ([a-z][a-z -]*)", page.read_text(), re.MULTILINE):
         known = commands
         for word in line.split():

@@ -17,7 +17,7 @@ from ppmkit import redact
 from ppmkit.actions.backup import Summary, Verdict, Verification
 from ppmkit.actions.drill import Drill
 from ppmkit.actions.status import Check, HostStatus, ServiceStatus, Status
-from ppmkit.cli import show
+from ppmkit.cli import show, show_backups, terminal
 from ppmkit.cli.console import Console
 from ppmkit.errors import HostError
 from ppmkit.operation.journal import Past
@@ -62,13 +62,13 @@ RENDERED: dict[str, Any] = {
     ),
     "status": lambda: show.status(Status(environment="e", url="u", healthy=False, problems=(HOSTILE,), hosts=(HOST,))),
     "doctor": lambda: show.doctor([SimpleNamespace(where="a", name="n", ok=False, found=HOSTILE, wanted="w", fix="f")]),  # type: ignore[list-item]
-    "backups": lambda: show.backups([SUMMARY]),
-    "verifications": lambda: show.verifications(
+    "backups": lambda: show_backups.backups([SUMMARY]),
+    "verifications": lambda: show_backups.verifications(
         [Verification(host="a", id="b", time=NOW, level="L3", outcome="ok", seen=HOSTILE, seconds=1)]
     ),
-    "drills": lambda: show.drills([Drill(host="a", id="b", outcome="ok", seconds=1, evidence=HOSTILE)]),
-    "verdicts": lambda: show.verdicts([Verdict(host="a", id="b", keep=True, why=HOSTILE)], dry_run=True),
-    "restored": lambda: show.restored(
+    "drills": lambda: show_backups.drills([Drill(host="a", id="b", outcome="ok", seconds=1, evidence=HOSTILE)]),
+    "verdicts": lambda: show_backups.verdicts([Verdict(host="a", id="b", keep=True, why=HOSTILE)], dry_run=True),
+    "restored": lambda: show_backups.restored(
         SimpleNamespace(host="a", id="b", held_seconds=1.0, seconds=1.0, failed=HOSTILE, safety=HOSTILE)  # type: ignore[arg-type]
     ),
     "lab": lambda: show.lab([SimpleNamespace(name="a", state=HOSTILE, ports=(1, 2, 3))]),  # type: ignore[list-item]
@@ -89,8 +89,9 @@ RENDERED: dict[str, Any] = {
 }
 PRINTERS = {
     name
-    for name, function in inspect.getmembers(show, inspect.isfunction)
-    if function.__module__ == show.__name__ and not name.startswith("_") and "-> None" in inspect.getsource(function)
+    for module in (show, show_backups)
+    for name, function in inspect.getmembers(module, inspect.isfunction)
+    if function.__module__ == module.__name__ and not name.startswith("_") and "-> None" in inspect.getsource(function)
 }
 
 
@@ -102,7 +103,7 @@ def screen(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     def console(*_: Any, **__: Any) -> Rich:
         return Rich(file=written, force_terminal=True, width=400, highlight=False, color_system="truecolor")
 
-    monkeypatch.setattr(show, "_console", console)
+    monkeypatch.setattr(terminal, "_console", console)
     return written
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from ppmkit.backup import status
 from ppmkit.backup.status import Facts
-from ppmkit.cli import backup_lines
+from ppmkit.cli import show_backups
 from ppmkit.steward import facts as written
 from ppmkit.steward.catalog import Backup
 from ppmkit.steward.facts import Failure
@@ -61,11 +61,11 @@ def test_what_is_not_as_it_should_be_is_a_problem_that_says_so(found: Facts | No
 
 
 def test_status_says_when_it_was_how_much_would_be_lost_and_how_long_it_takes() -> None:
-    backup, drill = backup_lines.of(known(), NOW)
+    backup, drill = show_backups.status(known(), NOW)
 
     assert backup.startswith("backup  one, 10 h ago, 3.0MiB, verified; next at ")
     assert drill.startswith("drill   one, 2 h ago, L4 ok, RTO 9.2 s, RPO 7 h; next at ")
-    assert next(backup_lines.of(known(last_backup=None, last_drill=None), NOW)).startswith("backup  none yet; next")
+    assert next(show_backups.status(known(last_backup=None, last_drill=None), NOW)).startswith("backup  none yet; next")
 
 
 def backup(id: str, *evidence: tuple[str, str, str], kind: str = "nightly") -> Backup:
@@ -113,7 +113,7 @@ def test_a_damaged_backup_and_what_a_restore_replaced_are_not_the_last_one() -> 
 
 def test_moments_between_backups_are_told_to_people_and_programs() -> None:
     span = {"first": "2026-03-09T12:00:00Z", "last": "2026-03-10T11:59:29Z"}
-    *_, line = backup_lines.of(known(continuous=[span]), NOW)
+    *_, line = show_backups.status(known(continuous=[span]), NOW)
 
     assert line.startswith("any moment from 2026-03-")
     assert list(status.problems(known(continuous=[]), NOW)) == []
