@@ -2,23 +2,25 @@
 
 PpmctlError                     exit code 1: it failed; says what is left and what to run
 ├── ConfigError                 exit code 2: the environment's YAML or a secret is wrong
-├── UsageError                  exit code 2: the command line asks for what cannot be
+├── UsageError                  exit code 2: the command line asks for something impossible
 ├── HostError                   a host did not do what was asked
 │   ├── HostUnreachable         no connection
-│   ├── HostKeyChanged          the host is not the one that known_hosts names
+│   ├── HostKeyChanged          the host's key is not the one in known_hosts
 │   ├── CommandFailed           a command on the host ended with a non-zero status
-│   ├── HostLocked              another operation holds the host
+│   ├── ContainerFailed         a one-off container on the host failed, or ran into its deadline
+│   │   ├── DatabaseDamaged     the steward cannot read a database
+│   │   └── Inconclusive        the steward cannot tell: a key or disk space is missing
+│   ├── HostLocked              another operation holds the host's lock
 │   └── HostNewer               a newer ppmctl has changed the host
 ├── EngineError                 Docker on this machine is missing or too old
 ├── BuildError                  an image did not build
-├── ShipError                   an image did not arrive whole
-├── PlanStale                   a saved plan no longer is what a deploy would do
-├── BackupError                 a backup is not everywhere that it should be
+├── ShipError                   an image did not arrive complete
+├── PlanStale                   a saved plan is no longer what a deploy would do
+├── BackupError                 some copies of a backup are missing
 ├── ProvisionError              pyinfra could not bring a host to the wanted state
-└── UpgradeError                a step of an upgrade failed; the old release serves
-    ├── NotReady                the new containers never got ready
-    ├── DatabaseDamaged         the steward cannot read a database
-    └── Inconclusive            the steward cannot tell: a key or room is missing
+├── PreflightError              an operation could not succeed, so it was not started; nothing was changed
+└── OperationError              a step of an operation failed; the message says what serves now
+    └── NotReady                the new containers did not get ready in time
 
 Raise the most exact one; one handler in ``ppmctl.py`` prints it and picks the exit code.
 """
@@ -32,6 +34,7 @@ __all__ = [
     "BuildError",
     "CommandFailed",
     "ConfigError",
+    "ContainerFailed",
     "DatabaseDamaged",
     "EngineError",
     "HostError",
@@ -41,11 +44,12 @@ __all__ = [
     "HostUnreachable",
     "Inconclusive",
     "NotReady",
+    "OperationError",
     "PlanStale",
     "PpmctlError",
+    "PreflightError",
     "ProvisionError",
     "ShipError",
-    "UpgradeError",
     "UsageError",
 ]
 
@@ -130,7 +134,7 @@ class ConfigError(PpmctlError):
 
 
 class UsageError(PpmctlError):
-    """The command line asks for what cannot be."""
+    """The command line asks for something impossible."""
 
     exit_code = 2
 
@@ -151,12 +155,24 @@ class CommandFailed(HostError):
     """A command on the host ended with a non-zero status."""
 
 
+class ContainerFailed(HostError):
+    """A one-off container on the host failed, or ran into its deadline."""
+
+
+class DatabaseDamaged(ContainerFailed):
+    """The steward cannot read a database: it is not one any more, or its disk fails."""
+
+
+class Inconclusive(ContainerFailed):
+    """The steward lacks a key or disk space: that says nothing about the backup."""
+
+
 class HostLocked(HostError):
     """Another operation holds the host's lock."""
 
 
 class HostNewer(HostError):
-    """A newer ppmctl has changed the host, and this one may misread what lies there."""
+    """A newer ppmctl has changed the host, and this one may misread what is there."""
 
 
 class EngineError(PpmctlError):
@@ -183,17 +199,13 @@ class ProvisionError(PpmctlError):
     """pyinfra could not bring one or more hosts to the wanted state."""
 
 
-class UpgradeError(PpmctlError):
-    """A step of an upgrade failed; what it did is undone and the old release serves."""
+class PreflightError(PpmctlError):
+    """An operation could not succeed, so it was not started; nothing was changed."""
 
 
-class NotReady(UpgradeError):
+class OperationError(PpmctlError):
+    """A step of an operation failed; the message says whether it is undone, and what serves now."""
+
+
+class NotReady(OperationError):
     """The new containers did not get ready in time."""
-
-
-class DatabaseDamaged(UpgradeError):
-    """The steward cannot read a database: it is none any more, or its disk fails."""
-
-
-class Inconclusive(UpgradeError):
-    """The steward lacks a key or room: that says nothing about the backup."""

@@ -90,7 +90,7 @@ class Verdict(Model):
 
 
 def create(environment: Environment, address: HostAddress | None, *, pinned: bool) -> Creation:
-    """Back up the database of every host, or of one. Raises UpgradeError when one is not proven; then it is none."""
+    """Back up the database of every host, or of one. Raises ContainerFailed when one is not proven; then it is none."""
     command = ("backup", *(["--pinned"] if pinned else []))
     made = _each(environment, address, "backup create", lambda steward: [steward.ask(*command)])
     hosts = tuple(Created.model_validate(one) for one in made)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ppmkit.backup.client import Office, identity, office, refuse_strange
 from ppmkit.config.environment import Model
-from ppmkit.errors import Inconclusive, UpgradeError, UsageError
+from ppmkit.errors import ContainerFailed, Inconclusive, PreflightError, UsageError
 from ppmkit.host.session import locked
 from ppmkit.operation import journal
 from ppmkit.orchestrator.stack import look
@@ -60,7 +60,7 @@ def _drill(steward: Office, service: str, id: str, key: str | None) -> Drill:
         id = found.id
         answered = on_copy(steward, service, copy, "check")
         seen = f"{found.said}; the api answered {len(answered['checks'])} requests on it"
-    except UpgradeError as failed:
+    except (ContainerFailed, PreflightError) as failed:
         seen = f"{failed.message}: {failed.seen or ''}".strip(": ")
         outcome = "inconclusive" if isinstance(failed, Inconclusive) else "failed"
     finally:

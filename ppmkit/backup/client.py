@@ -44,7 +44,7 @@ class Office:
     compose: DockerClient
 
     def ask(self, *command: str, key: str | None = None) -> Any:
-        """Return what the steward answers, given a private key if it needs one. Raises UpgradeError."""
+        """Return what the steward answers, given a private key if it needs one. Raises ContainerFailed."""
         timeout = self.host.environment.backup.deadline.total_seconds() + _SPARE_SECONDS
         return oneoff.ask(self.host, self.compose, "steward", with_key(command, key), timeout=timeout, input=key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import ContainerFailed
 from ppmkit.orchestrator import oneoff
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def clear(upgrade: Upgrade) -> None:
     """
     needed = upgrade.fact("way") == "hold" and upgrade.intent.kind != "restore"
     if upgrade.fact("filed") and not needed:
-        with suppress(UpgradeError):  # the next one that is filed removes it, too
+        with suppress(ContainerFailed):  # the next one that is filed removes it, too
             command = ("remove", upgrade.snapshot)
             oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=_REMOVE_SECONDS)
 
@@ -65,7 +65,7 @@ def _file(upgrade: Upgrade, *options: str) -> str:
     if not upgrade.fact("filed"):
         try:
             done = oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=_seconds(upgrade))
-        except UpgradeError as failed:
+        except ContainerFailed as failed:
             return f"what was there before is no backup, but lies in {upgrade.snapshot} on the volume: {failed.seen}"
         upgrade.note(filed=done["id"])
     return f"what was there before is backup {upgrade.fact('filed')}"

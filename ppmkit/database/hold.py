@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ppmkit.database import migrate
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import ContainerFailed, OperationError
 from ppmkit.operation import watch
 from ppmkit.orchestrator import oneoff
 from ppmkit.orchestrator.stack import PORTS
@@ -36,13 +36,13 @@ _TASKS = ("copy", _CHANGE, "restore")
 
 
 def refuse_if_too_long(upgrade: Upgrade) -> None:
-    """Raise UpgradeError when users would wait longer than they may, as the rehearsal has it."""
+    """Raise OperationError when users would wait longer than they may, as the rehearsal has it."""
     environment = upgrade.environment
     predicted = float(upgrade.fact("predicted") or 0)
     limit = environment.upgrade.hold_limit.total_seconds()
     if upgrade.intent.maintenance or predicted <= limit:
         return
-    raise UpgradeError(
+    raise OperationError(
         f"{upgrade.host.name}: requests would wait for {predicted:.1f} s and more, {limit:g} s are allowed",
         host=upgrade.host.name,
         next=f"Raise upgrade.hold_limit, or show a maintenance page meanwhile: "
@@ -63,7 +63,7 @@ def hold(upgrade: Upgrade) -> str:
     held = time.monotonic() - began
     failed = watch.failures(upgrade)  # told, and no reason to go back: rows may have been written
     if outcome != "done":
-        raise UpgradeError(
+        raise OperationError(
             f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
             host=upgrade.host.name,
             seen="\n".join(
@@ -103,7 +103,7 @@ def waits(upgrade: Upgrade) -> bool:
     """Return whether the container that changes the database has been started already, and waits."""
     try:
         return oneoff.waits(upgrade.host, doer(upgrade))
-    except UpgradeError:
+    except ContainerFailed:
         return False
 
 
@@ -198,7 +198,7 @@ def _await_outcome(upgrade: Upgrade) -> str:
     deadline = time.monotonic() + limit.total_seconds() + _UNDO_SECONDS
     while (outcome := _outcome(upgrade)) is None:
         if time.monotonic() > deadline:
-            raise UpgradeError(
+            raise OperationError(
                 f"{upgrade.host.name}: the hold has not ended",
                 host=upgrade.host.name,
                 seen=upgrade.host.read(_directory(upgrade) / "log"),
@@ -219,7 +219,7 @@ def _take_back(upgrade: Upgrade) -> None:
     if stamp != _answer_of_change(upgrade).get("stamp"):
         if new:
             host.docker.container.start(new)
-        raise UpgradeError(
+        raise OperationError(
             f"{host.name}: the new release has written to the changed database; it stays, so that no row is lost",
             host=host.name,
             next=f"ppmctl resume -e {upgrade.environment.name}, or ppmctl rollback, which says what is lost by it",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
@@ -32,9 +32,9 @@ def remedy(environment: Environment) -> str:
 
 
 def refuse_unless_wal(host: Host) -> None:
-    """Raise UpgradeError when the database is in another mode."""
+    """Raise PreflightError when the database is in another mode."""
     if read(host) == "rollback":
-        raise UpgradeError(
+        raise PreflightError(
             f"{host.name}: the database {host.environment.database} is not in WAL mode, so its writers would fail for "
             "as long as a backup reads it. Nothing was changed",
             host=host.name,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import ContainerFailed, OperationError, PreflightError
 from ppmkit.images.application import have_same_migrations
 from ppmkit.local import bounded
 from ppmkit.operation.journal import Change, Way
@@ -46,7 +46,7 @@ def decide(found: Migrations, service: str, *, serves: bool) -> Change | None:
 def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
     """Return every revision of an image on this machine, oldest first; None when the image is not here.
 
-    Raises UpgradeError when it cannot tell.
+    Raises PreflightError when it cannot tell.
     """
     closed = ["--pull", "never", "--network", "none", "--read-only", "--cap-drop", "ALL"]
     argv = [*map(str, docker.client_config.docker_cmd), "run", "--rm", *closed, image, "ppm", "revisions"]
@@ -55,7 +55,7 @@ def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
         return REVISIONS.validate_json(done.stdout)
     if "No such image" in done.stderr:
         return None
-    raise UpgradeError(
+    raise PreflightError(
         "the new image cannot tell its migrations",
         step="plan",
         seen=oneoff.last_words(done.stderr or done.stdout),
@@ -75,7 +75,7 @@ def database(upgrade: Upgrade) -> PurePosixPath:
 
 
 def find_pending(upgrade: Upgrade) -> str:
-    """Ask the new image what the database lacks. Raises UpgradeError when it cannot run on it at all."""
+    """Ask the new image what the database lacks. Raises OperationError when it cannot run on it at all."""
     host, service = upgrade.host, f"api-{upgrade.target}"
     if (same := _record_of_the_same_migrations(upgrade)) is not None:
         before = same.schema_after or ""
@@ -88,7 +88,7 @@ def find_pending(upgrade: Upgrade) -> str:
     if upgrade.fact("schema_before") is None:  # of an operation that goes on it is what was found at first
         upgrade.note(schema_before=found.current or "")
     if found.misfit:
-        raise UpgradeError(
+        raise OperationError(
             f"{host.name}: the new release does not know the schema: {found.misfit}",
             host=host.name,
             next="Deploy a release that knows it, or go back: ppmctl rollback",
@@ -168,7 +168,7 @@ def rehearse(upgrade: Upgrade) -> str:
             seconds = float(done["seconds"])
         steward("verify", copy)
         _prove(upgrade, variables)
-    except UpgradeError as failed:
+    except ContainerFailed as failed:
         said = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
         raise failed.with_context(said) from failed
     finally:
@@ -188,7 +188,7 @@ def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
     for compose, service, who in checks:
         try:
             oneoff.ask(upgrade.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
-        except UpgradeError as failed:
+        except ContainerFailed as failed:
             raise failed.with_context(
                 f"{who} does not work on the changed schema: {failed.message}",
                 next='Fix the migration; one that the old release cannot run with is not "expand"',

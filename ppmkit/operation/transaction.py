@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import PpmctlError, UpgradeError
+from ppmkit.errors import OperationError, PpmctlError
 from ppmkit.host import version
 from ppmkit.operation import journal
 from ppmkit.orchestrator.stack import Stack, look
@@ -240,13 +240,13 @@ def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -
     if isinstance(error, PpmctlError):
         return error.with_context(f"{error.message}. {state}", step=step.name, host=upgrade.host.name, next=again)
     if isinstance(error, KeyboardInterrupt):
-        return UpgradeError(
+        return OperationError(
             f"{upgrade.host.name}: interrupted. {state}", step=step.name, host=upgrade.host.name, next=again
         )
     seen = (error.stderr or "").strip() if isinstance(error, DockerException) else f"{type(error).__name__}: {error}"
     late = isinstance(error, DockerException) and error.return_code == upgrade.host.TIMED_OUT
     what = f"did not end within {step.deadline(upgrade):g} s" if late else "failed"
-    return UpgradeError(
+    return OperationError(
         f"{upgrade.host.name}: the step {step.name} {what}. {state}",
         step=step.name,
         host=upgrade.host.name,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import CommandFailed, UpgradeError
+from ppmkit.errors import CommandFailed
 from ppmkit.proxy import traefik
 from ppmkit.release.model import COLORS
 from ppmkit.traffic import counts as traffic
@@ -58,7 +58,7 @@ def failures(upgrade: Upgrade) -> str:
     found, said = traffic.Traffic(), list[str]()
     try:
         found.add(look(upgrade))
-    except (UpgradeError, CommandFailed) as error:
+    except CommandFailed as error:
         return f"what failed meanwhile is not known: {error.message}"
     for role, known in before.items():
         routes = found.of(*_services(role))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ppmkit.errors import DatabaseDamaged, Inconclusive, UpgradeError
+from ppmkit.errors import ContainerFailed, DatabaseDamaged, Inconclusive
 from ppmkit.local import bounded
 from ppmkit.steward.status import DAMAGED, INCONCLUSIVE
 
@@ -39,7 +39,7 @@ def ask(
 ) -> Any:
     """Run a command in a container of the service, with ``input`` on its stdin; return the JSON that it prints.
 
-    Raises UpgradeError with its last words when it fails, and after ``timeout`` seconds.
+    Raises ContainerFailed with its last words when it fails, and after ``timeout`` seconds.
     """
     said = f"`{' '.join(command)}` of {service}"
     try:
@@ -48,7 +48,7 @@ def ask(
             _argv(compose, service, command, variables, "--rm", "-T"), input=input or "", timeout=timeout
         )
     except subprocess.TimeoutExpired as slow:
-        raise UpgradeError(
+        raise ContainerFailed(
             f"{host.name}: {said} did not end within {timeout:g} s",
             host=host.name,
             next="Raise upgrade.migrate_timeout, or look at what takes so long",
@@ -58,15 +58,15 @@ def ask(
             return json.loads(done.stdout)
         except ValueError as error:
             seen = last_words(done.stdout) or "nothing"
-            raise UpgradeError(f"{host.name}: {said} answered with no JSON", host=host.name, seen=seen) from error
+            raise ContainerFailed(f"{host.name}: {said} answered with no JSON", host=host.name, seen=seen) from error
     raise failure(host.name, service, said, done.returncode, done.stderr or done.stdout)
 
 
-def failure(host: str, service: str, said: str, status: int, output: str) -> UpgradeError:
+def failure(host: str, service: str, said: str, status: int, output: str) -> ContainerFailed:
     """Given how a one-off container on a host ended, return the error that says so."""
     killed = status == _KILLED
     kind = service.partition("-")[0]
-    error = _TELLING.get(status, UpgradeError) if service == "steward" else UpgradeError
+    error = _TELLING.get(status, ContainerFailed) if service == "steward" else ContainerFailed
     return error(
         f"{host}: {said} ended with status {status}",
         host=host,
@@ -90,17 +90,17 @@ def start_waiting(host: Host, compose: DockerClient, service: str, name: str, co
 
 
 def await_waiting(host: Host, *names: str) -> None:
-    """Return when all of these containers wait. Raises UpgradeError when one ends, or takes too long to get ready."""
+    """Return when all of these containers wait. Raises ContainerFailed when one ends or takes too long."""
     seconds = host.environment.upgrade.migrate_timeout.total_seconds()  # one may read the whole database before
     deadline = time.monotonic() + seconds
     while late := [name for name in names if not waits(host, name)]:
         if time.monotonic() > deadline:
-            raise UpgradeError(f"{host.name}: {', '.join(late)} were not ready within {seconds:g} s")
+            raise ContainerFailed(f"{host.name}: {', '.join(late)} were not ready within {seconds:g} s")
         host.rest(_POLL)
 
 
 def waits(host: Host, name: str) -> bool:
-    """Return whether the container has said that it waits. Raises UpgradeError when it has ended."""
+    """Return whether the container has said that it waits. Raises ContainerFailed when it has ended."""
     from python_on_whales.exceptions import NoSuchContainer
 
     try:

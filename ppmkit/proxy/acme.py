@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 
 if TYPE_CHECKING:
     from dns.resolver import Resolver
@@ -20,7 +20,7 @@ _ADDRESSES = 'ip -o address show scope global | awk \'{sub("/.*", "", $4); print
 
 
 def check(host: Host) -> None:
-    """Raise UpgradeError, with all that is to be changed, when the CA would refuse."""
+    """Raise PreflightError, with all that is to be changed, when the CA would refuse."""
     from dns.resolver import get_default_resolver
 
     environment = host.environment
@@ -28,7 +28,7 @@ def check(host: Host) -> None:
         return
     problems = list(obstacles(environment, _own_addresses(host), get_default_resolver()))
     if problems:
-        raise UpgradeError(
+        raise PreflightError(
             f"{host.name}: the CA would give no certificate for {environment.domain}: {'; '.join(problems)}. "
             "Nothing was changed",
             step="preflight",

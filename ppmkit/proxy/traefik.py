@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import OperationError
 from ppmkit.orchestrator.stack import routes_file
 from ppmkit.proxy.probe import answer, poll
 from ppmkit.release import render
@@ -86,12 +86,12 @@ def confirm_preview(host: Host, stack: Stack, color: Color, release: str, timeou
 def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
     """Wait until Traefik has the new servers in force and the public port answers with the new release.
 
-    Raises UpgradeError with what was seen last.
+    Raises OperationError with what was seen last.
     """
     servers = stack.servers((color,))[color]
     last = poll(host, lambda: unserved(host, color, servers, release), timeout)
     if last := explained(host, stack, last):
-        raise UpgradeError(
+        raise OperationError(
             f"{host.name}: the proxy did not switch to {color}", step="switch", host=host.name, seen=last
         )
 
@@ -148,18 +148,18 @@ def explained(host: Host, stack: Stack, last: str | None) -> str | None:
 
 
 def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: float) -> None:
-    """Wait until Traefik sends the api's users to these servers of a colour. Raises UpgradeError."""
+    """Wait until Traefik sends the api's users to these servers of a colour. Raises OperationError."""
     if last := poll(host, lambda: _in_force(host, "api", f"api-{color}", servers), timeout):
-        raise UpgradeError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
+        raise OperationError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
 
 
 def confirm_canary(host: Host, weights: Mapping[str, int], timeout: float) -> None:
     """Wait until Traefik shares the api's requests among services by these weights, as its API says.
 
-    Raises UpgradeError with what was seen last.
+    Raises OperationError with what was seen last.
     """
     if last := poll(host, lambda: _not_shared(host, weights), timeout):
-        raise UpgradeError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
+        raise OperationError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
 
 
 def _in_force(host: Host, router: str, service: str, wanted: Collection[str]) -> str | None:

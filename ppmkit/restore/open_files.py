@@ -6,7 +6,7 @@ import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -18,7 +18,7 @@ _WHO = 'for pid in "$@"; do echo "$pid $(cat /proc/$pid/cgroup | tr "\\n" " ")";
 
 
 def refuse_strangers(steward: Office, stack: Stack) -> None:
-    """Raise UpgradeError, naming the processes, when anything but the stack's containers has the database open.
+    """Raise PreflightError, naming the processes, when anything but the stack's containers has the database open.
 
     SQLite in WAL mode holds a lock on the file for as long as it has it open, and the kernel tells everybody of it.
     """
@@ -29,7 +29,7 @@ def refuse_strangers(steward: Office, stack: Stack) -> None:
     if strange := strangers(groups, {container.id for container in stack.containers}):
         argv = ["ps", "-o", "pid=,user=,args=", "-p", ",".join(map(str, strange))]
         seen = host.run(argv, check=False).stdout.strip()
-        raise UpgradeError(
+        raise PreflightError(
             f"{host.name}: somebody else has the database open. Nothing was changed",
             host=host.name,
             seen=seen or json.dumps(strange),

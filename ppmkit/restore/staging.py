@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from ppmkit.config.environment import Model
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 from ppmkit.orchestrator import oneoff
 from ppmkit.release.migrations import Migrations
 from ppmkit.steward import places
@@ -44,7 +44,7 @@ def stage(steward: Office, service: str, wanted: str | datetime, key: str | None
     """Make a backup, or what the database was at a moment, at ``staged``; verify it there, and bring it to the schema
     of a service's release.
 
-    Raises UpgradeError when it is not sound, or that release cannot run on it. What was left there before is removed.
+    Raises PreflightError when it is not sound, or that release cannot run on it. What was left there before is removed.
     """
     began, host = time.monotonic(), steward.host
     steward.ask("prune", str(PurePosixPath(staged).parent), "none")
@@ -53,7 +53,7 @@ def stage(steward: Office, service: str, wanted: str | datetime, key: str | None
     said = f"{found['id']}, {found['rows']:,} rows, {found['level']} holds"
     fits = Migrations.model_validate(on_copy(steward, service, staged, "migrations"))
     if fits.misfit:
-        raise UpgradeError(
+        raise PreflightError(
             f"{host.name}: the release that serves cannot run on {name}: {fits.misfit}",
             host=host.name,
             next="Deploy the release that it is of, or a newer one, and try then",

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import CommandFailed
 
 if TYPE_CHECKING:
     from ppmkit.host.host import Host
@@ -107,7 +107,7 @@ def _unpacked(host: Host, text: str) -> str:
         packed = base64.b64decode(text, validate=True)
         return zlib.decompressobj(wbits=zlib.MAX_WBITS | 16).decompress(packed, _MOST_BYTES).decode(errors="replace")
     except (binascii.Error, zlib.error) as error:
-        raise UpgradeError(
+        raise CommandFailed(
             f"{host.name}: the proxy's access log cannot be read", host=host.name, seen=str(error)
         ) from error
 

@@ -1,6 +1,6 @@
 """Is the new release any good? Smoke checks before anyone is sent to it, a canary while some are, a bake when all are.
 
-Each is a step of ``rollout.py``; each raises UpgradeError with the figures that decided it, and with what the new
+Each is a step of ``rollout.py``; each raises OperationError with the figures that decided it, and with what the new
 containers said.
 """
 
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError, UsageError
+from ppmkit.errors import OperationError, UsageError
 from ppmkit.operation import watch
 from ppmkit.proxy import probe, traefik
 from ppmkit.release.model import other
@@ -149,7 +149,7 @@ def _before(upgrade: Upgrade) -> dict[str, Routes]:
 
 
 def _compare_with_before(upgrade: Upgrade, found: Traffic, before: Mapping[str, Routes]) -> str:
-    """Return the figures of api and frontend since the switch; raises UpgradeError when one does worse."""
+    """Return the figures of api and frontend since the switch; raises OperationError when one does worse."""
     new, old = upgrade.target, other(upgrade.target)
     said = []
     for role in ("api", "frontend"):
@@ -172,8 +172,8 @@ def _with_rest(verdict: Verdict, routes: Routes, history: Routes) -> str:
     return "; ".join(filter(None, [verdict.said, counts.left_out(routes, history)]))
 
 
-def _unfit(upgrade: Upgrade, why: str, figures: str) -> UpgradeError:
-    return UpgradeError(
+def _unfit(upgrade: Upgrade, why: str, figures: str) -> OperationError:
+    return OperationError(
         f"{upgrade.host.name}: {why}",
         host=upgrade.host.name,
         seen=diagnosis.of(upgrade.host, upgrade.look_again(), upgrade.target, figures),

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from ppmkit.database import journal_mode
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 from ppmkit.proxy import acme
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ ss -ltnH | awk '{n = split($4, a, ":"); print "port", a[n]}' | sort -u
 
 
 def check(host: Host, stack: Stack) -> None:
-    """Raise UpgradeError, naming what to do, when an upgrade could not end well on this host."""
+    """Raise PreflightError, naming what to do, when an upgrade could not end well on this host."""
     directory = host.environment.directory
     lines = host.run(["sh", "-c", _FACTS, "sh", str(directory)]).stdout.splitlines()
     facts = [line.split() for line in lines]
@@ -97,8 +97,8 @@ def _check_engine(host: Host) -> None:
         raise _refuse(host, f"its Docker engine is {said}; 20.10 or newer is needed", "Upgrade docker there")
 
 
-def _refuse(host: Host, message: str, next_step: str, seen: str | None = None) -> UpgradeError:
-    return UpgradeError(
+def _refuse(host: Host, message: str, next_step: str, seen: str | None = None) -> PreflightError:
+    return PreflightError(
         f"{host.name}: {message}. Nothing was changed",
         step="preflight",
         host=host.name,

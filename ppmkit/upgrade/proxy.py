@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import OperationError
 from ppmkit.host import proxy_settings
 from ppmkit.operation.transaction import NEW
 from ppmkit.plan import inspection
@@ -33,7 +33,7 @@ _POLICY = "unless-stopped"
 def start(upgrade: Upgrade) -> str:
     """Start the release's proxy, replace the one that runs, or leave that alone; return in words what was done.
 
-    Users are served as before then. Raises UpgradeError when they would not be: the proxy of before serves again.
+    Users are served as before then. Raises OperationError when they would not be: the proxy of before serves again.
     """
     host, settings = upgrade.host, upgrade.environment
     if upgrade.resumed:
@@ -103,7 +103,7 @@ def _adapt(upgrade: Upgrade, files: Files, there: Files) -> str:
     if live is not None and (other or not runs):
         try:
             _see(upgrade, "the proxy does not serve users with its new settings", _served(upgrade, live, files[ROUTES]))
-        except UpgradeError:
+        except OperationError:
             _write(upgrade, there)
             raise
     return "started" if not runs else "has other routes" if other else "unchanged"
@@ -126,7 +126,7 @@ def _replace(upgrade: Upgrade, files: Files) -> str:
     if outcome == "done":
         return "replaced by one with other settings"
     why, said = outcome.removeprefix("undone: "), proxy.words(host, plan.new.id)
-    raise UpgradeError(
+    raise OperationError(
         f"{host.name}: the new proxy did not serve users: {why}",
         host=host.name,
         seen="\n".join(part for part in (last, *said) if part),
@@ -148,7 +148,7 @@ def _swap_back(upgrade: Upgrade, look: Look) -> None:
     swap.run(upgrade, plan, look)
     outcome = swap.outcome(host, folder) or ""
     if outcome != "done":
-        raise UpgradeError(
+        raise OperationError(
             f"{host.name}: the proxy of before could not be started ({outcome.removeprefix('undone: ')})",
             host=host.name,
             seen=host.read(folder / "log"),
@@ -188,10 +188,10 @@ def _served(upgrade: Upgrade, live: Color | None, text: str) -> Look:
 
 
 def _see(upgrade: Upgrade, wrong: str, look: Look) -> None:
-    """Wait until users are served. Raises UpgradeError that says what is wrong."""
+    """Wait until users are served. Raises OperationError that says what is wrong."""
     host, timeout = upgrade.host, upgrade.environment.upgrade.switch_timeout.total_seconds()
     if last := proxy.explained(host, upgrade.stack, probe.poll(host, look, timeout)):
-        raise UpgradeError(f"{host.name}: {wrong}", host=host.name, seen=last)
+        raise OperationError(f"{host.name}: {wrong}", host=host.name, seen=last)
 
 
 def _files(upgrade: Upgrade, settings: Environment) -> dict[str, str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ppmkit.config.environment import Model
 from ppmkit.database import migrate
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 from ppmkit.operation.journal import Change
 from ppmkit.operation.transaction import Step, Upgrade
 from ppmkit.orchestrator import oneoff
@@ -32,7 +32,7 @@ class Schema(Model):
 
 
 def plan(host: Host, upgrade: Upgrade, now: Record, wanted: Record, *, restore: bool) -> Change | None:
-    """Return what the rollback does to the database, or None. Raises UpgradeError when there is no way back."""
+    """Return what the rollback does to the database, or None. Raises PreflightError when there is no way back."""
     if now.schema_after == wanted.revisions[-1]:
         return None  # not worth a second of asking: a release that cannot run on the schema does not get ready
     command = ("schema", str(migrate.database(upgrade)))
@@ -55,7 +55,7 @@ def fits(found: Schema, revisions: Sequence[str]) -> bool:
 
 
 def take_back(found: Schema, now: Record, wanted: Record, irreversible: Sequence[str], service: str) -> Change:
-    """Return how the release that serves takes the schema back, by its service. Raises UpgradeError when it cannot."""
+    """Return how the current release downgrades the schema, by its service. Raises PreflightError when it cannot."""
     goal = wanted.revisions[-1]
     between = now.revisions[now.revisions.index(goal) + 1 :] if goal in now.revisions else ()
     fixed = [revision for revision in between if revision in irreversible]
@@ -68,7 +68,7 @@ def take_back(found: Schema, now: Record, wanted: Record, irreversible: Sequence
             said=f"{found.revision} → {goal}",
         )
     why = f"there is no downgrade from {', '.join(fixed)}" if fixed else f"{now.id} knows no way back to {goal}"
-    raise UpgradeError(
+    raise PreflightError(
         f"release {wanted.id} cannot run on the database, and {why}. Nothing was changed",
         next="ppmctl rollback --restore brings back the snapshot from before the migration, and says what is lost"
         if _has_snapshot(now, wanted)
@@ -77,9 +77,9 @@ def take_back(found: Schema, now: Record, wanted: Record, irreversible: Sequence
 
 
 def bring_back(now: Record, wanted: Record, database: str) -> Change:
-    """Return how the snapshot from before the migration comes back. Raises UpgradeError when there is none."""
+    """Return how the snapshot from before the migration comes back. Raises PreflightError when there is none."""
     if now.snapshot is None or not _has_snapshot(now, wanted):
-        raise UpgradeError(
+        raise PreflightError(
             f"there is no snapshot that release {wanted.id} could run on. Nothing was changed",
             next="ppmctl rollback tries without one; or deploy a release that can run on the database",
         )

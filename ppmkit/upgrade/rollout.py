@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ppmkit.backup import preserve, service
 from ppmkit.backup.client import give_place
 from ppmkit.database import hold
-from ppmkit.errors import NotReady, UpgradeError
+from ppmkit.errors import NotReady, OperationError
 from ppmkit.host import proxy_settings
 from ppmkit.images import ship as ship_module
 from ppmkit.operation import publish, watch
@@ -167,7 +167,7 @@ def switch_back(upgrade: Upgrade) -> None:
     if (release := stack.release(old)) is None:
         return
     # A proxy that this operation has put there may be what is wrong: its undo sees that users are served.
-    with suppress(UpgradeError) if proxy.replaced(upgrade) else nullcontext():
+    with suppress(OperationError) if proxy.replaced(upgrade) else nullcontext():
         traefik.confirm_live(upgrade.host, stack, old, release, timeout)
 
 

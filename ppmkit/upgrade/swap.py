@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import OperationError
 from ppmkit.host import proxy_settings
 from ppmkit.proxy import routes
 from ppmkit.proxy import traefik as proxy
@@ -181,7 +181,7 @@ def _await(host: Host, folder: PurePosixPath, seconds: float) -> str:
     deadline = time.monotonic() + seconds
     while (said := outcome(host, folder)) is None:
         if time.monotonic() > deadline:
-            raise UpgradeError(
+            raise OperationError(
                 f"{host.name}: the replacement of the proxy has not ended",
                 host=host.name,
                 seen=host.read(folder / "log"),

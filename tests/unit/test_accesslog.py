@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import CommandFailed
 from ppmkit.traffic.access_log import FIELDS, Log, parse, route
 
 MS = 1_000_000
@@ -225,7 +225,7 @@ def test_a_host_that_says_something_else_is_told_of(said: str) -> None:
         name="web-1", environment=Recorded.environment, run=lambda *_, **__: SimpleNamespace(stdout=said)
     )
 
-    with pytest.raises(UpgradeError, match="access log cannot be read"):
+    with pytest.raises(CommandFailed, match="access log cannot be read"):
         Log().read(host, "00")  # type: ignore[arg-type]
 
 

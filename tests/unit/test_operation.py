@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from ppmkit.config.environment import Environment, HostAddress
-from ppmkit.errors import NotReady, UpgradeError
+from ppmkit.errors import NotReady, OperationError
 from ppmkit.operation.hosts import on_each_host
 from tests.unit.conftest import environment_of
 
@@ -22,7 +22,7 @@ def failing(*names: str) -> tuple[list[str], object]:
         assert not cancelled.is_set()
         acted.append(address.name)
         if address.name in names:
-            raise UpgradeError(f"{address.name}: no")
+            raise OperationError(f"{address.name}: no")
         return address.name
 
     return acted, act
@@ -38,7 +38,7 @@ def test_every_host_is_acted_on_and_answers_come_in_their_order(parallel: int) -
 def test_the_first_failure_stops_and_the_others_are_named() -> None:
     acted, act = failing("web-2")
 
-    with pytest.raises(UpgradeError) as error:
+    with pytest.raises(OperationError) as error:
         on_each_host(THREE, 1, act)  # type: ignore[arg-type]
 
     assert acted == ["web-1", "web-2"]
@@ -53,11 +53,11 @@ def test_side_by_side_no_host_begins_after_a_failure() -> None:
         acted.append(address.name)
         both.wait(10)
         if address.name == "web-1":
-            raise UpgradeError("web-1: no")
+            raise OperationError("web-1: no")
         threading.Event().wait(0.2)
         return address.name
 
-    with pytest.raises(UpgradeError) as error:
+    with pytest.raises(OperationError) as error:
         on_each_host(THREE, 2, act)
 
     assert sorted(acted) == ["web-1", "web-2"]
@@ -70,9 +70,9 @@ def test_side_by_side_every_failure_is_told() -> None:
 
     def act(address: HostAddress, _: threading.Event) -> str:
         both.wait(10)
-        raise UpgradeError(f"{address.name}: no")
+        raise OperationError(f"{address.name}: no")
 
-    with pytest.raises(UpgradeError) as error:
+    with pytest.raises(OperationError) as error:
         on_each_host(environment, 2, act)
 
     assert "web-1: no" in error.value.message

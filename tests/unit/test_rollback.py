@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import PreflightError
 from ppmkit.release.model import Images, Record, Release, Source
 from ppmkit.upgrade.rollback import Schema, bring_back, fits, take_back
 
@@ -61,7 +61,7 @@ def test_a_schema_goes_back_by_the_release_that_knows_the_way() -> None:
 def test_without_a_downgrade_the_next_step_is_the_snapshot_if_there_is_one(snapshot: str | None, words: str) -> None:
     now = record("new", "1", "2", snapshot=snapshot)
 
-    with pytest.raises(UpgradeError, match="no downgrade from 2") as refused:
+    with pytest.raises(PreflightError, match="no downgrade from 2") as refused:
         take_back(Schema(revision="2", floor="2"), now, record("old", "1"), ("2",), "api-blue")
 
     assert words in str(refused.value.next)
@@ -73,5 +73,5 @@ def test_the_snapshot_comes_back_if_the_release_can_run_on_it() -> None:
     change = bring_back(now, record("old", "1", "2"), "/data/ppm.db")
 
     assert change.command == ("restore", "/data/snapshots/1.db", "/data/ppm.db")
-    with pytest.raises(UpgradeError, match="no snapshot that release older could run on"):
+    with pytest.raises(PreflightError, match="no snapshot that release older could run on"):
         bring_back(now, record("older", "1"), "/data/ppm.db")

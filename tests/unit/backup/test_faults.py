@@ -15,7 +15,7 @@ from typing import Any
 import apsw
 import pytest
 
-from ppmkit.errors import DatabaseDamaged, UpgradeError
+from ppmkit.errors import ContainerFailed, DatabaseDamaged
 from ppmkit.orchestrator.oneoff import failure
 from ppmkit.paths import KIT
 from ppmkit.steward import backup, catalog, ladder, snapshot
@@ -130,7 +130,7 @@ STEWARD = (
 WRITES = [Fault(call, 1, f"error={error}", "+") for call in ("pwrite64", "fsync") for error in ("ENOSPC", "EIO")]
 
 
-def told(fault: Fault, *argv: str) -> UpgradeError:
+def told(fault: Fault, *argv: str) -> ContainerFailed:
     """Return what ppmctl makes of a command of the steward that a fault has stopped."""
     done = struck(fault, STEWARD, str(KIT / "ppmkit"), *argv)
     assert done.returncode != 0, done.stderr

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from ppmkit.backup import preserve
-from ppmkit.errors import UpgradeError
+from ppmkit.errors import ContainerFailed
 from ppmkit.operation.journal import Kind
 from ppmkit.operation.transaction import Upgrade
 from ppmkit.orchestrator import oneoff
@@ -34,7 +34,7 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         assert timeout > 0
         done = steward(*cast("tuple[str, ...]", command), settings=settings)
         if done.returncode != 0:
-            raise UpgradeError("it has failed", seen=done.stderr)
+            raise ContainerFailed("it has failed", seen=done.stderr)
         return json.loads(done.stdout)
 
     monkeypatch.setattr(oneoff, "ask", ask)
