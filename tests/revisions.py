@@ -29,7 +29,7 @@ def newest(checkout: Path) -> str:
 def revise(
     checkout: Path,
     number: str,
-    upgrade: str,
+    operation: str,
     *,
     before: str,
     compatibility: str = "expand",
@@ -38,7 +38,7 @@ def revise(
 ) -> None:
     """Add a revision to the application of a checkout."""
     values = {"number": number, "before": before, "compatibility": compatibility, "summary": summary}
-    text = REVISION.format(upgrade=upgrade, **values)
+    text = REVISION.format(upgrade=operation, **values)
     if downgrade:
         text += f"\n\ndef downgrade() -> None:\n{downgrade}\n"
     (checkout / f"app/migrations/versions/{number}_test.py").write_text(text)

@@ -145,12 +145,13 @@ def _deploy_host(environment: Environment, address: HostAddress, asked: _Asked, 
             preflight.check(host, stack)
             bill = sbom.of(environment, release)
             intent = _intent(release, stack, plan, asked)
-            more = {"secrets": asked.secrets, "drift": plan.drift, "cancelled": asked.cancelled}
-            with opened(host, intent, stack, progress, **more) as upgrade:
-                transaction.run(upgrade, STEWARD_STEPS if plan.steward_alone else STEPS)
+            with opened(
+                host, intent, stack, progress, secrets=asked.secrets, drift=plan.drift, cancelled=asked.cancelled
+            ) as operation:
+                transaction.run(operation, STEWARD_STEPS if plan.steward_alone else STEPS)
             if bill:
                 host.write(environment.directory / "releases" / release.id / sbom.FILE, bill)
-            sent, steps = upgrade.bytes_sent, tuple(upgrade.times)
+            sent, steps = operation.bytes_sent, tuple(operation.times)
         return HostDeployment(
             name=host.name,
             previous=stack.record.id if stack.record else None,

@@ -110,8 +110,8 @@ def go_on(host: Host, found: Unfinished, progress: Progress) -> None:
             next=f"ppmctl deploy -e {host.environment.name}, or ppmctl abort",
         )
     steps = _steps(found)
-    with opened(host, found.intent, look(host), progress, resumed=found, facts=dict(found.facts)) as upgrade:
-        transaction.run(upgrade, steps)
+    with opened(host, found.intent, look(host), progress, resumed=found) as operation:
+        transaction.run(operation, steps)
 
 
 def take_back(host: Host, found: Unfinished, progress: Progress) -> None:
@@ -123,11 +123,11 @@ def take_back(host: Host, found: Unfinished, progress: Progress) -> None:
         )
     # An earlier ppmctl did not watch what users are answered; what undoes its steps turns the access log on.
     begun = [step for step in _steps(found) if step.name in found.begun or step.undo is watch.end]
-    with opened(host, found.intent, look(host), progress, resumed=found, facts=dict(found.facts)) as upgrade:
+    with opened(host, found.intent, look(host), progress, resumed=found) as operation:
         progress.step(host.name, "undoing")
         began = time.monotonic()
         version.record(host)
-        transaction.undo(upgrade, begun if found.intent.reversible else [])
+        transaction.undo(operation, begun if found.intent.reversible else [])
         progress.done(host.name, "undo", time.monotonic() - began, f"{found.intent.kind} of {found.since:%F %T}")
 
 

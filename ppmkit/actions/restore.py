@@ -15,6 +15,7 @@ from ppmkit.database import journal_mode
 from ppmkit.errors import UsageError
 from ppmkit.host.session import locked
 from ppmkit.operation import journal, transaction
+from ppmkit.operation.findings import Findings
 from ppmkit.operation.hosts import opened
 from ppmkit.operation.journal import Intent
 from ppmkit.orchestrator.stack import look
@@ -71,35 +72,35 @@ def restore(
         stack = look(host)
         intent = _intent(host, stack)
         journal_mode.refuse_unless_wal(host)
-        with opened(host, intent, stack, progress) as upgrade:
+        with opened(host, intent, stack, progress) as operation:
             give_place(host, intent.release.images.steward)
-            steward = Office(host, upgrade.compose)
+            steward = Office(host, operation.compose)
             if isinstance(wanted, datetime):
                 refuse_unless_shipped(shipped(steward), wanted)
             elif target:
                 wanted = str(steward.ask("fetch", "--", target, wanted)["id"])
             try:
-                found = stage_backup(upgrade, steward, wanted, key)
-                lost = count_lost(steward, staged_path(upgrade))
+                found = stage_backup(operation, steward, wanted, key)
+                lost = count_lost(steward, staged_path(operation))
                 confirm(_question(host, found, lost))
                 refuse_strangers(steward, stack)
             except BaseException:
-                remove_staged(upgrade)
+                remove_staged(operation)
                 raise
-            change = replacement(upgrade, steward, found.name)
-            upgrade.intent = intent.model_copy(update={"change": change})
-            upgrade.note(schema_before="", schema_after=found.head, revisions=" ".join(found.known))
-            transaction.run(upgrade, RESTORE_STEPS)
+            change = replacement(operation, steward, found.name)
+            operation.intent = intent.model_copy(update={"change": change})
+            operation.note(Findings(schema_before="", schema_after=found.head, revisions=found.known))
+            transaction.run(operation, RESTORE_STEPS)
         return Restored(
             host=host.name,
             id=found.id,
             outcome="ok",
             seconds=round(time.monotonic() - began, 3),
-            held_seconds=float(upgrade.fact("held") or 0),
+            held_seconds=operation.findings.held or 0.0,
             lost=lost,
-            safety=upgrade.fact("safety") or "",
+            safety=operation.findings.safety or "",
             evidence=found.level,
-            failed=upgrade.fact("failed") or "",
+            failed=operation.findings.failed or "",
         )
 
 

@@ -12,9 +12,10 @@ from ppmkit.database import migrate
 from ppmkit.errors import UsageError
 from ppmkit.host.session import locked
 from ppmkit.operation import journal, transaction
+from ppmkit.operation.findings import Findings
 from ppmkit.operation.hosts import on_each_host, opened
 from ppmkit.operation.journal import Change, Intent
-from ppmkit.operation.transaction import Upgrade
+from ppmkit.operation.transaction import Operation
 from ppmkit.orchestrator import oneoff
 from ppmkit.orchestrator.stack import Stack, look
 from ppmkit.plan import drift
@@ -77,17 +78,17 @@ def _on_host(
             back=wanted.previous,
             source=wanted.source,
         )
-        with opened(host, intent, stack, progress) as upgrade:
-            change = plan(host, upgrade, now, wanted, restore=restore)
+        with opened(host, intent, stack, progress) as operation:
+            change = plan(host, operation, now, wanted, restore=restore)
             if change is not None and change.service == "steward":
-                confirm(_loss(upgrade, change))
-            upgrade.intent = intent.model_copy(update={"change": change})
-            _note(upgrade, wanted, change)
-            transaction.run(upgrade, ROLLBACK_STEPS)
+                confirm(_loss(operation, change))
+            operation.intent = intent.model_copy(update={"change": change})
+            _note(operation, wanted, change)
+            transaction.run(operation, ROLLBACK_STEPS)
     data = "untouched" if change is None else "restored" if change.service == "steward" else "downgraded"
     seconds = time.monotonic() - began
-    names = [step.name for step in upgrade.times]
-    after = sum(step.seconds for step in upgrade.times[names.index("switch") + 1 :])
+    names = [step.name for step in operation.times]
+    after = sum(step.seconds for step in operation.times[names.index("switch") + 1 :])
     return Rollback(
         host=address.name,
         release=wanted.id,
@@ -95,7 +96,7 @@ def _on_host(
         data=data,
         served_seconds=round(seconds - after, 3),
         seconds=round(seconds, 3),
-        failed=upgrade.fact("failed") or "",
+        failed=operation.findings.failed or "",
     )
 
 
@@ -130,18 +131,18 @@ def _there(host: Host, images: Images) -> bool:
     return all(host.docker.image.exists(reference) for reference in images.by_name().values())
 
 
-def _note(upgrade: Upgrade, wanted: Record, change: Change | None) -> None:
-    upgrade.note(schema_after=wanted.revisions[-1], revisions=" ".join(wanted.revisions))
+def _note(operation: Operation, wanted: Record, change: Change | None) -> None:
+    operation.note(Findings(schema_after=wanted.revisions[-1], revisions=wanted.revisions))
     if change is not None:
-        migrate.settle(upgrade, change)
+        migrate.settle(operation, change)
 
 
-def _loss(upgrade: Upgrade, change: Change) -> str:
+def _loss(operation: Operation, change: Change) -> str:
     """Return the question whether what was written since the snapshot may go."""
-    command = ("since", change.command[1], str(migrate.database(upgrade)))
-    counts: dict[str, int] = oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=600)
+    command = ("since", change.command[1], str(migrate.database(operation)))
+    counts: dict[str, int] = oneoff.ask(operation.host, operation.compose, "steward", command, timeout=600)
     return (
-        f"{upgrade.host.name}: {sum(counts.values()):,} rows were written since the snapshot and go with it"
+        f"{operation.host.name}: {sum(counts.values()):,} rows were written since the snapshot and go with it"
         f"{by_table(counts)}. What is there now becomes a backup. Go on?"
     )
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ppmkit.database import migrate
 from ppmkit.errors import ContainerFailed, OperationError
 from ppmkit.operation import watch
+from ppmkit.operation.findings import Findings
 from ppmkit.orchestrator import oneoff
 from ppmkit.orchestrator.stack import PORTS
 from ppmkit.proxy import traefik
@@ -25,7 +26,7 @@ from ppmkit.release.model import Color
 from ppmkit.release.render import FULL_CPU_SHARES
 
 if TYPE_CHECKING:
-    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.operation.transaction import Operation
     from ppmkit.orchestrator.stack import Found
 
 _SCRIPT = Path(__file__).with_suffix(".sh")
@@ -35,134 +36,134 @@ _CHANGE = "change"
 _TASKS = ("copy", _CHANGE, "restore")
 
 
-def refuse_if_too_long(upgrade: Upgrade) -> None:
+def refuse_if_too_long(operation: Operation) -> None:
     """Raise OperationError when users would wait longer than they may, as the rehearsal has it."""
-    environment = upgrade.environment
-    predicted = float(upgrade.fact("predicted") or 0)
+    environment = operation.environment
+    predicted = operation.findings.predicted or 0.0
     limit = environment.upgrade.hold_limit.total_seconds()
-    if upgrade.intent.maintenance or predicted <= limit:
+    if operation.intent.maintenance or predicted <= limit:
         return
     raise OperationError(
-        f"{upgrade.host.name}: requests would wait for {predicted:.1f} s and more, {limit:g} s are allowed",
-        host=upgrade.host.name,
+        f"{operation.host.name}: requests would wait for {predicted:.1f} s and more, {limit:g} s are allowed",
+        host=operation.host.name,
         next=f"Raise upgrade.hold_limit, or show a maintenance page meanwhile: "
         f"ppmctl deploy -e {environment.name} --maintenance",
     )
 
 
-def hold(upgrade: Upgrade) -> str:
+def hold(operation: Operation) -> str:
     """Change the database while requests wait; the target colour serves at the end."""
     began = time.monotonic()
-    outcome = _await_outcome(upgrade) if _runs(upgrade) else _outcome(upgrade)
-    if outcome is None or (upgrade.resumed and outcome != "done"):  # an earlier one went back; this is another try
-        refuse_if_too_long(upgrade)
-        _prepare(upgrade)
-        watch.look(upgrade)
-        began = _begin(upgrade)
-        outcome = _await_outcome(upgrade)
+    outcome = _await_outcome(operation) if _runs(operation) else _outcome(operation)
+    if outcome is None or (operation.resumed and outcome != "done"):  # an earlier one went back; this is another try
+        refuse_if_too_long(operation)
+        _prepare(operation)
+        watch.look(operation)
+        began = _begin(operation)
+        outcome = _await_outcome(operation)
     held = time.monotonic() - began
-    failed = watch.failures(upgrade)  # told, and no reason to go back: rows may have been written
+    failed = watch.failures(operation)  # told, and no reason to go back: rows may have been written
     if outcome != "done":
         raise OperationError(
-            f"{upgrade.host.name}: {outcome.removeprefix('undone: ')}",
-            host=upgrade.host.name,
+            f"{operation.host.name}: {outcome.removeprefix('undone: ')}",
+            host=operation.host.name,
             seen="\n".join(
-                filter(None, [upgrade.host.read(_directory(upgrade) / "log"), _last_words(upgrade), failed])
+                filter(None, [operation.host.read(_directory(operation) / "log"), _last_words(operation), failed])
             ),
             next="The rehearsal went well: mend what differs from it, then deploy again",
         )
-    upgrade.look_again()
-    upgrade.note(held=f"{held:.3f}", failed=failed)
-    seconds = _answer_of_change(upgrade).get("seconds", 0.0)
-    changed = f"{upgrade.fact('change')} in {seconds:.1f} s"
+    operation.look_again()
+    operation.note(Findings(held=round(held, 3), failed=failed))
+    seconds = _answer_of_change(operation).get("seconds", 0.0)
+    changed = f"{operation.findings.change} in {seconds:.1f} s"
     return "; ".join(filter(None, [changed, f"requests waited at most {held:.1f} s", failed]))
 
 
-def reopen(upgrade: Upgrade) -> None:
+def reopen(operation: Operation) -> None:
     """Let the release of before serve again, on the database as it was. Raises when rows would be lost by that."""
-    host, live = upgrade.host, upgrade.intent.live
+    host, live = operation.host, operation.intent.live
     assert live is not None, "nobody is held when nobody served"
-    if _runs(upgrade):
-        _await_outcome(upgrade)
-    if _outcome(upgrade) == "done":
-        _take_back(upgrade)
-    stack = upgrade.look_again()
+    if _runs(operation):
+        _await_outcome(operation)
+    if _outcome(operation) == "done":
+        _take_back(operation)
+    stack = operation.look_again()
     paused = [c for role in ("api", "frontend", "worker") for c in stack.of(role, live)] + [*stack.of("steward")]
     if stopped := [c.id for c in paused if not c.active]:
         host.docker.container.start(stopped)
-    traefik.route(host, upgrade.look_again(), live=live, preview=None)
-    clean(upgrade)
+    traefik.route(host, operation.look_again(), live=live, preview=None)
+    clean(operation)
 
 
-def doer(upgrade: Upgrade) -> str:
+def doer(operation: Operation) -> str:
     """Return the name of the container that changes the database."""
-    return _name(upgrade, _CHANGE)
+    return _name(operation, _CHANGE)
 
 
-def waits(upgrade: Upgrade) -> bool:
+def waits(operation: Operation) -> bool:
     """Return whether the container that changes the database has been started already, and waits."""
     try:
-        return oneoff.waits(upgrade.host, doer(upgrade))
+        return oneoff.waits(operation.host, doer(operation))
     except ContainerFailed:
         return False
 
 
-def is_under_way(upgrade: Upgrade) -> bool:
+def is_under_way(operation: Operation) -> bool:
     """Return whether the hold has begun, and was not undone."""
-    return _runs(upgrade) or _outcome(upgrade) == "done"
+    return _runs(operation) or _outcome(operation) == "done"
 
 
-def clean(upgrade: Upgrade) -> None:
+def clean(operation: Operation) -> None:
     """Remove what the hold has left on the host."""
-    oneoff.remove(upgrade.host, *(_name(upgrade, task) for task in _TASKS))
-    upgrade.host.run(["rm", "-rf", str(_directory(upgrade))])
+    oneoff.remove(operation.host, *(_name(operation, task) for task in _TASKS))
+    operation.host.run(["rm", "-rf", str(_directory(operation))])
 
 
-def _prepare(upgrade: Upgrade) -> None:
+def _prepare(operation: Operation) -> None:
     """Start what will work under the hold, so that it has loaded everything by then; write down the plan."""
-    host, change = upgrade.host, upgrade.change
+    host, change = operation.host, operation.change
     assert change is not None, "the step is left out without a change"
-    file, names = str(migrate.database(upgrade)), {task: _name(upgrade, task) for task in _TASKS}
+    file, names = str(migrate.database(operation)), {task: _name(operation, task) for task in _TASKS}
     steward = ("--on-signal",)
-    copying = (*steward, "keep" if change.replaces else "freshen", file, upgrade.snapshot)
-    oneoff.start_waiting(host, upgrade.compose, "steward", names["copy"], copying)
+    copying = (*steward, "keep" if change.replaces else "freshen", file, operation.snapshot)
+    oneoff.start_waiting(host, operation.compose, "steward", names["copy"], copying)
     oneoff.start_waiting(
-        host, upgrade.compose, "steward", names["restore"], (*steward, "restore", upgrade.snapshot, file)
+        host, operation.compose, "steward", names["restore"], (*steward, "restore", operation.snapshot, file)
     )
     command = (*steward, *change.command) if change.service == "steward" else (*change.command, "--on-signal")
-    if not waits(upgrade):
-        oneoff.start_waiting(host, upgrade.doer, change.service, names["change"], command)
+    if not waits(operation):
+        oneoff.start_waiting(host, operation.doer, change.service, names["change"], command)
     oneoff.await_waiting(host, *names.values())
-    stack = upgrade.look_again()
-    urgent = [*names.values(), *(c.id for c in stack.active("api", upgrade.target))]
+    stack = operation.look_again()
+    urgent = [*names.values(), *(c.id for c in stack.active("api", operation.target))]
     host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)
-    for new, aliases in _named(stack.active("api", upgrade.target), _aliases(upgrade)):
-        _answer_to(upgrade, new, aliases)
-    _write_plan(upgrade, names)
+    for new, aliases in _named(stack.active("api", operation.target), _aliases(operation)):
+        _answer_to(operation, new, aliases)
+    _write_plan(operation, names)
 
 
-def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
-    host, environment, live = upgrade.host, upgrade.environment, upgrade.intent.live
+def _write_plan(operation: Operation, names: dict[str, str]) -> None:
+    host, environment, live = operation.host, operation.environment, operation.intent.live
     assert live is not None, "nobody is held when nobody served"
-    stack = upgrade.stack
-    olds, news = stack.active("api", live), stack.active("api", upgrade.target)
+    stack = operation.stack
+    olds, news = stack.active("api", live), stack.active("api", operation.target)
     limits = environment.upgrade
-    limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
+    limit = limits.migrate_timeout if operation.intent.maintenance else limits.hold_limit
     values = {
         "limit": f"{limit.total_seconds():.0f}",
         "patience": f"{10 * limits.switch_timeout.total_seconds() + 20:.0f}",
         "old": " ".join(c.id for c in olds),
         "new": " ".join(c.id for c in news),
-        "pairs": " ".join(f"{','.join(_options(*pair))}@{pair[0].id}" for pair in _named(olds, _aliases(upgrade))),
+        "pairs": " ".join(f"{','.join(_options(*pair))}@{pair[0].id}" for pair in _named(olds, _aliases(operation))),
         "steward": " ".join(c.id for c in stack.of("steward")),
-        "network": _network(upgrade),
+        "network": _network(operation),
         "routes": str(environment.directory / "traefik" / "dynamic"),
         **names,
     }
-    directory = _directory(upgrade)
+    directory = _directory(operation)
     host.run(["rm", "-rf", str(directory)])
-    servers = stack.servers((live, upgrade.target))
-    routes: dict[str, Color] = {"before": live, "after": upgrade.target}
+    servers = stack.servers((live, operation.target))
+    routes: dict[str, Color] = {"before": live, "after": operation.target}
     for name, color in routes.items():
         text = render.routes(host.proxy_settings, live=color, preview=color, servers=servers)
         host.write(directory / f"routes.{name}", text)
@@ -170,72 +171,72 @@ def _write_plan(upgrade: Upgrade, names: dict[str, str]) -> None:
     host.write(directory / "hold.sh", _SCRIPT.read_text(encoding="utf-8"))
 
 
-def _begin(upgrade: Upgrade) -> float:
+def _begin(operation: Operation) -> float:
     """Stop the old worker, which may take its time, and the steward; start the script, send new requests to the target,
     let it go. Returns when the first of these came to wait, by the monotonic clock."""
-    host, live = upgrade.host, upgrade.intent.live
+    host, live = operation.host, operation.intent.live
     assert live is not None, "nobody is held when nobody served"
-    stack = upgrade.look_again()
+    stack = operation.look_again()
     if others := [c.id for c in (*stack.active("worker", live), *stack.active("steward"))]:
         host.docker.container.stop(others)
-    directory = _directory(upgrade)
+    directory = _directory(operation)
     detached = 'setsid nohup sh "$1/hold.sh" > "$1/log" 2>&1 < /dev/null &'
     host.run(["sh", "-c", detached, "sh", str(directory)])
-    target, maintenance = upgrade.target, upgrade.intent.maintenance
-    waiting = [] if maintenance else [f"http://{alias}:{PORTS['api']}" for alias in _aliases(upgrade)]
+    target, maintenance = operation.target, operation.intent.maintenance
+    waiting = [] if maintenance else [f"http://{alias}:{PORTS['api']}" for alias in _aliases(operation)]
     servers = {target: {**stack.servers((target,))[target], "api": waiting}}
     began = time.monotonic()
     traefik.route(host, stack, live=target, preview=None, servers=servers, maintenance=maintenance)
-    traefik.confirm_route(host, target, waiting, upgrade.environment.upgrade.switch_timeout.total_seconds())
+    traefik.confirm_route(host, target, waiting, operation.environment.upgrade.switch_timeout.total_seconds())
     host.write(directory / "go", "")
     return began
 
 
-def _await_outcome(upgrade: Upgrade) -> str:
+def _await_outcome(operation: Operation) -> str:
     """Wait until the script on the host has ended; return what it says."""
-    limits = upgrade.environment.upgrade
-    limit = limits.migrate_timeout if upgrade.intent.maintenance else limits.hold_limit
+    limits = operation.environment.upgrade
+    limit = limits.migrate_timeout if operation.intent.maintenance else limits.hold_limit
     deadline = time.monotonic() + limit.total_seconds() + _UNDO_SECONDS
-    while (outcome := _outcome(upgrade)) is None:
+    while (outcome := _outcome(operation)) is None:
         if time.monotonic() > deadline:
             raise OperationError(
-                f"{upgrade.host.name}: the hold has not ended",
-                host=upgrade.host.name,
-                seen=upgrade.host.read(_directory(upgrade) / "log"),
-                next=f"ppmctl abort -e {upgrade.environment.name}",
+                f"{operation.host.name}: the hold has not ended",
+                host=operation.host.name,
+                seen=operation.host.read(_directory(operation) / "log"),
+                next=f"ppmctl abort -e {operation.environment.name}",
             )
-        upgrade.host.rest(_POLL)
+        operation.host.rest(_POLL)
     return outcome
 
 
-def _take_back(upgrade: Upgrade) -> None:
+def _take_back(operation: Operation) -> None:
     """Put the database back as it was before the hold, unless somebody has written to it since."""
-    host, stack = upgrade.host, upgrade.look_again()
-    new = [c.id for c in stack.active("api", upgrade.target)]
+    host, stack = operation.host, operation.look_again()
+    new = [c.id for c in stack.active("api", operation.target)]
     if new:
         host.docker.container.stop(new)
-    file = str(migrate.database(upgrade))
-    stamp = oneoff.ask(host, upgrade.compose, "steward", ("stamp", file), timeout=60)["stamp"]
-    if stamp != _answer_of_change(upgrade).get("stamp"):
+    file = str(migrate.database(operation))
+    stamp = oneoff.ask(host, operation.compose, "steward", ("stamp", file), timeout=60)["stamp"]
+    if stamp != _answer_of_change(operation).get("stamp"):
         if new:
             host.docker.container.start(new)
         raise OperationError(
             f"{host.name}: the new release has written to the changed database; it stays, so that no row is lost",
             host=host.name,
-            next=f"ppmctl resume -e {upgrade.environment.name}, or ppmctl rollback, which says what is lost by it",
+            next=f"ppmctl resume -e {operation.environment.name}, or ppmctl rollback, which says what is lost by it",
         )
-    olds = stack.of("api", upgrade.intent.live)
-    for found, aliases in _named(olds, _aliases(upgrade)):
-        _answer_to(upgrade, found, aliases)
-    oneoff.ask(host, upgrade.compose, "steward", ("restore", upgrade.snapshot, file), timeout=600)
-    host.write(_directory(upgrade) / "outcome", "undone: the database is what it was\n")  # whoever comes here again
-    migrate.drop_snapshot(upgrade)
+    olds = stack.of("api", operation.intent.live)
+    for found, aliases in _named(olds, _aliases(operation)):
+        _answer_to(operation, found, aliases)
+    oneoff.ask(host, operation.compose, "steward", ("restore", operation.snapshot, file), timeout=600)
+    host.write(_directory(operation) / "outcome", "undone: the database is what it was\n")  # whoever comes here again
+    migrate.drop_snapshot(operation)
 
 
-def _aliases(upgrade: Upgrade) -> list[str]:
+def _aliases(operation: Operation) -> list[str]:
     """Return the names that requests wait under: whoever serves in the end answers to them."""
-    count = len(upgrade.stack.of("api", upgrade.target))
-    return [f"held-{upgrade.intent.operation.lower()}-{number + 1}" for number in range(count)]
+    count = len(operation.stack.of("api", operation.target))
+    return [f"held-{operation.intent.operation.lower()}-{number + 1}" for number in range(count)]
 
 
 def _named(found: Sequence[Found], aliases: Sequence[str]) -> list[tuple[Found, list[str]]]:
@@ -249,43 +250,43 @@ def _options(found: Found, aliases: Sequence[str]) -> list[str]:
     return [f"--alias={name}" for name in (*aliases, found.service, found.name)]
 
 
-def _answer_to(upgrade: Upgrade, found: Found, aliases: Sequence[str]) -> None:
+def _answer_to(operation: Operation, found: Found, aliases: Sequence[str]) -> None:
     """Give a container that gets no requests further names in the proxy's network."""
-    network = _network(upgrade)
-    upgrade.host.docker.network.disconnect(network, found.id, force=True)
+    network = _network(operation)
+    operation.host.docker.network.disconnect(network, found.id, force=True)
     # Not by the library: it gives one name only.
-    upgrade.host.run(["docker", "network", "connect", *_options(found, aliases), network, found.id])
+    operation.host.run(["docker", "network", "connect", *_options(found, aliases), network, found.id])
 
 
-def _network(upgrade: Upgrade) -> str:
-    return f"{upgrade.environment.project}_inner"
+def _network(operation: Operation) -> str:
+    return f"{operation.environment.project}_inner"
 
 
-def _last_words(upgrade: Upgrade) -> str:
-    return str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=20)).strip()
+def _last_words(operation: Operation) -> str:
+    return str(operation.host.docker.container.logs(_name(operation, "change"), tail=20)).strip()
 
 
-def _answer_of_change(upgrade: Upgrade) -> dict[str, Any]:
+def _answer_of_change(operation: Operation) -> dict[str, Any]:
     """Return what the change printed when it was through: its seconds, and the stamp of the database's file."""
-    logs = str(upgrade.host.docker.container.logs(_name(upgrade, "change"), tail=5))
+    logs = str(operation.host.docker.container.logs(_name(operation, "change"), tail=5))
     documents = [line for line in logs.splitlines() if line.startswith("{")]
     answer: dict[str, Any] = json.loads(documents[-1]) if documents else {}
     return answer
 
 
-def _runs(upgrade: Upgrade) -> bool:
+def _runs(operation: Operation) -> bool:
     script = 'test -e "$1/lock" && ! flock -n "$1/lock" true'
-    return upgrade.host.run(["sh", "-c", script, "sh", str(_directory(upgrade))], check=False).status == 0
+    return operation.host.run(["sh", "-c", script, "sh", str(_directory(operation))], check=False).status == 0
 
 
-def _outcome(upgrade: Upgrade) -> str | None:
-    text = upgrade.host.read(_directory(upgrade) / "outcome")
+def _outcome(operation: Operation) -> str | None:
+    text = operation.host.read(_directory(operation) / "outcome")
     return None if text is None else text.strip()
 
 
-def _directory(upgrade: Upgrade) -> PurePosixPath:
-    return upgrade.environment.directory / "holds" / upgrade.intent.operation
+def _directory(operation: Operation) -> PurePosixPath:
+    return operation.environment.directory / "holds" / operation.intent.operation
 
 
-def _name(upgrade: Upgrade, task: str) -> str:
-    return f"{upgrade.environment.project}-{task}-{upgrade.intent.operation.lower()}"
+def _name(operation: Operation, task: str) -> str:
+    return f"{operation.environment.project}-{task}-{operation.intent.operation.lower()}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ppmkit.errors import ContainerFailed, OperationError, PreflightError
 from ppmkit.images.application import have_same_migrations
 from ppmkit.local import bounded
+from ppmkit.operation.findings import Findings
 from ppmkit.operation.journal import Change, Way
 from ppmkit.orchestrator import oneoff
 from ppmkit.proxy.probe import schema_revision
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from python_on_whales import DockerClient
 
-    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.operation.transaction import Operation
     from ppmkit.release.model import Record
 
 BESIDE_SECONDS = 2.0
@@ -69,46 +70,46 @@ def lacking(shipped: tuple[Revision, ...], current: str | None) -> tuple[Revisio
     return shipped[names.index(current) :] if current in names else ()
 
 
-def database(upgrade: Upgrade) -> PurePosixPath:
+def database(operation: Operation) -> PurePosixPath:
     """Return the file of SQLite, as the containers see it."""
-    return upgrade.environment.database
+    return operation.environment.database
 
 
-def find_pending(upgrade: Upgrade) -> str:
+def find_pending(operation: Operation) -> str:
     """Ask the new image what the database lacks. Raises OperationError when it cannot run on it at all."""
-    host, service = upgrade.host, f"api-{upgrade.target}"
-    if (same := _record_of_the_same_migrations(upgrade)) is not None:
+    host, service = operation.host, f"api-{operation.target}"
+    if (same := _record_of_the_same_migrations(operation)) is not None:
         before = same.schema_after or ""
-        upgrade.note(schema_before=before, schema_after=before, revisions=" ".join(same.revisions))
+        operation.note(Findings(schema_before=before, schema_after=before, revisions=same.revisions))
         return "none: the release that serves has the same"
     found = Migrations.model_validate(
-        oneoff.ask(host, upgrade.compose, service, ("ppm", "migrations"), timeout=_ASK_SECONDS)
+        oneoff.ask(host, operation.compose, service, ("ppm", "migrations"), timeout=_ASK_SECONDS)
     )
-    upgrade.note(schema_after=found.head, revisions=" ".join(found.known))
-    if upgrade.fact("schema_before") is None:  # of an operation that goes on it is what was found at first
-        upgrade.note(schema_before=found.current or "")
+    operation.note(Findings(schema_after=found.head, revisions=found.known))
+    if operation.findings.schema_before is None:  # of an operation that goes on it is what was found at first
+        operation.note(Findings(schema_before=found.current or ""))
     if found.misfit:
         raise OperationError(
             f"{host.name}: the new release does not know the schema: {found.misfit}",
             host=host.name,
             next="Deploy a release that knows it, or go back: ppmctl rollback",
         )
-    change = decide(found, service, serves=upgrade.intent.live is not None)
+    change = decide(found, service, serves=operation.intent.live is not None)
     if change is None:
         return "none"
-    settle(upgrade, change.model_copy(update={"way": upgrade.fact("way") or change.way}))
+    settle(operation, change.model_copy(update={"way": operation.findings.way or change.way}))
     names = ", ".join(f"{r.revision} ({r.compatibility}: {r.summary})" for r in found.pending)
     return f"{change.said}: {names}"
 
 
-def _record_of_the_same_migrations(upgrade: Upgrade) -> Record | None:
+def _record_of_the_same_migrations(operation: Operation) -> Record | None:
     """Return the record of what serves, if the new image cannot find more to do than that one did.
 
     To ask it is to start a container, which users notice.
     """
-    host, stack, image = upgrade.host, upgrade.stack, upgrade.release.images.api
+    host, stack, image = operation.host, operation.stack, operation.release.images.api
     record = stack.record
-    if record is None or upgrade.resumed or stack.live is None or stack.release(stack.live) != record.id:
+    if record is None or operation.resumed or stack.live is None or stack.release(stack.live) != record.id:
         return None
     if not record.revisions:
         return None
@@ -119,42 +120,42 @@ def _record_of_the_same_migrations(upgrade: Upgrade) -> Record | None:
     return record if as_recorded and have_same_migrations(host, serves, image) else None
 
 
-def settle(upgrade: Upgrade, change: Change) -> None:
+def settle(operation: Operation, change: Change) -> None:
     """Decide what the operation does to the database, beyond this process too."""
-    upgrade.change = change
-    upgrade.note(way=change.way, change=change.said)
+    operation.change = change
+    operation.note(Findings(way=change.way, change=change.said))
 
 
-def snapshot(upgrade: Upgrade) -> str:
+def snapshot(operation: Operation) -> str:
     """Copy the database as it is now, while others write, and check the copy."""
-    if upgrade.was_done("snapshot"):
+    if operation.was_done("snapshot"):
         return "is there"
-    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
-    command = ("snapshot", str(database(upgrade)), upgrade.snapshot, "--deadline", f"{timeout:g}")
-    done = oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=timeout + _ASK_SECONDS)
-    upgrade.note(snapshot_seconds=f"{done['seconds']:g}")
+    timeout = operation.environment.upgrade.migrate_timeout.total_seconds()
+    command = ("snapshot", str(database(operation)), operation.snapshot, "--deadline", f"{timeout:g}")
+    done = oneoff.ask(operation.host, operation.compose, "steward", command, timeout=timeout + _ASK_SECONDS)
+    operation.note(Findings(snapshot_seconds=done["seconds"]))
     rows = sum(done["rows"].values())
     return f"{done['bytes'] / (1 << 20):,.1f} MiB, {rows:,} rows, checked"
 
 
-def drop_snapshot(upgrade: Upgrade) -> None:
+def drop_snapshot(operation: Operation) -> None:
     """Remove the copy."""
-    for name in (upgrade.snapshot, f"{upgrade.snapshot}.partial"):
-        oneoff.ask(upgrade.host, upgrade.compose, "steward", ("remove", name), timeout=_ASK_SECONDS)
+    for name in (operation.snapshot, f"{operation.snapshot}.partial"):
+        oneoff.ask(operation.host, operation.compose, "steward", ("remove", name), timeout=_ASK_SECONDS)
 
 
-def rehearse(upgrade: Upgrade) -> str:
+def rehearse(operation: Operation) -> str:
     """Change a second copy as the database will be changed; check it, and let the releases read and write on it."""
-    if upgrade.was_done("rehearse"):
+    if operation.was_done("rehearse"):
         return "was done"
-    change, host = upgrade.change, upgrade.host
+    change, host = operation.change, operation.host
     assert change is not None, "the step is left out without a change"
-    copy = str(database(upgrade).parent / places.REHEARSAL / "ppm.db")
+    copy = str(database(operation).parent / places.REHEARSAL / "ppm.db")
     variables = {"DATABASE_URL": f"sqlite:///{copy}"}
-    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
+    timeout = operation.environment.upgrade.migrate_timeout.total_seconds()
 
     def steward(*command: str) -> dict[str, float]:
-        found: dict[str, float] = oneoff.ask(host, upgrade.compose, "steward", command, timeout=timeout)
+        found: dict[str, float] = oneoff.ask(host, operation.compose, "steward", command, timeout=timeout)
         return found
 
     steward("remove", copy)
@@ -163,31 +164,33 @@ def rehearse(upgrade: Upgrade) -> str:
             steward("freshen", change.command[1], copy)
             seconds = 0.0
         else:
-            steward("freshen", upgrade.snapshot, copy)
-            done = oneoff.ask(host, upgrade.doer, change.service, change.command, timeout=timeout, variables=variables)
+            steward("freshen", operation.snapshot, copy)
+            done = oneoff.ask(
+                host, operation.doer, change.service, change.command, timeout=timeout, variables=variables
+            )
             seconds = float(done["seconds"])
         steward("verify", copy)
-        _prove(upgrade, variables)
+        _prove(operation, variables)
     except ContainerFailed as failed:
         said = f"the rehearsal on a copy failed; the database was not touched: {failed.message}"
         raise failed.with_context(said) from failed
     finally:
         steward("remove", copy)
-    upgrade.note(predicted=f"{seconds:.3f}")
+    operation.note(Findings(predicted=round(seconds, 3)))
     if change.way == "beside" and seconds > BESIDE_SECONDS:
-        settle(upgrade, change.model_copy(update={"way": "hold"}))
+        settle(operation, change.model_copy(update={"way": "hold"}))
     return f"{seconds:.1f} s on a copy; checked, read and written"
 
 
-def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
+def _prove(operation: Operation, variables: dict[str, str]) -> None:
     """Let each release that will use the changed database use the copy of it."""
-    assert upgrade.change is not None
-    checks = [(upgrade.compose, f"api-{upgrade.target}", "the new release")]
-    if upgrade.change.proven_by_live and upgrade.intent.live:
-        checks.append((upgrade.old_compose, f"api-{upgrade.intent.live}", "the old release"))
+    assert operation.change is not None
+    checks = [(operation.compose, f"api-{operation.target}", "the new release")]
+    if operation.change.proven_by_live and operation.intent.live:
+        checks.append((operation.old_compose, f"api-{operation.intent.live}", "the old release"))
     for compose, service, who in checks:
         try:
-            oneoff.ask(upgrade.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
+            oneoff.ask(operation.host, compose, service, ("ppm", "check"), timeout=120, variables=variables)
         except ContainerFailed as failed:
             raise failed.with_context(
                 f"{who} does not work on the changed schema: {failed.message}",
@@ -195,10 +198,10 @@ def _prove(upgrade: Upgrade, variables: dict[str, str]) -> None:
             ) from failed
 
 
-def apply(upgrade: Upgrade) -> str:
+def apply(operation: Operation) -> str:
     """Apply what is pending while the old release serves, or where nobody does yet."""
-    change = upgrade.change
+    change = operation.change
     assert change is not None, "the step is left out without a change"
-    timeout = upgrade.environment.upgrade.migrate_timeout.total_seconds()
-    oneoff.ask(upgrade.host, upgrade.doer, change.service, change.command, timeout=timeout)
+    timeout = operation.environment.upgrade.migrate_timeout.total_seconds()
+    oneoff.ask(operation.host, operation.doer, change.service, change.command, timeout=timeout)
     return change.said

@@ -3,44 +3,69 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ppmkit.errors import PpmctlError
 from ppmkit.host.host import Host
 from ppmkit.host.session import who
 from ppmkit.local.scratch import scratch
 from ppmkit.operation import publish
-from ppmkit.operation.transaction import NEW, OLD, Upgrade
+from ppmkit.operation.findings import Findings
+from ppmkit.operation.transaction import NEW, OLD, Operation
 from ppmkit.release import render
 from ppmkit.release.records import compose_text
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
-    from ppmkit.operation.journal import Intent
+    from ppmkit.operation.journal import Intent, Unfinished
     from ppmkit.orchestrator.stack import Stack
+    from ppmkit.plan.drift import Drift
     from ppmkit.progress import Progress
+    from ppmkit.secrets.manage import Secret
 
 Done = TypeVar("Done")
 
 
 @contextmanager
-def opened(host: Host, intent: Intent, stack: Stack, progress: Progress, **more: Any) -> Iterator[Upgrade]:
+def opened(
+    host: Host,
+    intent: Intent,
+    stack: Stack,
+    progress: Progress,
+    *,
+    resumed: Unfinished | None = None,
+    secrets: Mapping[str, Secret] | None = None,
+    drift: tuple[Drift, ...] = (),
+    cancelled: threading.Event | None = None,
+) -> Iterator[Operation]:
     """Yield an operation on the host, with the Compose files of the release to come and of the one that serves.
 
-    What a deploy brings is rendered; else what lies on the host counts, as it ran.
+    A deploy that begins renders its files; every other operation takes those on the host, as they ran.
     """
     with scratch() as files:
-        lies_there = intent.kind != "deploy" or "resumed" in more
+        lies_there = intent.kind != "deploy" or resumed is not None
         text = compose_text(host, intent.release.id) if lies_there else None
         text = text or render.compose(host.environment, intent.release)
         (files / NEW).write_text(text, encoding="utf-8")
         if intent.previous:
             (files / OLD).write_text(compose_text(host, intent.previous) or text, encoding="utf-8")
         try:
-            yield Upgrade(host=host, intent=intent, stack=stack, files=files, who=who(), progress=progress, **more)
+            yield Operation(
+                host=host,
+                intent=intent,
+                stack=stack,
+                files=files,
+                who=who(),
+                progress=progress,
+                secrets=dict(secrets or {}),
+                drift=drift,
+                resumed=resumed,
+                findings=Findings.read(resumed.facts) if resumed else Findings(),
+                cancelled=cancelled or threading.Event(),
+            )
         except BaseException:
             with suppress(PpmctlError):  # what stopped the operation is what counts
                 publish.publish(host)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ppmkit.errors import OperationError, PpmctlError
 from ppmkit.host import version
 from ppmkit.operation import journal
+from ppmkit.operation.findings import Findings
 from ppmkit.orchestrator.stack import Stack, look
 from ppmkit.progress import Progress
 from ppmkit.redact import redacted_json
@@ -36,7 +37,7 @@ NEW, OLD = "new.yaml", "old.yaml"
 
 
 @dataclass
-class Upgrade:
+class Operation:
     """One operation on one host: what is wanted, what was found, and what has been done so far."""
 
     host: Host
@@ -53,7 +54,7 @@ class Upgrade:
     """What is done to the database, if anything."""
     resumed: Unfinished | None = None
     """How far the operation had come before it was cut short."""
-    facts: dict[str, str] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
     """What the steps found out; the journal keeps it."""
     log: Log = field(default_factory=Log)
     """The proxy's access log."""
@@ -94,13 +95,14 @@ class Upgrade:
         """The release whose image changes the database."""
         return self.old_compose if self.change and self.change.of_live else self.compose
 
-    def note(self, **facts: str) -> None:
+    def note(self, found: Findings) -> None:
         """Remember what was found out, beyond this process."""
-        self.facts |= facts
+        self.findings = self.findings.updated(found)
 
-    def fact(self, name: str) -> str | None:
-        """Return what was found out, by whoever was here before too."""
-        return self.facts.get(name)
+    @property
+    def held(self) -> bool:
+        """Whether requests wait while the database changes."""
+        return self.findings.way == "hold"
 
     def was_done(self, step: str) -> bool:
         """Return whether the step was done before the operation was cut short."""
@@ -117,14 +119,14 @@ class Upgrade:
         return self.stack
 
 
-def _always(_: Upgrade) -> bool:
+def _always(_: Operation) -> bool:
     return True
 
 
-def _patience(upgrade: Upgrade) -> float:
+def _patience(operation: Operation) -> float:
     """Return the seconds of a step that waits for what the config bounds, and some for the engine."""
-    limits = upgrade.environment.upgrade
-    watched = limits.bake + limits.canary_step * len(upgrade.intent.canary)
+    limits = operation.environment.upgrade
+    watched = limits.bake + limits.canary_step * len(operation.intent.canary)
     return (limits.ready_timeout + limits.drain_timeout + limits.switch_timeout + watched).total_seconds() + 300
 
 
@@ -133,38 +135,38 @@ class Step:
     """One step: what it does, how it is undone, and whether there is no way back after it."""
 
     name: str
-    do: Callable[[Upgrade], str]
+    do: Callable[[Operation], str]
     """Returns what it did, in a few words."""
-    undo: Callable[[Upgrade], None] | None = None
-    when: Callable[[Upgrade], bool] = _always
-    deadline: Callable[[Upgrade], float] = _patience
+    undo: Callable[[Operation], None] | None = None
+    when: Callable[[Operation], bool] = _always
+    deadline: Callable[[Operation], float] = _patience
     """Seconds after which the step counts as failed, whatever it waits for."""
     final: bool = False
 
 
-def run(upgrade: Upgrade, steps: Sequence[Step]) -> None:
+def run(operation: Operation, steps: Sequence[Step]) -> None:
     """Take the host through the steps. Raises what stopped it, after undoing what was done.
 
     An operation that was cut short goes on: its steps see for themselves what they need not do again. What fails after
     the final step is not undone: the operation stays unfinished.
     """
-    version.record(upgrade.host)
-    if upgrade.resumed is None:
-        write(upgrade, upgrade.intent.kind, "begin", intent=upgrade.intent)
-    reversible = upgrade.intent.reversible and not decided(steps, upgrade.resumed)
+    version.record(operation.host)
+    if operation.resumed is None:
+        write(operation, operation.intent.kind, "begin", intent=operation.intent)
+    reversible = operation.intent.reversible and not decided(steps, operation.resumed)
     undos: list[Step] = []
     for step in steps:
-        if not step.when(upgrade):
+        if not step.when(operation):
             continue
         if reversible:
             undos.append(step)
-        said = _take(upgrade, step, undos)
+        said = _take(operation, step, undos)
         if step.final:
             reversible = False
             undos.clear()
-        upgrade.times.append(said)
-        upgrade.progress.done(upgrade.host.name, step.name, said.seconds, said.outcome)
-    write(upgrade, upgrade.intent.kind, "done")
+        operation.times.append(said)
+        operation.progress.done(operation.host.name, step.name, said.seconds, said.outcome)
+    write(operation, operation.intent.kind, "done")
 
 
 def decided(steps: Sequence[Step], found: Unfinished | None) -> bool:
@@ -172,44 +174,44 @@ def decided(steps: Sequence[Step], found: Unfinished | None) -> bool:
     return found is not None and any(step.final and step.name in found.done for step in steps)
 
 
-def _take(upgrade: Upgrade, step: Step, undos: Sequence[Step]) -> StepTime:
+def _take(operation: Operation, step: Step, undos: Sequence[Step]) -> StepTime:
     """Take one step; return how it went. Raises what stopped it, after undoing ``undos``."""
-    host, deadline = upgrade.host, step.deadline(upgrade)
-    upgrade.progress.step(host.name, step.name)
+    host, deadline = operation.host, step.deadline(operation)
+    operation.progress.step(host.name, step.name)
     began = time.monotonic()
     try:
-        write(upgrade, step.name, "begin", seconds=deadline)
-        with host.within(deadline, upgrade.cancelled):
+        write(operation, step.name, "begin", seconds=deadline)
+        with host.within(deadline, operation.cancelled):
             host.rest(0)
-            said = step.do(upgrade)
+            said = step.do(operation)
         seconds = round(time.monotonic() - began, 3)
-        write(upgrade, step.name, "done", seconds=seconds, facts=upgrade.facts or None)
+        write(operation, step.name, "done", seconds=seconds, facts=operation.findings.texts() or None)
     except (Exception, KeyboardInterrupt) as error:
-        upgrade.progress.failed(host.name, step.name, str(error) or "interrupted")
-        raise _explained(upgrade, step, error, _undo(upgrade, step, error, undos)) from error
+        operation.progress.failed(host.name, step.name, str(error) or "interrupted")
+        raise _explained(operation, step, error, _undo(operation, step, error, undos)) from error
     return StepTime(name=step.name, seconds=seconds, outcome=said)
 
 
-def undo(upgrade: Upgrade, steps: Sequence[Step]) -> None:
+def undo(operation: Operation, steps: Sequence[Step]) -> None:
     """Undo these steps, the last one first, and note it. Each undo looks for itself what there is to do."""
     for step in reversed(steps):
         if step.undo:
-            with upgrade.host.within(step.deadline(upgrade)):
-                step.undo(upgrade)
-            write(upgrade, step.name, "undone")
-    write(upgrade, upgrade.intent.kind, "undone")
+            with operation.host.within(step.deadline(operation)):
+                step.undo(operation)
+            write(operation, step.name, "undone")
+    write(operation, operation.intent.kind, "undone")
 
 
-def _undo(upgrade: Upgrade, failed: Step, error: BaseException, undos: Sequence[Step]) -> str:
+def _undo(operation: Operation, failed: Step, error: BaseException, undos: Sequence[Step]) -> str:
     """Undo; return in words what serves now."""
-    kind, name = upgrade.intent.kind, upgrade.environment.name
+    kind, name = operation.intent.kind, operation.environment.name
     try:
         with _deaf():
-            upgrade.host.await_docker()
-            write(upgrade, failed.name, "failed", error=str(error) or type(error).__name__)
+            operation.host.await_docker()
+            write(operation, failed.name, "failed", error=str(error) or type(error).__name__)
             if undos:
-                undo(upgrade, undos)
-            live = upgrade.look_again()
+                undo(operation, undos)
+            live = operation.look_again()
     except Exception as lost:
         return f"It could not be undone ({lost}); the next `ppmctl deploy`, `resume` or `abort` does"
     if live.live is None:
@@ -231,31 +233,31 @@ def _deaf() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _explained(upgrade: Upgrade, step: Step, error: BaseException, state: str) -> PpmctlError:
+def _explained(operation: Operation, step: Step, error: BaseException, state: str) -> PpmctlError:
     from python_on_whales import DockerException
 
-    kind, change = upgrade.intent.kind, upgrade.intent.change
+    kind, change = operation.intent.kind, operation.intent.change
     what = f" {change.said.removeprefix('backup ')}" if kind == "restore" and change else ""
-    again = f"ppmctl {kind}{what} -e {upgrade.environment.name}"
+    again = f"ppmctl {kind}{what} -e {operation.environment.name}"
     if isinstance(error, PpmctlError):
-        return error.with_context(f"{error.message}. {state}", step=step.name, host=upgrade.host.name, next=again)
+        return error.with_context(f"{error.message}. {state}", step=step.name, host=operation.host.name, next=again)
     if isinstance(error, KeyboardInterrupt):
         return OperationError(
-            f"{upgrade.host.name}: interrupted. {state}", step=step.name, host=upgrade.host.name, next=again
+            f"{operation.host.name}: interrupted. {state}", step=step.name, host=operation.host.name, next=again
         )
     seen = (error.stderr or "").strip() if isinstance(error, DockerException) else f"{type(error).__name__}: {error}"
-    late = isinstance(error, DockerException) and error.return_code == upgrade.host.TIMED_OUT
-    what = f"did not end within {step.deadline(upgrade):g} s" if late else "failed"
+    late = isinstance(error, DockerException) and error.return_code == operation.host.TIMED_OUT
+    what = f"did not end within {step.deadline(operation):g} s" if late else "failed"
     return OperationError(
-        f"{upgrade.host.name}: the step {step.name} {what}. {state}",
+        f"{operation.host.name}: the step {step.name} {what}. {state}",
         step=step.name,
-        host=upgrade.host.name,
+        host=operation.host.name,
         seen=seen or None,
         next=again,
     )
 
 
-def write(upgrade: Upgrade, what: str, outcome: Outcome, **more: object) -> None:
+def write(operation: Operation, what: str, outcome: Outcome, **more: object) -> None:
     """Write a line of the journal."""
-    entry = journal.entry(upgrade.intent, upgrade.who, what, outcome, **more)
-    upgrade.host.append(upgrade.environment.directory / journal.FILE, redacted_json(entry.document()))
+    entry = journal.entry(operation.intent, operation.who, what, outcome, **more)
+    operation.host.append(operation.environment.directory / journal.FILE, redacted_json(entry.document()))

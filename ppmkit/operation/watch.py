@@ -9,55 +9,54 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ppmkit.errors import CommandFailed
+from ppmkit.operation.findings import Findings
 from ppmkit.proxy import traefik
 from ppmkit.release.model import COLORS
 from ppmkit.traffic import counts as traffic
 from ppmkit.traffic.comparison import Seen
 
 if TYPE_CHECKING:
-    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.operation.transaction import Operation
     from ppmkit.traffic.access_log import Answer
     from ppmkit.traffic.counts import Traffic
 
-_SINCE = "watched"
 
-
-def begin(upgrade: Upgrade) -> str:
+def begin(operation: Operation) -> str:
     """Have the proxy log users' requests from now on."""
-    stack = upgrade.stack
+    stack = operation.stack
     if stack.live is None:
         return "nothing serves yet"
-    if upgrade.fact(_SINCE) is None:  # else every route since then has said so
-        clock = upgrade.host.run(["date", "-u", "+%Y-%m-%dT%H:%M:%S.%NZ"]).stdout.strip()
-        traefik.route(upgrade.host, stack, live=stack.live, preview=None)
-        upgrade.note(**{_SINCE: clock})
+    if operation.findings.watched is None:  # else every route since then has said so
+        clock = operation.host.run(["date", "-u", "+%Y-%m-%dT%H:%M:%S.%NZ"]).stdout.strip()
+        traefik.route(operation.host, stack, live=stack.live, preview=None)
+        operation.note(Findings(watched=clock))
     return "the proxy logs users' requests"
 
 
-def end(upgrade: Upgrade) -> None:
+def end(operation: Operation) -> None:
     """Have the proxy log no more."""
-    stack = upgrade.look_again()
-    traefik.route(upgrade.host, stack, live=stack.live, preview=None, logged=False)
+    stack = operation.look_again()
+    traefik.route(operation.host, stack, live=stack.live, preview=None, logged=False)
 
 
-def look(upgrade: Upgrade) -> list[Answer]:
+def look(operation: Operation) -> list[Answer]:
     """Return what users were answered since the last look; the operation counts all of it."""
-    if (since := upgrade.fact(_SINCE)) is None:
+    if (since := operation.findings.watched) is None:
         return []
-    answers = upgrade.log.read(upgrade.host, since)
-    upgrade.traffic.add(answers)
+    answers = operation.log.read(operation.host, since)
+    operation.traffic.add(answers)
     return answers
 
 
-def failures(upgrade: Upgrade) -> str:
+def failures(operation: Operation) -> str:
     """Return in words what failed since the last look, by what the operation saw before; nothing if nothing did.
 
     Where the log cannot be read, the text says so: it is a report, and stops nothing.
     """
-    before = {role: upgrade.traffic.of(*_services(role)) for role in ("api", "frontend")}
+    before = {role: operation.traffic.of(*_services(role)) for role in ("api", "frontend")}
     found, said = traffic.Traffic(), list[str]()
     try:
-        found.add(look(upgrade))
+        found.add(look(operation))
     except CommandFailed as error:
         return f"what failed meanwhile is not known: {error.message}"
     for role, known in before.items():

@@ -17,7 +17,7 @@ from ppmkit.backup.client import Office
 from ppmkit.database import hold, migrate
 from ppmkit.errors import DatabaseDamaged
 from ppmkit.operation.journal import Change
-from ppmkit.operation.transaction import Step, Upgrade
+from ppmkit.operation.transaction import Operation, Step
 from ppmkit.orchestrator import oneoff
 from ppmkit.restore.staging import Staged, place, stage
 from ppmkit.upgrade.rollback import find_change
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     pass
 
 
-def stage_backup(upgrade: Upgrade, steward: Office, wanted: str | datetime, key: str | None) -> Staged:
+def stage_backup(operation: Operation, steward: Office, wanted: str | datetime, key: str | None) -> Staged:
     """Make what takes its place ready beside the database."""
-    progress, name = upgrade.progress, upgrade.host.name
+    progress, name = operation.progress, operation.host.name
     progress.step(name, "verify")
-    found = stage(steward, f"api-{upgrade.intent.live}", wanted, key, staged_path(upgrade))
+    found = stage(steward, f"api-{operation.intent.live}", wanted, key, staged_path(operation))
     progress.done(name, "verify", found.seconds, found.said)
     return found
 
 
-def replacement(upgrade: Upgrade, steward: Office, name: str) -> Change:
-    staged, database = staged_path(upgrade), str(upgrade.environment.database)
+def replacement(operation: Operation, steward: Office, name: str) -> Change:
+    staged, database = staged_path(operation), str(operation.environment.database)
     marked = steward.ask("fingerprint", staged)["fingerprint"]
     command = ("take", staged, database, marked)
     return Change(way="hold", service="steward", command=command, replaces=True, said=name)
 
 
-def staged_path(upgrade: Upgrade) -> str:
+def staged_path(operation: Operation) -> str:
     """Return where the backup lies, as a database, until it takes its place; on the database's own file system."""
-    return place(upgrade.environment, upgrade.intent.operation)
+    return place(operation.environment, operation.intent.operation)
 
 
-def remove_staged(upgrade: Upgrade) -> None:
-    oneoff.ask(upgrade.host, upgrade.compose, "steward", ("remove", staged_path(upgrade)), timeout=60)
+def remove_staged(operation: Operation) -> None:
+    oneoff.ask(operation.host, operation.compose, "steward", ("remove", staged_path(operation)), timeout=60)
 
 
 def count_lost(steward: Office, staged: str) -> dict[str, int] | None:
@@ -61,39 +61,39 @@ def count_lost(steward: Office, staged: str) -> dict[str, int] | None:
     return found
 
 
-def close(upgrade: Upgrade) -> str:
+def close(operation: Operation) -> str:
     """Keep the idle colour from the database, until the backup is in its place: it would serve the old one.
 
     Who will put it there holds the lock from now on. On the way here again, nobody of the idle colour may run yet.
     """
-    host, replacement, name = upgrade.host, upgrade.change, hold.doer(upgrade)
+    host, replacement, name = operation.host, operation.change, hold.doer(operation)
     assert replacement is not None, "a restore always has one"
-    if hold.waits(upgrade) or hold.is_under_way(upgrade):
+    if hold.waits(operation) or hold.is_under_way(operation):
         return "is closed"
-    if early := [c.id for c in upgrade.look_again().active("api", upgrade.target)]:
+    if early := [c.id for c in operation.look_again().active("api", operation.target)]:
         host.docker.container.stop(early)
-    command = ("--alone", str(upgrade.environment.database), "--on-signal", *replacement.command)
-    oneoff.start_waiting(host, upgrade.compose, "steward", name, command)
+    command = ("--alone", str(operation.environment.database), "--on-signal", *replacement.command)
+    oneoff.start_waiting(host, operation.compose, "steward", name, command)
     oneoff.await_waiting(host, name)
     return "the idle colour waits for the backup"
 
 
-def reopen(upgrade: Upgrade) -> None:
+def reopen(operation: Operation) -> None:
     """Let whoever wants to use the database again; if it is still the one that it was, it has one name again."""
-    oneoff.remove(upgrade.host, hold.doer(upgrade))
-    command = ("drop", str(migrate.database(upgrade)), upgrade.snapshot)
-    oneoff.ask(upgrade.host, upgrade.compose, "steward", command, timeout=60)
+    oneoff.remove(operation.host, hold.doer(operation))
+    command = ("drop", str(migrate.database(operation)), operation.snapshot)
+    oneoff.ask(operation.host, operation.compose, "steward", command, timeout=60)
 
 
-def forget(upgrade: Upgrade) -> None:
+def forget(operation: Operation) -> None:
     """Remove the backup that was to take the database's place."""
-    remove_staged(upgrade)
+    remove_staged(operation)
 
 
-def file_present(upgrade: Upgrade) -> str:
+def file_present(operation: Operation) -> str:
     """Make a backup of what was replaced."""
-    forget(upgrade)
-    return preserve.file_replaced(upgrade)
+    forget(operation)
+    return preserve.file_replaced(operation)
 
 
 _REUSED = {step.name: step for step in STEPS}

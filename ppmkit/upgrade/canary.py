@@ -22,7 +22,7 @@ from ppmkit.traffic.counts import Routes, Traffic
 from ppmkit.upgrade import diagnosis
 
 if TYPE_CHECKING:
-    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.operation.transaction import Operation
 
 _LOOK = 1.0
 """Seconds between two looks at the access log: each is a program that starts on the host."""
@@ -45,57 +45,57 @@ def shares(text: str) -> tuple[int, ...]:
     return tuple(found) if found[-1] == 100 else (*found, 100)
 
 
-def full_share(upgrade: Upgrade) -> None:
+def full_share(operation: Operation) -> None:
     """Give the target's containers their full share of the processor: users are about to come."""
-    stack = upgrade.look_again()
-    serving = [c.id for role in ("api", "frontend") for c in stack.running(role, upgrade.target)]
-    upgrade.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
+    stack = operation.look_again()
+    serving = [c.id for role in ("api", "frontend") for c in stack.running(role, operation.target)]
+    operation.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
 
 
-def smoke(upgrade: Upgrade) -> str:
+def smoke(operation: Operation) -> str:
     """Ask every new container for the smoke paths, through the preview route."""
-    environment = upgrade.environment
+    environment = operation.environment
     # They have a small share of the processor yet; being slow is no fault of theirs.
     timeout = environment.upgrade.ready_timeout.total_seconds()
     replicas = max(environment.services.api.replicas, environment.services.frontend.replicas)
     for path in environment.upgrade.smoke:
         for _ in range(replicas):  # the proxy takes its servers in turn
-            if bad := probe.answer(upgrade.host.internal, path, upgrade.release.id, timeout):
-                raise _unfit(upgrade, "the new release failed a smoke check", bad)
+            if bad := probe.answer(operation.host.internal, path, operation.release.id, timeout):
+                raise _unfit(operation, "the new release failed a smoke check", bad)
     return f"{', '.join(environment.upgrade.smoke)} answer" if environment.upgrade.smoke else "off"
 
 
-def canary(upgrade: Upgrade) -> str:
+def canary(operation: Operation) -> str:
     """Send a share of the api's requests to the target, then a larger one, for as long as it does no worse.
 
     The page stays with the old colour as a whole. The last share, all users, is the switch.
     """
-    watch.look(upgrade)  # what comes from now on is of this step, or of the switch
-    some = [share for share in upgrade.intent.canary if share < 100]
+    watch.look(operation)  # what comes from now on is of this step, or of the switch
+    some = [share for share in operation.intent.canary if share < 100]
     if not some:
         return "not asked for"
-    if upgrade.stack.live in (None, upgrade.target):
+    if operation.stack.live in (None, operation.target):
         return "no other release serves"
-    full_share(upgrade)
-    return "; ".join(f"{share} %: {_watch_share(upgrade, share)}" for share in some)
+    full_share(operation)
+    return "; ".join(f"{share} %: {_watch_share(operation, share)}" for share in some)
 
 
-def _watch_share(upgrade: Upgrade, share: int) -> str:
+def _watch_share(operation: Operation, share: int) -> str:
     """Send so many per cent to the target and compare the colours until the time is over; return the figures."""
-    host, limits = upgrade.host, upgrade.environment.upgrade
-    new, old = upgrade.target, other(upgrade.target)
-    upgrade.progress.step(host.name, f"canary {share} %")
-    traefik.route(host, upgrade.stack, live=old, preview=new, canary=share)
+    host, limits = operation.host, operation.environment.upgrade
+    new, old = operation.target, other(operation.target)
+    operation.progress.step(host.name, f"canary {share} %")
+    traefik.route(host, operation.stack, live=old, preview=new, canary=share)
     weights = {f"api-{old}": 100 - share, f"api-{new}": share}
     traefik.confirm_canary(host, weights, limits.switch_timeout.total_seconds())
-    watch.look(upgrade)
+    watch.look(operation)
     began, found = time.monotonic(), Traffic()
     while True:
         left = began + limits.canary_step.total_seconds() - time.monotonic()
         host.rest(max(0, min(_LOOK, left)))
         seconds = time.monotonic() - began
-        found.add(watch.look(upgrade))
-        history = upgrade.traffic.of(f"api-{old}")
+        found.add(watch.look(operation))
+        history = operation.traffic.of(f"api-{old}")
         verdict = judge(
             watch.side(new, found, f"api-{new}", history),
             watch.side(f"{old} in the same {seconds:.0f} s", found, f"api-{old}", history),
@@ -103,54 +103,56 @@ def _watch_share(upgrade: Upgrade, share: int) -> str:
         )
         said = _with_rest(verdict, found.of(f"api-{new}"), history)
         if verdict.worse:
-            raise _unfit(upgrade, f"{new} did worse than {old} with {share} % of the requests", said)
+            raise _unfit(operation, f"{new} did worse than {old} with {share} % of the requests", said)
         if left <= _LOOK:
             return said
 
 
-def bake(upgrade: Upgrade) -> str:
+def bake(operation: Operation) -> str:
     """Watch the target serve everyone: its errors against the old colour's before, and what it answers to us.
 
     Without users it is seen too: the smoke paths are asked for at the public port all the while, at no more than
     half the rate that one client is allowed.
     """
-    limits = upgrade.environment.upgrade
+    limits = operation.environment.upgrade
     seconds = limits.bake.total_seconds()
     if not seconds:
         return "off"
-    pace = max(_ASK, 120 * len(limits.smoke) / upgrade.environment.app.rate_limit_per_minute)
-    before, found = _before(upgrade), Traffic()
-    found.add(watch.look(upgrade))  # from the step before the switch on, so that the first requests count
-    before = before or _before(upgrade)  # an upgrade that is being finished sees only now what was logged
-    said = _compare_with_before(upgrade, found, before)
+    pace = max(_ASK, 120 * len(limits.smoke) / operation.environment.app.rate_limit_per_minute)
+    before, found = _before(operation), Traffic()
+    found.add(watch.look(operation))  # from the step before the switch on, so that the first requests count
+    before = before or _before(operation)  # an upgrade that is being finished sees only now what was logged
+    said = _compare_with_before(operation, found, before)
     look = due = time.monotonic()
     deadline, answers = due + seconds, list[str | None]()
     while True:
         left = deadline - time.monotonic()
         if time.monotonic() >= due:
             due += pace
-            answers += [probe.answer(upgrade.host.public, path, upgrade.release.id) for path in limits.smoke]
+            answers += [probe.answer(operation.host.public, path, operation.release.id) for path in limits.smoke]
         bad = [answer for answer in answers if answer]
         if len(bad) >= FEW:
-            raise _unfit(upgrade, f"{len(bad)} of {len(answers)} smoke checks failed after the switch", "\n".join(bad))
+            raise _unfit(
+                operation, f"{len(bad)} of {len(answers)} smoke checks failed after the switch", "\n".join(bad)
+            )
         if left <= 0 or time.monotonic() >= look:
             look += _LOOK
-            found.add(watch.look(upgrade))
-            said = _compare_with_before(upgrade, found, before)
+            found.add(watch.look(operation))
+            said = _compare_with_before(operation, found, before)
         if left <= 0:
             return f"{len(answers)} smoke checks, {len(bad)} failed; {said}"
-        upgrade.host.rest(min(_ASK, left))
+        operation.host.rest(min(_ASK, left))
 
 
-def _before(upgrade: Upgrade) -> dict[str, Routes]:
+def _before(operation: Operation) -> dict[str, Routes]:
     """Return {role: how its requests went} of the color that served, as far as the operation saw it."""
-    found = {role: upgrade.traffic.of(f"{role}-{upgrade.intent.live}") for role in ("api", "frontend")}
+    found = {role: operation.traffic.of(f"{role}-{operation.intent.live}") for role in ("api", "frontend")}
     return {role: routes for role, routes in found.items() if routes}
 
 
-def _compare_with_before(upgrade: Upgrade, found: Traffic, before: Mapping[str, Routes]) -> str:
+def _compare_with_before(operation: Operation, found: Traffic, before: Mapping[str, Routes]) -> str:
     """Return the figures of api and frontend since the switch; raises OperationError when one does worse."""
-    new, old = upgrade.target, other(upgrade.target)
+    new, old = operation.target, other(operation.target)
     said = []
     for role in ("api", "frontend"):
         history = before.get(role, {})
@@ -158,11 +160,11 @@ def _compare_with_before(upgrade: Upgrade, found: Traffic, before: Mapping[str, 
         verdict = errors(
             watch.side(service, found, service, history),
             Seen(name=f"{old} before", routes=counts.counting(history, history)),
-            upgrade.environment.upgrade,
+            operation.environment.upgrade,
         )
         figures = _with_rest(verdict, found.of(service), history)
         if verdict.worse:
-            raise _unfit(upgrade, f"{new} did worse than {old} before the switch", figures)
+            raise _unfit(operation, f"{new} did worse than {old} before the switch", figures)
         said.append(figures)
     return "; ".join(said)
 
@@ -172,10 +174,10 @@ def _with_rest(verdict: Verdict, routes: Routes, history: Routes) -> str:
     return "; ".join(filter(None, [verdict.said, counts.left_out(routes, history)]))
 
 
-def _unfit(upgrade: Upgrade, why: str, figures: str) -> OperationError:
+def _unfit(operation: Operation, why: str, figures: str) -> OperationError:
     return OperationError(
-        f"{upgrade.host.name}: {why}",
-        host=upgrade.host.name,
-        seen=diagnosis.of(upgrade.host, upgrade.look_again(), upgrade.target, figures),
-        next=f"Mend it and run: ppmctl deploy -e {upgrade.environment.name}",
+        f"{operation.host.name}: {why}",
+        host=operation.host.name,
+        seen=diagnosis.of(operation.host, operation.look_again(), operation.target, figures),
+        next=f"Mend it and run: ppmctl deploy -e {operation.environment.name}",
     )

@@ -10,40 +10,42 @@ from ppmkit.release import render
 from ppmkit.secrets import on_host
 
 if TYPE_CHECKING:
-    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.operation.transaction import Operation
 
 _OPTIONS = {"pids": "pids_limit"}
 
 
-def mend(upgrade: Upgrade) -> str:
+def mend(operation: Operation) -> str:
     """Write edited files anew, and set back the limits of containers that stay; return what was done."""
-    items = {item.what: item.means for item in upgrade.drift}
-    done = [*_files(upgrade, set(items)), *_containers(upgrade, set(items))]
+    items = {item.what: item.means for item in operation.drift}
+    done = [*_files(operation, set(items)), *_containers(operation, set(items))]
     return ", ".join(done) or "nothing was changed by hand"
 
 
-def _files(upgrade: Upgrade, drifted: set[str]) -> list[str]:
-    environment, release = upgrade.environment, upgrade.release
+def _files(operation: Operation, drifted: set[str]) -> list[str]:
+    environment, release = operation.environment, operation.release
     where = f"releases/{release.id}/"
     wanted = {where + path: text for path, text in render.tree(environment, release).items()}
-    values = {f"secrets/{secret.name}/{secret.version}": secret for secret in upgrade.secrets.values()}
+    values = {f"secrets/{secret.name}/{secret.version}": secret for secret in operation.secrets.values()}
     for path in sorted(drifted & wanted.keys()):
-        upgrade.host.write(environment.directory / path, wanted[path])
-    on_host.write(upgrade.host, [values[path] for path in sorted(drifted & values.keys())], release.images.steward)
+        operation.host.write(environment.directory / path, wanted[path])
+    on_host.write(operation.host, [values[path] for path in sorted(drifted & values.keys())], release.images.steward)
     written = sorted(drifted & (wanted.keys() | values.keys()))
     needless = sorted(path for path in drifted - wanted.keys() if path.startswith(where))
     for path in needless:
-        upgrade.host.run(["rm", "-f", str(environment.directory / path)])
+        operation.host.run(["rm", "-f", str(environment.directory / path)])
     return [f"wrote {path}" for path in written] + [f"removed {path}" for path in needless]
 
 
-def _containers(upgrade: Upgrade, drifted: set[str]) -> list[str]:
+def _containers(operation: Operation, drifted: set[str]) -> list[str]:
     """Set back what `docker update` and `docker pause` do, while the containers run."""
-    kept = [c for c in upgrade.stack.containers if c.name in drifted and c.color in (None, upgrade.target)]
+    kept = [c for c in operation.stack.containers if c.name in drifted and c.color in (None, operation.target)]
     if not kept:
         return []
-    services = inspection.intended(render.compose(upgrade.environment, upgrade.release), upgrade.environment.project)
-    engine = upgrade.host.docker.container
+    services = inspection.intended(
+        render.compose(operation.environment, operation.release), operation.environment.project
+    )
+    engine = operation.host.docker.container
     done = []
     for container in kept:
         if container.status == "paused":

@@ -14,7 +14,7 @@ from ppmkit.config.environment import Model
 from ppmkit.database import migrate
 from ppmkit.errors import PreflightError
 from ppmkit.operation.journal import Change
-from ppmkit.operation.transaction import Step, Upgrade
+from ppmkit.operation.transaction import Operation, Step
 from ppmkit.orchestrator import oneoff
 from ppmkit.release import migrations
 from ppmkit.release.model import Record
@@ -31,18 +31,18 @@ class Schema(Model):
     floor: str | None
 
 
-def plan(host: Host, upgrade: Upgrade, now: Record, wanted: Record, *, restore: bool) -> Change | None:
+def plan(host: Host, operation: Operation, now: Record, wanted: Record, *, restore: bool) -> Change | None:
     """Return what the rollback does to the database, or None. Raises PreflightError when there is no way back."""
     if now.schema_after == wanted.revisions[-1]:
         return None  # not worth a second of asking: a release that cannot run on the schema does not get ready
-    command = ("schema", str(migrate.database(upgrade)))
-    found = Schema.model_validate(oneoff.ask(host, upgrade.compose, "steward", command, timeout=60))
+    command = ("schema", str(migrate.database(operation)))
+    found = Schema.model_validate(oneoff.ask(host, operation.compose, "steward", command, timeout=60))
     if fits(found, wanted.revisions):
         return None
     if restore:
-        return bring_back(now, wanted, str(migrate.database(upgrade)))
-    service = f"api-{upgrade.intent.live}"
-    answer = oneoff.ask(host, upgrade.old_compose, service, ("ppm", "migrations"), timeout=60)
+        return bring_back(now, wanted, str(migrate.database(operation)))
+    service = f"api-{operation.intent.live}"
+    answer = oneoff.ask(host, operation.old_compose, service, ("ppm", "migrations"), timeout=60)
     irreversible = migrations.Migrations.model_validate(answer).irreversible
     return take_back(found, now, wanted, irreversible, service)
 
@@ -91,12 +91,12 @@ def _has_snapshot(now: Record, wanted: Record) -> bool:
     return now.snapshot is not None and now.schema_before == wanted.revisions[-1]
 
 
-def find_change(upgrade: Upgrade) -> str:
+def find_change(operation: Operation) -> str:
     """Say what becomes of the database, as it was decided when the rollback began."""
-    change = upgrade.change or upgrade.intent.change
+    change = operation.change or operation.intent.change
     if change is None:
         return "the data stays untouched"
-    migrate.settle(upgrade, change)
+    migrate.settle(operation, change)
     return f"the database is changed: {change.said}"
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from ppmkit.backup import preserve, service
 from ppmkit.database import hold, migrate
 from ppmkit.operation import watch
-from ppmkit.operation.transaction import Step, Upgrade
+from ppmkit.operation.transaction import Operation, Step
 from ppmkit.upgrade import proxy, repair
 from ppmkit.upgrade.canary import bake, canary, smoke
 from ppmkit.upgrade.rollout import (
     await_ready,
     drain,
-    held,
     place,
     record,
     ship,
@@ -28,24 +27,28 @@ from ppmkit.upgrade.rollout import (
 from ppmkit.upgrade.worker import give_back_worker, hand_over_worker
 
 
-def _changes_data(upgrade: Upgrade) -> bool:
+def _changes_data(operation: Operation) -> bool:
     """Whether there is data, and it will change."""
-    return upgrade.change is not None and upgrade.change.way != "fresh"
+    return operation.change is not None and operation.change.way != "fresh"
 
 
-def _beside(upgrade: Upgrade) -> bool:
-    return upgrade.change is not None and upgrade.change.way != "hold"
+def _beside(operation: Operation) -> bool:
+    return operation.change is not None and operation.change.way != "hold"
 
 
-def _migration(upgrade: Upgrade) -> float:
-    return 2 * upgrade.environment.upgrade.migrate_timeout.total_seconds() + 120
+def _held(operation: Operation) -> bool:
+    return operation.held
 
 
-def _readiness(upgrade: Upgrade) -> float:
+def _migration(operation: Operation) -> float:
+    return 2 * operation.environment.upgrade.migrate_timeout.total_seconds() + 120
+
+
+def _readiness(operation: Operation) -> float:
     """Return the seconds in which each container may take as long as one may."""
-    services = upgrade.environment.services
+    services = operation.environment.services
     containers = services.api.replicas + services.frontend.replicas
-    return containers * upgrade.environment.upgrade.ready_timeout.total_seconds() + 300
+    return containers * operation.environment.upgrade.ready_timeout.total_seconds() + 300
 
 
 STEPS: tuple[Step, ...] = (
@@ -59,7 +62,7 @@ STEPS: tuple[Step, ...] = (
     Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),
     Step("migrate", migrate.apply, when=_beside, deadline=_migration),
     Step("start", start, undo=stop_target),
-    Step("hold", hold.hold, undo=hold.reopen, when=held, deadline=_migration),
+    Step("hold", hold.hold, undo=hold.reopen, when=_held, deadline=_migration),
     Step("ready", await_ready, deadline=_readiness),
     Step("smoke", smoke),
     Step("worker", hand_over_worker, undo=give_back_worker),

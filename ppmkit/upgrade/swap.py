@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from python_on_whales import DockerClient
 
     from ppmkit.host.host import Host
-    from ppmkit.operation.transaction import Upgrade
+    from ppmkit.operation.transaction import Operation
     from ppmkit.orchestrator.stack import Found
 
 ROLE = "reverse-proxy"
@@ -76,17 +76,17 @@ def copy(host: Host, source: PurePosixPath, target: PurePosixPath) -> None:
     host.run(["sh", "-c", _COPY, "sh", str(source), str(target)])
 
 
-def create(upgrade: Upgrade, compose: DockerClient) -> Found:
+def create(operation: Operation, compose: DockerClient) -> Found:
     """Have Compose make a further container of the proxy, which does not run, and leave those alone that there are."""
-    known = {c.id for c in upgrade.stack.of(ROLE)}
+    known = {c.id for c in operation.stack.of(ROLE)}
     scale = {ROLE: len(known) + 1}
     compose.compose.up([ROLE], start=False, recreate=False, scales=scale, dependencies=False, no_build=True, quiet=True)
-    return next(c for c in upgrade.look_again().of(ROLE) if c.id not in known)
+    return next(c for c in operation.look_again().of(ROLE) if c.id not in known)
 
 
-def prepare(upgrade: Upgrade, swap: Swap) -> None:
+def prepare(operation: Operation, swap: Swap) -> None:
     """Write down what the script needs, beside what lies in ``after``."""
-    host, folder = upgrade.host, swap.folder
+    host, folder = operation.host, swap.folder
     values = {
         "traefik": str(traefik(host)),
         "aside": _ASIDE,
@@ -94,7 +94,7 @@ def prepare(upgrade: Upgrade, swap: Swap) -> None:
         "new": swap.new.id,
         "old_policy": swap.policies[0],
         "new_policy": swap.policies[1],
-        "patience": f"{(_timeout(upgrade) + _SPARE_SECONDS) * 10:.0f}",
+        "patience": f"{(_timeout(operation) + _SPARE_SECONDS) * 10:.0f}",
         "silence": swap.silence,
     }
     copy(host, traefik(host), folder / "before")
@@ -104,14 +104,14 @@ def prepare(upgrade: Upgrade, swap: Swap) -> None:
     host.write(folder / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
 
 
-def run(upgrade: Upgrade, swap: Swap, look: Look) -> str | None:
+def run(operation: Operation, swap: Swap, look: Look) -> str | None:
     """Let the script begin, and tell it to keep the new proxy once users are served; return what was seen last.
 
     When it ends, :func:`outcome` says how.
     """
-    host, folder = upgrade.host, swap.folder
+    host, folder = operation.host, swap.folder
     _begin(host, folder)
-    deadline, last, started = time.monotonic() + _timeout(upgrade), "the new proxy has not started", False
+    deadline, last, started = time.monotonic() + _timeout(operation), "the new proxy has not started", False
     while outcome(host, folder) is None:
         if not started and (started := exists(host, folder / "started")):
             host.forget_proxy_settings()
@@ -119,12 +119,12 @@ def run(upgrade: Upgrade, swap: Swap, look: Look) -> str | None:
             host.write(folder / "keep", "")
             break
         if time.monotonic() > deadline:
-            last = proxy.explained(host, upgrade.look_again(), last) or last
+            last = proxy.explained(host, operation.look_again(), last) or last
             host.write(folder / swap.silence, "users were not served\n")
             break
         host.rest(_POLL)
-    _await(host, folder, _timeout(upgrade) + _ENGINE_SECONDS)
-    upgrade.look_again()
+    _await(host, folder, _timeout(operation) + _ENGINE_SECONDS)
+    operation.look_again()
     return last or None
 
 
@@ -149,18 +149,18 @@ def planned(host: Host, folder: PurePosixPath) -> dict[str, str]:
     return dict(re.findall(r"^(\w+)='(.*)'$", host.read(folder / "plan") or "", re.MULTILINE))
 
 
-def remove_resting(upgrade: Upgrade) -> None:
+def remove_resting(operation: Operation) -> None:
     """Remove the containers of the proxy that do not run, where another one does; that one gets the plain name."""
-    docker, stack = upgrade.host.docker.container, upgrade.look_again()
+    docker, stack = operation.host.docker.container, operation.look_again()
     if not stack.active(ROLE):
         return
     if resting := [c.id for c in stack.of(ROLE) if not c.active]:
         docker.remove(resting)
-        stack = upgrade.look_again()
-    name = f"{upgrade.environment.project}-{ROLE}-1"
+        stack = operation.look_again()
+    name = f"{operation.environment.project}-{ROLE}-1"
     if name not in {c.name for c in stack.of(ROLE)}:
         docker.rename(stack.of(ROLE)[0].id, name)
-        upgrade.look_again()
+        operation.look_again()
 
 
 def remove_aside(host: Host) -> None:
@@ -192,5 +192,5 @@ def _await(host: Host, folder: PurePosixPath, seconds: float) -> str:
     return said
 
 
-def _timeout(upgrade: Upgrade) -> float:
-    return upgrade.environment.upgrade.switch_timeout.total_seconds()
+def _timeout(operation: Operation) -> float:
+    return operation.environment.upgrade.switch_timeout.total_seconds()

@@ -3,51 +3,51 @@
 from __future__ import annotations
 
 from ppmkit.errors import NotReady
-from ppmkit.operation.transaction import Upgrade
+from ppmkit.operation.transaction import Operation
 from ppmkit.proxy.probe import confirm_worker
 from ppmkit.release.model import Color, other
 from ppmkit.upgrade import diagnosis
-from ppmkit.upgrade.rollout import held, stop, up
+from ppmkit.upgrade.rollout import stop, up
 
 
-def hand_over_worker(upgrade: Upgrade) -> str:
+def hand_over_worker(operation: Operation) -> str:
     """Start the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
-    up(upgrade, f"worker-{upgrade.target}")
-    _confirm_worker(upgrade, working=False)
-    stop(upgrade.host, [c.id for c in upgrade.stack.active("worker", other(upgrade.target))])
-    _confirm_worker(upgrade, working=True)
-    return ", ".join(c.name for c in upgrade.stack.running("worker", upgrade.target))
+    up(operation, f"worker-{operation.target}")
+    _confirm_worker(operation, working=False)
+    stop(operation.host, [c.id for c in operation.stack.active("worker", other(operation.target))])
+    _confirm_worker(operation, working=True)
+    return ", ".join(c.name for c in operation.stack.running("worker", operation.target))
 
 
-def give_back_worker(upgrade: Upgrade) -> None:
+def give_back_worker(operation: Operation) -> None:
     """Let the old worker work again: on standby first, if it is gone; then stop the new one."""
-    stack = upgrade.look_again()
-    if stack.live == upgrade.target and not held(upgrade):
+    stack = operation.look_again()
+    if stack.live == operation.target and not operation.held:
         return
-    old = other(upgrade.target)
+    old = other(operation.target)
     # After a hold the database is not the old one's yet: who ends that starts its worker too.
-    gone = [] if held(upgrade) else [c.id for c in stack.of("worker", old) if not c.active]
+    gone = [] if operation.held else [c.id for c in stack.of("worker", old) if not c.active]
     if gone:
-        upgrade.host.docker.container.start(gone)
-        _see_worker(upgrade, old, working=False)  # whatever is seen, the new one must go
-    stop(upgrade.host, [c.id for c in stack.active("worker", upgrade.target)])
+        operation.host.docker.container.start(gone)
+        _see_worker(operation, old, working=False)  # whatever is seen, the new one must go
+    stop(operation.host, [c.id for c in stack.active("worker", operation.target)])
 
 
-def _confirm_worker(upgrade: Upgrade, *, working: bool) -> None:
+def _confirm_worker(operation: Operation, *, working: bool) -> None:
     """Wait until the target's worker lives, and works. Raises NotReady."""
-    host = upgrade.host
-    if last := _see_worker(upgrade, upgrade.target, working=working):
+    host = operation.host
+    if last := _see_worker(operation, operation.target, working=working):
         raise NotReady(
             f"{host.name}: the new worker did not {'take over' if working else 'start'}",
             host=host.name,
-            seen=diagnosis.of(host, upgrade.look_again(), upgrade.target, last),
+            seen=diagnosis.of(host, operation.look_again(), operation.target, last),
         )
 
 
-def _see_worker(upgrade: Upgrade, color: Color, *, working: bool) -> str | None:
+def _see_worker(operation: Operation, color: Color, *, working: bool) -> str | None:
     """Wait until the api tells that a colour's worker lives, and works; return None, or what was seen last."""
-    timeout = upgrade.environment.upgrade.ready_timeout.total_seconds()
-    for found in upgrade.look_again().running("worker", color):
+    timeout = operation.environment.upgrade.ready_timeout.total_seconds()
+    for found in operation.look_again().running("worker", color):
         if found.release and found.started:
-            return confirm_worker(upgrade.host, found.release, found.started, timeout, working=working)
+            return confirm_worker(operation.host, found.release, found.started, timeout, working=working)
     return "its container does not run"

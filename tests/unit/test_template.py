@@ -30,7 +30,7 @@ def test_a_template_that_writes_a_value_as_it_is_takes_a_plain_one_alone(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.yaml.j2").write_text("a: {{ value }}\nb: '{{ [value] | tojson }}'\n")
-    monkeypatch.setattr(template, "ROOT", tmp_path)
+    monkeypatch.setattr(template, "KIT", tmp_path)
     monkeypatch.setattr(template, "_jinja", template._jinja.__wrapped__)
 
     assert template.fill_compose("mine.yaml.j2", value="web-1.example.org:443") == (
@@ -45,7 +45,7 @@ def test_a_template_that_writes_a_value_as_it_is_takes_a_plain_one_alone(
 @pytest.mark.parametrize("named", ["$X", "${X}", "${X:-y}"])
 def test_a_template_that_asks_the_shell_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, named: str) -> None:
     (tmp_path / "mine.yaml.j2").write_text(f"a: $$Y\n# {named}\nb: $${named}\n")
-    monkeypatch.setattr(template, "ROOT", tmp_path)
+    monkeypatch.setattr(template, "KIT", tmp_path)
     monkeypatch.setattr(template, "_jinja", template._jinja.__wrapped__)
 
     with pytest.raises(ConfigError) as raised:

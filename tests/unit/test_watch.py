@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ppmkit.config.environment import Upgrade as Limits
 from ppmkit.errors import CommandFailed, HostUnreachable, PpmctlError
 from ppmkit.operation import watch
+from ppmkit.operation.findings import Findings
 from ppmkit.traffic.access_log import Answer, parse
 from ppmkit.traffic.comparison import Seen, errors
 from ppmkit.traffic.counts import Routes, Traffic, counting
@@ -71,7 +72,7 @@ def test_a_release_that_fails_on_post_alone_is_worse_whatever_else_is_asked_for(
 
 
 def operation(log: Any, before: Traffic) -> Any:
-    return SimpleNamespace(log=log, traffic=before, host=None, fact=lambda _: "2026-11-29T13:42:16Z")
+    return SimpleNamespace(log=log, traffic=before, host=None, findings=Findings(watched="2026-11-29T13:42:16Z"))
 
 
 def test_what_failed_in_a_hold_is_told_by_what_was_answered_well_before() -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from ppmkit.backup import preserve
 from ppmkit.errors import ContainerFailed
+from ppmkit.operation.findings import Findings
 from ppmkit.operation.journal import Kind
-from ppmkit.operation.transaction import Upgrade
+from ppmkit.operation.transaction import Operation
 from ppmkit.orchestrator import oneoff
 from ppmkit.orchestrator.stack import Stack
 from ppmkit.progress import Progress
@@ -38,21 +39,21 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         return json.loads(done.stdout)
 
     monkeypatch.setattr(oneoff, "ask", ask)
-    monkeypatch.setattr(Upgrade, "compose", None)
+    monkeypatch.setattr(Operation, "compose", None)
     return database
 
 
-def operation(database: Path, way: str, kind: Kind = "deploy", facts: Mapping[str, str] = {}) -> Upgrade:
+def operation(database: Path, way: str, kind: Kind = "deploy", facts: Mapping[str, str] = {}) -> Operation:
     """Return one operation that has changed the database, and found out these facts before it was cut short."""
     host = SimpleNamespace(environment=environment_of(app={"database_url": f"sqlite:///{database}"}))
-    return Upgrade(
+    return Operation(
         host=cast("Any", host),
         intent=intent(kind=kind, operation="20260101T120000000"),
         stack=cast("Stack", None),
         files=database.parent,
         who="ann@desk",
         progress=cast("Progress", None),
-        facts={"way": way, "snapshot_seconds": "1.5", **facts},
+        findings=Findings.read({"way": way, "snapshot_seconds": "1.5", **facts}),
     )
 
 
@@ -67,7 +68,7 @@ def test_who_is_cut_short_at_any_moment_finds_the_one_backup(database: Path, way
     again = operation(database, way, kind)
     assert keep(again) == said
     preserve.clear(again)  # killed before the journal knew of that:
-    last = operation(database, way, kind, again.facts)
+    last = operation(database, way, kind, again.findings.texts())
     assert keep(last) == said
     preserve.clear(last)
 
