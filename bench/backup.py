@@ -28,10 +28,10 @@ import pyrage
 from bench import litestream
 from bench.measuring import Cost, damaged, measured
 from ppmkit.paths import KIT
-from ppmkit.steward import catalog, ladder
+from ppmkit.steward import catalog, verify
 from ppmkit.steward.files import remove, sync
-from ppmkit.steward.pace import Pace
-from ppmkit.steward.pinned import pinned
+from ppmkit.steward.sqlite.page_copy import pinned
+from ppmkit.steward.throttle import Pace
 
 RUNS = 3
 RATE = 400
@@ -180,8 +180,8 @@ def steward(database: Path, backups: Path, key: Any, *command: str) -> Cost:
     told = {"database": str(database), "backups": str(backups), "recipients": [str(key.to_public())]}
     settings = database.with_name("settings.json")
     settings.write_text(json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep}))
-    variables = {"PYTHONPATH": str(KIT / "ppmkit"), "STEWARD": str(settings)}
-    return measured([sys.executable, "-m", "steward", *command], variables, str(key))
+    variables = {"PYTHONPATH": str(KIT), "STEWARD": str(settings)}
+    return measured([sys.executable, "-m", "ppmkit.steward", *command], variables, str(key))
 
 
 def ours(database: Path, folder: Path, key: Any) -> dict[str, float]:
@@ -239,7 +239,7 @@ def detected(folder: Path, key: Any) -> dict[str, int]:
     theirs(database, folder)
     made = catalog.catalog(backups)[-1]
     return {
-        "steward: detected": sum(ladder.prove(made, [key], backups)["outcome"] == "failed" for _ in damaged(made.file)),
+        "steward: detected": sum(verify.prove(made, [key], backups)["outcome"] == "failed" for _ in damaged(made.file)),
         "litestream: detected": litestream.detected(folder / "litestream", folder / "restored.db"),
     }
 

@@ -6,7 +6,7 @@ from pyinfra.api.deploy import deploy
 from pyinfra.operations import files
 
 from deploy.tasks.connection import wanted
-from ppmkit.steward import places
+from ppmkit.steward import paths
 
 # The proxy, another user, reads its routes from the mounted `dynamic`. Into `secrets` nobody else gets, and need not:
 # Docker mounts each file by itself, so a container needs no way through the directory. Backups hold all data.
@@ -16,9 +16,9 @@ DIRECTORIES = {
     "traefik": "755",
     "traefik/dynamic": "755",
     "secrets": "700",
-    places.BACKUPS.name: "700",
+    paths.BACKUPS.name: "700",
     "history": "755",
-    places.FACTS.name: "755",
+    paths.FACTS.name: "755",
     "steward": "755",
 }
 """What lies below /srv/ppm/<environment>, with its mode; the user that deploys owns it."""
@@ -32,5 +32,5 @@ def ppm() -> None:
     files.directory(name=f"Directory {root.parent}", path=str(root.parent), mode="755")
     for below, mode in DIRECTORIES.items():
         path = str(root / below)
-        owner = None if below in places.OWN else environment.ssh.user  # the steward's, once that has run
+        owner = None if below in paths.OWN else environment.ssh.user  # the steward's, once that has run
         files.directory(name=f"Directory {path}", path=path, user=owner, mode=mode)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from ppmkit.host import proxy_settings
 from ppmkit.host.host import Host
 from ppmkit.orchestrator.stack import look
-from ppmkit.steward import places
+from ppmkit.steward import paths
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
 # Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
-_KEPT = "|".join(f"*/{name}/" for name in places.OWN)
+_KEPT = "|".join(f"*/{name}/" for name in paths.OWN)
 
 _DOWN_SECONDS = 600.0
 

@@ -14,7 +14,7 @@ from ppmkit.local.scratch import scratch
 from ppmkit.orchestrator import oneoff
 from ppmkit.redact import learn
 from ppmkit.release.records import compose_text, last_record
-from ppmkit.steward import places
+from ppmkit.steward import paths
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -68,7 +68,7 @@ def office(host: Host) -> Iterator[Office]:
 
 def give_place(host: Host, image: str) -> None:
     """Let the steward, a user that the host does not know, write to its directories."""
-    directories = (str(host.environment.directory / name) for name in places.OWN)
+    directories = (str(host.environment.directory / name) for name in paths.OWN)
     host.run(["sh", "-c", _OWN, "sh", image, *directories])
 
 

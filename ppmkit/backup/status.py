@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import AwareDatetime, ConfigDict, ValidationError
 
 from ppmkit.config.environment import Model
-from ppmkit.steward import places
+from ppmkit.steward import paths
 from ppmkit.steward.health import ailments
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class Facts(_Part):
 
 def read(host: Host) -> Facts | None:
     """Return what the steward of a host has written down; None when that is nothing, or not of this version."""
-    text = host.read(host.environment.directory / places.FACTS.name / places.DOCUMENT)
+    text = host.read(host.environment.directory / paths.FACTS.name / paths.DOCUMENT)
     try:
         return None if text is None else Facts.model_validate_json(text)
     except ValidationError:

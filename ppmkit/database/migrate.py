@@ -15,7 +15,7 @@ from ppmkit.operation.journal import Change, Way
 from ppmkit.orchestrator import oneoff
 from ppmkit.proxy.probe import schema_revision
 from ppmkit.release.migrations import REVISIONS, Migrations, Revision
-from ppmkit.steward import places
+from ppmkit.steward import paths
 
 if TYPE_CHECKING:
     from pathlib import PurePosixPath
@@ -150,7 +150,7 @@ def rehearse(operation: Operation) -> str:
         return "was done"
     change, host = operation.change, operation.host
     assert change is not None, "the step is left out without a change"
-    copy = str(database(operation).parent / places.REHEARSAL / "ppm.db")
+    copy = str(database(operation).parent / paths.REHEARSAL / "ppm.db")
     variables = {"DATABASE_URL": f"sqlite:///{copy}"}
     timeout = operation.environment.upgrade.migrate_timeout.total_seconds()
 

@@ -19,7 +19,7 @@ from ppmkit.progress import Progress
 from ppmkit.redact import redacted_json
 from ppmkit.release.model import Color, Release, StepTime
 from ppmkit.secrets.manage import Secret
-from ppmkit.steward import places
+from ppmkit.steward import paths
 from ppmkit.traffic.access_log import Log
 from ppmkit.traffic.counts import Traffic
 
@@ -111,7 +111,7 @@ class Operation:
     @property
     def snapshot(self) -> str:
         """Where the copy of the database from before this operation lies on the volume."""
-        return str(self.environment.database.parent / places.SNAPSHOTS / f"{self.intent.operation}.db")
+        return str(self.environment.database.parent / paths.SNAPSHOTS / f"{self.intent.operation}.db")
 
     def look_again(self) -> Stack:
         """Return what is on the host now."""

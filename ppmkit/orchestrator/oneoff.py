@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ppmkit.errors import ContainerFailed, DatabaseDamaged, Inconclusive
 from ppmkit.local import bounded
-from ppmkit.steward.status import DAMAGED, INCONCLUSIVE
+from ppmkit.steward.exit_codes import DAMAGED, INCONCLUSIVE
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient

@@ -11,7 +11,7 @@ from ppmkit.config.environment import Model
 from ppmkit.errors import PreflightError
 from ppmkit.orchestrator import oneoff
 from ppmkit.release.migrations import Migrations
-from ppmkit.steward import places
+from ppmkit.steward import paths
 
 if TYPE_CHECKING:
     from ppmkit.backup.client import Office
@@ -37,7 +37,7 @@ class Staged(Model):
 
 def place(environment: Environment, name: str) -> str:
     """Return where a backup lies while it is made ready: on the database's own file system, for it may be moved."""
-    return str(environment.database.parent / places.RESTORE / f"{name}.db")
+    return str(environment.database.parent / paths.RESTORE / f"{name}.db")
 
 
 def stage(steward: Office, service: str, wanted: str | datetime, key: str | None, staged: str) -> Staged:

@@ -15,17 +15,17 @@ from typing import Any
 
 import apsw
 
-from . import ask
+from . import commands
 from .archive import pack
-from .beside import end_with
+from .child import end_with
 from .errors import StewardError
 from .files import fingerprint, prune_copies, remove, stamp_of
-from .holders import alone
-from .pages import freshen, quiet
-from .restore import drop, keep, restore, take, taking
-from .schema import schema
-from .since import since
-from .snapshot import rows, snapshot, verify
+from .sqlite.locks import alone
+from .sqlite.pages import freshen, quiet
+from .sqlite.row_diff import since
+from .sqlite.schema import schema
+from .sqlite.snapshot import rows, snapshot, verify
+from .sqlite.swap import drop, keep, restore, take, taking
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,10 +33,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--alone", type=Path, metavar="DATABASE", help="keep others from opening it, from now on")
     parser.add_argument("--beside", type=int, metavar="PID", help="end as soon as this parent does")
     parser.add_argument("--on-signal", action="store_true", help="load everything, then wait for SIGUSR1")
-    commands = parser.add_subparsers(dest="command", required=True)
+    subparsers = parser.add_subparsers(dest="command", required=True)
 
     def command(act: Callable[..., Any], help: str, *paths: str) -> argparse.ArgumentParser:
-        added = commands.add_parser(act.__name__.strip("_"), help=help)
+        added = subparsers.add_parser(act.__name__.strip("_"), help=help)
         for path in paths:
             added.add_argument(path, type=Path)
         added.set_defaults(act=act)
@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     command(schema, "tell the revision of the database, and the oldest whose release may run on it", "database")
     command(_prune, "remove the copies in a directory, but one", "directory", "kept")
     command(_serve, "make backups, copy them elsewhere and read them back, on the schedule, until SIGTERM")
-    ask.add(commands)
+    commands.add(subparsers)
     return parser
 
 

@@ -15,14 +15,14 @@ import apsw
 
 from . import catalog
 from .archive import Data, pack, recipient
-from .beside import beside
 from .catalog import CONTINUOUS, Kind, Manifest
-from .digest import ALGORITHM, Table
+from .child import beside
 from .errors import StewardError
 from .files import need_local, need_room
-from .pace import WAL_CAP
-from .schema import schema
-from .snapshot import copied, verify
+from .sqlite.digest import ALGORITHM, Table
+from .sqlite.schema import schema
+from .sqlite.snapshot import copied, verify
+from .throttle import WAL_CAP
 
 COPY = "copy.db"
 """The plain copy while a backup is made; it never stays."""

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import IO, Any, Literal, TypedDict
 
 from .archive import Data
-from .digest import Table
 from .errors import StewardError
 from .files import published, sync
+from .sqlite.digest import Table
 
 CONTINUOUS = "continuous"
 """What lies beside them: every change in between (``continuous.py``)."""

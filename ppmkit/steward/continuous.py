@@ -24,10 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from .catalog import CONTINUOUS
-from .database import open_for_reading, quoted, tables
 from .errors import StewardError
 from .files import need_room, published
-from .snapshot import sound
+from .sqlite.database import open_for_reading, quoted, tables
+from .sqlite.snapshot import sound
 
 _LTX = re.compile(r"^([0-9a-f]{16})-([0-9a-f]{16})\.ltx$")
 _CHANGES, _SNAPSHOTS = "0", "9"

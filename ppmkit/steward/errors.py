@@ -8,7 +8,7 @@ from pathlib import Path
 
 import apsw
 
-from .status import DAMAGED, INCONCLUSIVE
+from .exit_codes import DAMAGED, INCONCLUSIVE
 
 _CANNOT_READ = frozenset(
     {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA}

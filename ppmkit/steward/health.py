@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from .places import DOCUMENT, FACTS
+from .paths import DOCUMENT, FACTS
 
 _SILENT = timedelta(minutes=5)
 _AGAIN = "run: ppmctl backup create"

@@ -24,7 +24,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from . import catalog, continuous, schedule
 from .catalog import CONTINUOUS
 from .errors import StewardError
-from .facts import Failure, facts, write
+from .report import Failure, facts, write
 from .settings import Settings, settings
 from .shipping import Shipping
 

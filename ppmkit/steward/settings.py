@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from .backup import Wishes
-from .pace import WAL_CAP
-from .places import BACKUPS, FACTS
+from .paths import BACKUPS, FACTS
 from .retention import Policy
+from .throttle import WAL_CAP
 
 PATIENCE_SECONDS = 300
 """How long one that ppmctl asks for waits for one of the schedule, and the other way round."""

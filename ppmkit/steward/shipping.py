@@ -21,8 +21,8 @@ from .catalog import CONTINUOUS
 from .continuous import Generation
 from .errors import StewardError
 from .files import need_room
-from .holders import alone
 from .settings import Settings, Shipped
+from .sqlite.locks import alone
 
 _LOCAL = ".litestream"
 """Litestream's own notes about the generation at work."""

@@ -13,17 +13,7 @@ from ppmkit.operation import watch
 from ppmkit.operation.transaction import Operation, Step
 from ppmkit.upgrade import proxy, repair
 from ppmkit.upgrade.canary import bake, canary, smoke
-from ppmkit.upgrade.rollout import (
-    await_ready,
-    drain,
-    place,
-    record,
-    ship,
-    start,
-    stop_target,
-    switch,
-    switch_back,
-)
+from ppmkit.upgrade.rollout import await_ready, drain, place, record, ship, start, stop_target, switch, switch_back
 from ppmkit.upgrade.worker import give_back_worker, hand_over_worker
 
 

@@ -101,9 +101,9 @@ def steward(*argv: str, settings: str = "", stdin: str = "") -> subprocess.Compl
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         file.write(settings)
         file.flush()
-        environment = os.environ | {"PYTHONPATH": str(KIT / "ppmkit"), "STEWARD": file.name}
+        environment = os.environ | {"PYTHONPATH": str(KIT), "STEWARD": file.name}
         return subprocess.run(
-            [sys.executable, "-m", "steward", *argv],
+            [sys.executable, "-m", "ppmkit.steward", *argv],
             env=environment,
             input=stdin,
             capture_output=True,

@@ -14,9 +14,10 @@ import apsw
 import pyrage
 import pytest
 
-from ppmkit.steward import archive, backup, catalog, files, ladder, snapshot
-from ppmkit.steward.digest import digests
+from ppmkit.steward import archive, backup, catalog, files, verify
 from ppmkit.steward.errors import StewardError
+from ppmkit.steward.sqlite import snapshot
+from ppmkit.steward.sqlite.digest import digests
 from tests.unit.backup.database import execute, killed_at_each, make, steward, told, writer
 
 KEY = pyrage.x25519.Identity.generate()
@@ -40,7 +41,7 @@ def held(database: Path) -> dict[str, Any]:
 
 def prove(backups: Path, *keys: Any) -> list[tuple[str, str]]:
     """Verify every backup; return how far and what came of it."""
-    found = [ladder.prove(each, keys or [KEY], backups) for each in catalog.catalog(backups)]
+    found = [verify.prove(each, keys or [KEY], backups) for each in catalog.catalog(backups)]
     return [(evidence["level"], evidence["outcome"]) for evidence in found]
 
 
@@ -53,7 +54,7 @@ def test_a_backup_under_writes_is_one_state_of_the_database(database: Path, back
     assert made.file.read_bytes().startswith(b"age-encryption.org/v1")
     names = {path.name for path in made.directory.iterdir()}
     assert names == {"evidence.jsonl", "manifest.json", "ppm.db.zst.age"}
-    assert ladder.stage(made, [KEY], tmp_path / "staged.db")["outcome"] == "ok"
+    assert verify.stage(made, [KEY], tmp_path / "staged.db")["outcome"] == "ok"
     counts = "SELECT (SELECT count(*) FROM pairs) - 8000, count(*), coalesce(max(number), 0) FROM twins"
     [(pairs, twins, last)] = execute(tmp_path / "staged.db", counts)
     assert pairs == twins, "the backup holds half a transaction"
@@ -148,10 +149,10 @@ def test_each_of_a_hundred_flipped_bytes_and_cut_ends_is_found(database: Path, b
         else:
             del bad[at:]
         made.file.write_bytes(bad)
-        assert ladder.prove(made, [KEY], backups)["outcome"] == "failed"
+        assert verify.prove(made, [KEY], backups)["outcome"] == "failed"
 
     made.file.write_bytes(good)
-    assert ladder.prove(made, [KEY], backups)["outcome"] == "ok"
+    assert verify.prove(made, [KEY], backups)["outcome"] == "ok"
 
 
 @pytest.mark.parametrize("recipients", [WISHES.recipients, ()])

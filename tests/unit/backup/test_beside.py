@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ppmkit.steward.beside import beside
+from ppmkit.steward.child import beside
 from ppmkit.steward.errors import Damaged, StewardError
 from tests.processes import running
 from tests.unit.backup.database import make
@@ -15,7 +15,7 @@ from tests.waiting import eventually
 
 ASKING = """
 import sys
-from ppmkit.steward.beside import beside
+from ppmkit.steward.child import beside
 with beside("--on-signal", "schema", sys.argv[1]) as answer:
     answer()
 """

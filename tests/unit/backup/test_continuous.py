@@ -20,9 +20,9 @@ from ppmkit.steward import continuous
 from ppmkit.steward.backup import sweep
 from ppmkit.steward.catalog import CONTINUOUS
 from ppmkit.steward.errors import StewardError
-from ppmkit.steward.restore import restore
 from ppmkit.steward.settings import Settings, Shipped
 from ppmkit.steward.shipping import Shipping
+from ppmkit.steward.sqlite.swap import restore
 from tests.unit.backup.database import execute, make, writer
 from tests.unit.conftest import environment_of
 from tests.waiting import eventually

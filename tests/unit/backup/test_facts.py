@@ -10,9 +10,9 @@ import pytest
 from ppmkit.backup import status
 from ppmkit.backup.status import Facts
 from ppmkit.cli import show_backups
-from ppmkit.steward import facts as written
+from ppmkit.steward import report as written
 from ppmkit.steward.catalog import Backup
-from ppmkit.steward.facts import Failure
+from ppmkit.steward.report import Failure
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
 LATER = datetime(2026, 3, 11, 2, 30, tzinfo=UTC)

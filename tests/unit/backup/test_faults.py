@@ -18,9 +18,10 @@ import pytest
 from ppmkit.errors import ContainerFailed, DatabaseDamaged
 from ppmkit.orchestrator.oneoff import failure
 from ppmkit.paths import KIT
-from ppmkit.steward import backup, catalog, ladder, snapshot
-from ppmkit.steward.digest import digests
+from ppmkit.steward import backup, catalog, verify
 from ppmkit.steward.files import fingerprint
+from ppmkit.steward.sqlite import snapshot
+from ppmkit.steward.sqlite.digest import digests
 from tests.unit.backup import faults
 from tests.unit.backup.database import make, writer
 from tests.unit.backup.faults import Fault, calls, errors, kills, struck
@@ -34,7 +35,7 @@ BACKUP = (
     "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"
 )
 TAKE = (
-    "import sys; from pathlib import Path; from ppmkit.steward.restore import take\n"
+    "import sys; from pathlib import Path; from ppmkit.steward.sqlite.swap import take\n"
     "take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
 )
 pytestmark = pytest.mark.skipif(faults.unavailable() is not None, reason=str(faults.unavailable()))
@@ -75,7 +76,7 @@ def test_a_backup_that_is_hit_is_a_whole_one_or_none_and_the_next_is_made(
         made = catalog.catalog(backups) if backups.exists() else []
         assert done.returncode != 0 or len(made) == 1, f"{fault}: it says that it has made one"
         assert done.returncode in (0, KILLED) or made == [], f"{fault}: it has failed, and there is one"
-        assert [ladder.prove(each, [], backups)["outcome"] for each in made] == ["ok"] * len(made), str(fault)
+        assert [verify.prove(each, [], backups)["outcome"] for each in made] == ["ok"] * len(made), str(fault)
         assert held(database) == before, str(fault)
         backup.create(database, backups, backup.Wishes())
         whole = catalog.catalog(backups)
@@ -125,14 +126,14 @@ def test_a_swap_that_is_hit_leaves_the_old_or_the_new_database_whole(
 
 STEWARD = (
     "import os, sys; from pathlib import Path; sys.path.insert(0, sys.argv[1]); del sys.argv[1]\n"
-    "from steward.__main__ import main; sys.exit(main())"
+    "from ppmkit.steward.__main__ import main; sys.exit(main())"
 )
 WRITES = [Fault(call, 1, f"error={error}", "+") for call in ("pwrite64", "fsync") for error in ("ENOSPC", "EIO")]
 
 
 def told(fault: Fault, *argv: str) -> ContainerFailed:
     """Return what ppmctl makes of a command of the steward that a fault has stopped."""
-    done = struck(fault, STEWARD, str(KIT / "ppmkit"), *argv)
+    done = struck(fault, STEWARD, str(KIT), *argv)
     assert done.returncode != 0, done.stderr
     return failure("host", "steward", "it", done.returncode, done.stderr)
 

@@ -18,7 +18,8 @@ from ppmkit.operation.transaction import Operation
 from ppmkit.orchestrator import oneoff
 from ppmkit.orchestrator.stack import Stack
 from ppmkit.progress import Progress
-from ppmkit.steward import catalog, snapshot
+from ppmkit.steward import catalog
+from ppmkit.steward.sqlite import snapshot
 from tests.unit.backup.database import make, steward, told
 from tests.unit.conftest import environment_of
 from tests.unit.test_journal import intent

@@ -15,12 +15,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ppmkit.steward import pinned as module
-from ppmkit.steward.digest import digests
 from ppmkit.steward.errors import Damaged
-from ppmkit.steward.pace import Pace
-from ppmkit.steward.pinned import Pinned, pinned
-from ppmkit.steward.snapshot import sound, verify
+from ppmkit.steward.sqlite import page_copy as module
+from ppmkit.steward.sqlite.digest import digests
+from ppmkit.steward.sqlite.page_copy import Pinned, pinned
+from ppmkit.steward.sqlite.snapshot import sound, verify
+from ppmkit.steward.throttle import Pace
 from tests.processes import running
 from tests.unit.backup.database import execute, make
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ppmkit.steward import restore, snapshot
 from ppmkit.steward.errors import Damaged, StewardError
 from ppmkit.steward.files import fingerprint
-from ppmkit.steward.holders import alone
-from ppmkit.steward.restore import drop, keep, take
-from ppmkit.steward.since import since
+from ppmkit.steward.sqlite import snapshot, swap
+from ppmkit.steward.sqlite.locks import alone
+from ppmkit.steward.sqlite.row_diff import since
+from ppmkit.steward.sqlite.swap import drop, keep, take
 from tests.unit.backup.database import execute, killed_at_each, make, steward, writer
 from tests.waiting import eventually
 
@@ -139,7 +139,7 @@ def test_a_copy_that_is_not_the_one_that_was_verified_does_not_stay(database: Pa
 
 
 def test_a_copy_that_is_touched_once_it_was_verified_does_not_take_the_place(database: Path, staged: Path) -> None:
-    act = restore.taking(staged, database, fingerprint(staged))
+    act = swap.taking(staged, database, fingerprint(staged))
     with staged.open("r+b") as file:
         file.write(b"SQLite format 3")  # what stands there: not one byte differs, but somebody has written
 
@@ -214,7 +214,7 @@ def test_a_wal_that_others_have_lost_is_damage(database: Path, staged: Path) -> 
 def test_a_database_that_cannot_be_written_to_is_not_replaced_as_a_damaged_one(database: Path, staged: Path) -> None:
     leave_a_wal(database)
     limited = (
-        "from pathlib import Path; from ppmkit.steward.restore import take; import resource, signal, sys\n"
+        "from pathlib import Path; from ppmkit.steward.sqlite.swap import take; import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
         "take(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])"
     )
@@ -229,7 +229,7 @@ def test_a_database_that_cannot_be_written_to_is_not_replaced_as_a_damaged_one(d
 
 
 @pytest.mark.parametrize(
-    "call", ["Path.replace", "Path.unlink", "os.link", "os.fsync", "ppmkit.steward.restore.fingerprint"]
+    "call", ["Path.replace", "Path.unlink", "os.link", "os.fsync", "ppmkit.steward.sqlite.swap.fingerprint"]
 )
 def test_a_restore_that_is_killed_leaves_the_old_or_the_new_database_whole(
     database: Path, staged: Path, tmp_path: Path, call: str
@@ -239,7 +239,7 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new_database_whole(
     shutil.copytree(tmp_path, before)
     both = {twins(database), twins(staged)}
     script = (
-        "from pathlib import Path; from ppmkit.steward.restore import take\n"
+        "from pathlib import Path; from ppmkit.steward.sqlite.swap import take\n"
         "take(Path(sys.argv[3]), Path(sys.argv[4]), sys.argv[5])"
     )
 
@@ -253,7 +253,7 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new_database_whole(
 
 def test_whoever_holds_the_lock_already_need_not_wait_for_it(database: Path, staged: Path) -> None:
     with alone(database):
-        assert restore.take(staged, database, fingerprint(staged))["bytes"] > 0
+        assert swap.take(staged, database, fingerprint(staged))["bytes"] > 0
 
 
 def test_the_command_keeps_others_out_until_it_is_done(database: Path, staged: Path) -> None:

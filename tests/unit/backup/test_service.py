@@ -42,12 +42,12 @@ class Running:
 
     @property
     def variables(self) -> dict[str, str]:
-        there = str(KIT / "ppmkit")
+        there = str(KIT)
         return {**os.environ, "PYTHONPATH": there, "STEWARD": str(self.file), "PATH": PATH}
 
     @contextmanager
     def serving(self) -> Iterator[subprocess.Popen[bytes]]:
-        with running([sys.executable, "-m", "steward", "serve"], env=self.variables) as process:
+        with running([sys.executable, "-m", "ppmkit.steward", "serve"], env=self.variables) as process:
             yield process
 
     @property

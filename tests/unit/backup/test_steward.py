@@ -13,10 +13,11 @@ from pathlib import Path
 import apsw
 import pytest
 
-from ppmkit.steward import catalog, files, ladder, restore, since, snapshot
+from ppmkit.steward import catalog, files, verify
 from ppmkit.steward.errors import StewardError
-from ppmkit.steward.pages import freshen
-from ppmkit.steward.status import DAMAGED
+from ppmkit.steward.exit_codes import DAMAGED
+from ppmkit.steward.sqlite import row_diff, snapshot, swap
+from ppmkit.steward.sqlite.pages import freshen
 from tests.processes import join
 from tests.unit.backup.database import execute, make, steward, told, writer
 from tests.waiting import eventually
@@ -112,7 +113,7 @@ def test_a_restore_is_not_undone_by_a_wal_that_a_killed_process_left(database: P
         process.wait(20)
     assert database.with_name("ppm.db-wal").stat().st_size > 0
 
-    done = restore.restore(copy, database)
+    done = swap.restore(copy, database)
 
     assert execute(database, "SELECT count(*) FROM twins") == [(0,)]
     assert done["rows"]["pairs"] == 8000
@@ -125,7 +126,7 @@ def test_a_restore_waits_for_whoever_looks_at_the_database(database: Path, tmp_p
     copy = tmp_path / "one.db"
     snapshot.snapshot(database, copy, 30)
     done = threading.Event()
-    restoring = threading.Thread(target=lambda: restore.restore(copy, database) and done.set())
+    restoring = threading.Thread(target=lambda: swap.restore(copy, database) and done.set())
     with (tmp_path / "ppm.db.migrating").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         restoring.start()
@@ -139,7 +140,7 @@ def test_a_damaged_copy_is_not_restored(database: Path, tmp_path: Path) -> None:
     (tmp_path / "one.db").write_bytes(b"SQLite format 3\0" + b"\0" * 4080)
 
     with pytest.raises((StewardError, apsw.Error)):
-        restore.restore(tmp_path / "one.db", database)
+        swap.restore(tmp_path / "one.db", database)
 
     assert execute(database, "SELECT name FROM names") == [("a",)]
 
@@ -147,13 +148,13 @@ def test_a_damaged_copy_is_not_restored(database: Path, tmp_path: Path) -> None:
 def test_what_was_written_since_a_copy_is_counted_by_table(database: Path, tmp_path: Path) -> None:
     copy = tmp_path / "one.db"
     snapshot.snapshot(database, copy, 30)
-    assert since.since(copy, database) == {}
+    assert row_diff.since(copy, database) == {}
 
     execute(database, "INSERT INTO twins VALUES (1), (2); UPDATE names SET name = 'b'; UPDATE pairs SET filling = ''")
     execute(database, "CREATE TABLE fresh (id INTEGER); INSERT INTO fresh VALUES (1)")
     execute(database, "ALTER TABLE pairs ADD COLUMN more TEXT; INSERT INTO pairs VALUES (1, 2, 3)")
 
-    assert since.since(copy, database) == {"fresh": 1, "names": 1, "pairs": 1, "twins": 2}
+    assert row_diff.since(copy, database) == {"fresh": 1, "names": 1, "pairs": 1, "twins": 2}
 
 
 def test_the_command_prints_one_document(database: Path, tmp_path: Path) -> None:
@@ -184,4 +185,4 @@ def test_a_snapshot_of_before_a_migration_becomes_a_backup_of_the_moment_that_it
     assert list(folder.iterdir()) == []
     [found] = catalog.catalog(backups)
     assert found.created == datetime(2026, 3, 1, 11, 59, 57, 500000, UTC)
-    assert ladder.prove(found, [], backups)["outcome"] == "ok"
+    assert verify.prove(found, [], backups)["outcome"] == "ok"

@@ -10,7 +10,7 @@ from pathlib import Path
 import pyrage
 import pytest
 
-from ppmkit.steward import backup, catalog, ladder, targets
+from ppmkit.steward import backup, catalog, targets, verify
 from ppmkit.steward.errors import StewardError
 from tests.places import RCLONE, host_key, obscured, serving
 from tests.unit.backup.database import make, steward
@@ -57,7 +57,7 @@ def test_a_backup_gets_to_every_target_and_back(backups: Path, places: dict[str,
         assert targets.listed(place) == [made.id]
         fetched = targets.fetch(place, "latest", tmp_path / name)
         assert fetched.manifest == made.manifest
-        assert ladder.prove(fetched, [KEY], tmp_path / name)["outcome"] == "ok"
+        assert verify.prove(fetched, [KEY], tmp_path / name)["outcome"] == "ok"
     targets.forget(places["cloud"], made.id)
     assert targets.listed(places["cloud"]) == []
     assert targets.listed(places["other"]) == [made.id]

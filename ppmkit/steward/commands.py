@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from . import catalog, continuous, ladder, retention, targets
+from . import catalog, continuous, retention, targets, verify
 from .archive import identities
 from .backup import create, file
 from .catalog import Backup, Evidence, Kind, Outcome, now
@@ -142,7 +142,7 @@ def check(*, ids: list[str], key: bool) -> list[dict[str, Any]]:
     told, keys = settings(), _keys(key)
     with catalog.alone(told.backups, told.wishes.patience):
         chosen = [catalog.find(told.backups, id) for id in ids] or catalog.catalog(told.backups)
-        return [{"id": each.id, **ladder.prove(each, keys, told.backups)} for each in chosen]
+        return [{"id": each.id, **verify.prove(each, keys, told.backups)} for each in chosen]
 
 
 def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
     told, keys = settings(), _keys(key)
     with catalog.alone(told.backups, told.wishes.patience):
         found = catalog.find(told.backups, id)
-        evidence = ladder.stage(found, keys, target)
+        evidence = verify.stage(found, keys, target)
     if evidence["outcome"] != "ok":
         target.unlink(missing_ok=True)
         kind = Inconclusive if evidence["outcome"] == "inconclusive" else StewardError

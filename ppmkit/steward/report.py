@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from .catalog import Backup, Evidence, regular
 from .files import published
-from .places import DOCUMENT, METRICS
+from .paths import DOCUMENT, METRICS
 
 VERSION = 1
 _RESTORED = ("L3", "L4")

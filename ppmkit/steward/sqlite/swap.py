@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 import apsw
 
-from .errors import StewardError, unreadable
-from .files import fingerprint, need_room, published, remove, stamp_of, sync
-from .holders import alone, refuse_if_open
+from ..errors import StewardError, unreadable
+from ..files import fingerprint, need_room, published, remove, stamp_of, sync
+from .locks import alone, refuse_if_open
 from .pages import quiet
 from .snapshot import rows, verify
 

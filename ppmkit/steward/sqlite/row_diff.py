@@ -8,8 +8,8 @@ from typing import Any
 
 import apsw
 
+from ..errors import reading
 from .database import open_for_reading, quoted, tables
-from .errors import reading
 
 
 def since(copy: Path, database: Path) -> dict[str, Any]:

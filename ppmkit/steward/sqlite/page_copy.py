@@ -25,10 +25,10 @@ from typing import NamedTuple
 
 import apsw
 
+from ..errors import Damaged, StewardError
+from ..files import need_room, write_out
+from ..throttle import Pace
 from .database import open_for_reading
-from .errors import Damaged, StewardError
-from .files import need_room, write_out
-from .pace import Pace
 
 _BLOCK, _STEP = 1 << 18, 1 << 20
 """Bytes: what stays in the processor's cache, and what is on its way to the disk while the next is copied."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .errors import StewardError
+from ..errors import StewardError
 
 _FLOCK = "hhqqi4x"
 """struct flock of fcntl(2), on 64 bit."""

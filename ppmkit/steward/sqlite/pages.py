@@ -10,8 +10,8 @@ from typing import Any
 
 import apsw
 
-from .errors import StewardError
-from .files import need_room, sync
+from ..errors import StewardError
+from ..files import need_room, sync
 
 _BLOCK = 1 << 20
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import apsw
 
-from .errors import StewardError
+from ..errors import StewardError
 
 
 def open_for_reading(database: Path, *, immutable: bool = False) -> apsw.Connection:

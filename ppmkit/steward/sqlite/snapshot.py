@@ -10,13 +10,13 @@ from typing import Any
 
 import apsw
 
-from .beside import beside
+from ..child import beside
+from ..errors import Damaged, StewardError, reading
+from ..files import need_room, published
+from ..throttle import WAL_CAP, Pace
 from .database import open_for_reading
 from .digest import Table, digests
-from .errors import Damaged, StewardError, reading
-from .files import need_room, published
-from .pace import WAL_CAP, Pace
-from .pinned import pinned
+from .page_copy import pinned
 
 _CHECKING_KIB = -16 << 10
 """SQLite's cache for a check, which looks up every row in every index: with its own 2 MiB it takes twice as long."""

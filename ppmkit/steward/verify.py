@@ -18,10 +18,10 @@ import apsw
 
 from .archive import hashed, unpack
 from .catalog import Backup, Evidence, Outcome, add_evidence, now
-from .digest import ALGORITHM
 from .errors import Inconclusive, KeyMissing, StewardError
 from .files import need_room
-from .snapshot import compare, verify
+from .sqlite.digest import ALGORITHM
+from .sqlite.snapshot import compare, verify
 
 
 class _Climb:

@@ -1,0 +1,1 @@
+"""SQLite: copying, verifying, comparing and replacing a database that others use."""
