@@ -39,10 +39,10 @@ lint: setup ## ruff, mypy, import-linter, hadolint, yamllint, compose-lint
 	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/yamllint --strict .
 	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
-	@$(BIN)/pytest -q --durations=0 tests/unit/test_render.py -k compose_lint
+	@$(BIN)/pytest -q --durations=0 tests/unit/release/test_render.py -k compose_lint
 
 audit: setup ## known vulnerabilities in what the lock files name, where a feed answers
-	@$(BIN)/python -m tests.audit
+	@$(BIN)/python .ci/audit.py
 
 fmt: setup ## put the code into form
 	@$(BIN)/ruff check --fix .

@@ -24,8 +24,8 @@ from ppmkit.lab.login import settle
 from ppmkit.lab.model import wanted
 from ppmkit.local.engine import local_docker
 from ppmkit.paths import KIT
-from tests.shards import Shard, choose
-from tests.site import Site
+from tests.support.shards import Shard, choose
+from tests.support.site import Site
 
 if TYPE_CHECKING:
     from pytest_docker.plugin import Services

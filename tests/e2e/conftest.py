@@ -14,8 +14,8 @@ from ppmkit.config.environment import Images
 from ppmkit.images.bases import ensure_debian
 from ppmkit.images.recipe import Recipe, build
 from ppmkit.local.engine import local_docker
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 DOCKERFILE = Path(__file__).parent / "Dockerfile"
 

@@ -10,8 +10,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 URL = "http://localhost:9/e2e/project.git"
 

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.test_page import log_in
-from tests.site import Site
+from tests.support.site import Site
 
 FOLDER = os.environ.get("PPM_SCREENSHOTS")
 

@@ -18,7 +18,7 @@ from ppmkit.config.environment import Images
 from ppmkit.images.bases import ensure_bases
 from ppmkit.images.recipe import Recipe, build
 from ppmkit.local.engine import local_docker
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 APP = Path(__file__).parents[2] / "app"
 UI = APP / "ui"

@@ -34,7 +34,7 @@ from tests.integration.conftest import (
     ready,
     until,
 )
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.gitserver import git_server
 
 

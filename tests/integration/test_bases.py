@@ -18,7 +18,7 @@ from ppmkit.images import bases as module
 from ppmkit.images.bases import ensure_bases, recipes
 from ppmkit.images.recipe import Recipe, build
 from ppmkit.local.engine import ensure, local_docker
-from tests.processes import join
+from tests.support.processes import join
 
 
 @pytest.fixture(scope="module")

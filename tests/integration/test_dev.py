@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from ppmkit.paths import PROJECT
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 NAME = "devtest"
 KEY = f"-----BEGIN OPENSSH PRIVATE KEY-----\n{string.ascii_letters}\n{string.ascii_letters}\n-----END"

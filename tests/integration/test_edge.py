@@ -25,9 +25,9 @@ from ppmkit.images.bases import ensure_bases
 from ppmkit.release import render
 from ppmkit.release.model import Release
 from tests.integration.conftest import HARDENED, address
-from tests.processes import threads
+from tests.support.processes import threads
+from tests.support.waiting import eventually
 from tests.unit.conftest import environment_of
-from tests.waiting import eventually
 
 TIMEOUT = 2
 """Seconds that a client may take in these tests."""

@@ -25,8 +25,8 @@ from ppmkit.images.recipe import Recipe, build
 from ppmkit.paths import KIT
 from tests.integration.conftest import address
 from tests.integration.test_ssh import DOCKERFILE, make_key
-from tests.processes import SECONDS, threads
-from tests.waiting import eventually
+from tests.support.processes import SECONDS, threads
+from tests.support.waiting import eventually
 
 SCRIPT = Path(__file__).parent / "ssh" / "evil.sh"
 PATIENCE = 2

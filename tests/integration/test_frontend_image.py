@@ -13,8 +13,8 @@ import pytest
 from python_on_whales import Container, DockerClient, DockerException
 
 from tests.integration.conftest import HARDENED_FRONTEND, RELEASE, UI, address, build_frontend, healthy, until
-from tests.page import assets
-from tests.processes import threads
+from tests.support.page import assets
+from tests.support.processes import threads
 
 BIG = 64 << 20
 FIRST_PAINT = 200_000

@@ -11,8 +11,8 @@ import pytest
 from python_on_whales import Container, DockerClient
 
 from tests.integration.conftest import HARDENED_FRONTEND, Run, address, healthy, until
-from tests.page import assets
-from tests.processes import threads
+from tests.support.page import assets
+from tests.support.processes import threads
 
 KIB = 1024
 KEPT = "/srv/kept"

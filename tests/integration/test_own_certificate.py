@@ -20,11 +20,11 @@ from ppmkit.images.bases import ensure_bases
 from ppmkit.proxy import certificates
 from ppmkit.release import render
 from ppmkit.release.model import Release
-from tests.authority import DOMAIN, NOW, Authority
 from tests.integration.conftest import HARDENED, address
 from tests.integration.test_edge import _options, listening
+from tests.support.authority import DOMAIN, NOW, Authority
+from tests.support.waiting import eventually
 from tests.unit.conftest import environment_of
-from tests.waiting import eventually
 
 DAY = timedelta(days=1)
 IMAGES = {name: f"{name}@sha256:{'0' * 64}" for name in ("api", "frontend", "steward", "traefik")}

@@ -22,8 +22,8 @@ from ppmkit.proxy import traefik as proxy
 from ppmkit.release import render
 from ppmkit.release.model import Color
 from tests.integration.conftest import address
+from tests.support.waiting import eventually
 from tests.unit.conftest import environment_of
-from tests.waiting import eventually
 
 SERVERS = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
 OPTIONS = (

@@ -25,8 +25,8 @@ from ppmkit.images.bases import ensure_debian
 from ppmkit.images.recipe import Recipe, build
 from tests.integration.conftest import Run, address, client, until
 from tests.integration.conftest import ready as serving
+from tests.support.waiting import eventually
 from tests.unit.app.gitserver import GitServer
-from tests.waiting import eventually
 
 DOCKERFILE = Path(__file__).parent / "ssh" / "Dockerfile"
 FILES = {"main.py": b"# TODO\n", "LICENSE": b"Apache License\nVersion 2.0"}

@@ -18,7 +18,7 @@ from python_on_whales import Container, DockerClient
 from ppmkit.config.environment import Images
 from ppmkit.images.bases import ensure_bases
 from ppmkit.paths import KIT
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 OPTIONS = (
     "--entryPoints.web.address=:8000",

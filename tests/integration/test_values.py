@@ -20,7 +20,7 @@ from ppmkit.release import render
 from ppmkit.release.model import Images, Release
 from tests.conftest import BASE
 from tests.unit.conftest import environment_of
-from tests.unit.test_values import HOSTILE
+from tests.unit.release.test_values import HOSTILE
 
 HOSTILE_TEXT = " ".join(text for text in HOSTILE if "\0" not in text)
 PRINTS = "import json, os; print(json.dumps(dict(os.environ)))"

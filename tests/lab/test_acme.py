@@ -17,11 +17,11 @@ import pytest
 from cryptography import x509
 
 from ppmkit.lab import Lab
-from tests.authority import DOMAIN, Authority
 from tests.lab.test_firewall import ADDRESS, open_ports
-from tests.pebble import pebble
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.authority import DOMAIN, Authority
+from tests.support.pebble import pebble
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 # Traefik, told that certificates last an hour, renews when 20 minutes are left: a few seconds after these are issued.
 LASTS = 1205

@@ -16,11 +16,11 @@ import pytest
 from bench.ledger import load
 from ppmkit.lab import Lab
 from ppmkit.paths import KIT
-from tests.keeper import Keeper, keeper
 from tests.lab.test_runbooks import commands, run
-from tests.load import losing_nothing
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.keeper import Keeper, keeper
+from tests.support.load import losing_nothing
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -19,11 +19,11 @@ import pytest
 
 from bench.ledger import Report, load, lost
 from bench.site import change_code
-from tests.site import Done, Site
-from tests.waiting import eventually
+from tests.support.site import Done, Site
+from tests.support.waiting import eventually
 
 QUICK = {"canary_step": "4s", "bake": "3s", "max_latency_ratio": 100}
-"""Other tests take the processor meanwhile: what is slow tells nothing here. tests/unit/test_judge.py has that."""
+"""Other tests use the processor meanwhile, so latency tells nothing here; unit/traffic/test_comparison.py tests it."""
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ import pytest
 
 from ppmkit.paths import PROJECT
 from tests.lab.test_firewall import ADDRESS
-from tests.site import Site
+from tests.support.site import Site
 
 ROLES = {"reverse-proxy", "api", "frontend", "worker", "steward"}
 

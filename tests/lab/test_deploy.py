@@ -13,9 +13,9 @@ import pytest
 from bench.ledger import load, lost
 from bench.site import change_code
 from ppmkit.upgrade.steps import STEPS
-from tests.page import assets
-from tests.site import ALWAYS, Site
-from tests.waiting import eventually
+from tests.support.page import assets
+from tests.support.site import ALWAYS, Site
+from tests.support.waiting import eventually
 
 
 def test_a_second_deploy_of_the_same_tree_does_nothing_and_says_so(live: Site) -> None:

@@ -13,11 +13,11 @@ import pytest
 from cryptography import x509
 
 from ppmkit.lab import Lab
-from tests.authority import DOMAIN
 from tests.lab.test_acme import served, set_secret
-from tests.pebble import pebble
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.authority import DOMAIN
+from tests.support.pebble import pebble
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.full
 NAME = f"www.{DOMAIN}"

@@ -18,12 +18,12 @@ import pytest
 from bench.ledger import Report, load, lost
 from ppmkit import __version__
 from ppmkit.lab import Lab
-from tests import earlier
 from tests.conftest import named
 from tests.lab.test_backup import add, names
 from tests.lab.test_matrix import Case, go_on, kill, strike
-from tests.revisions import ADD, DROP, newest, revise
-from tests.site import Site
+from tests.support import earlier
+from tests.support.revisions import ADD, DROP, newest, revise
+from tests.support.site import Site
 
 pytestmark = pytest.mark.timeout(600)  # where nothing is built yet, there are the images of two versions to build
 RATE = 15

@@ -13,9 +13,9 @@ import pytest
 from bench.site import change_code
 from ppmkit import __version__
 from ppmkit.host import lock
-from tests.load import losing_nothing
-from tests.revisions import newest
-from tests.site import Done, Site
+from tests.support.load import losing_nothing
+from tests.support.revisions import newest
+from tests.support.site import Done, Site
 
 FULL = pytest.mark.full
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 ADDRESS = 'ip -4 -o address show eth0 | awk \'{sub("/.*", "", $4); print $4}\''
 # Of the two hosts, by IPv6.

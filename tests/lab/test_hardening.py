@@ -13,9 +13,9 @@ import pytest
 from ppmkit.lab.hosts import ssh_command
 from ppmkit.provision import root_login
 from tests.lab.test_firewall import ADDRESS
-from tests.processes import running
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.processes import running
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 
 def test_nobody_logs_in_with_a_password(live: Site) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ppmkit.lab import Lab, inventory, ssh_command
-from tests.site import Site
+from tests.support.site import Site
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from ppmkit import lab as labs
 from ppmkit.errors import EngineError, UsageError
 from ppmkit.lab.model import directory
 from ppmkit.local.engine import local_docker
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 NAME, OFFSET = "lab-test", 450
 

@@ -20,10 +20,10 @@ import pytest
 from bench.ledger import load, lost
 from ppmkit.lab.login import settle
 from ppmkit.local.engine import local_docker
-from tests.load import losing_nothing
-from tests.revisions import ADD, DROP, newest, revise
-from tests.site import ALWAYS, Running, Site
-from tests.waiting import eventually
+from tests.support.load import losing_nothing
+from tests.support.revisions import ADD, DROP, newest, revise
+from tests.support.site import ALWAYS, Running, Site
+from tests.support.waiting import eventually
 
 WAYS = ["resume", "abort", "deploy"]
 """The ways to go on."""

@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from ppmkit.lab import Lab
-from tests.load import losing_nothing
-from tests.revisions import ADD, DROP, newest, revise
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.load import losing_nothing
+from tests.support.revisions import ADD, DROP, newest, revise
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 LIVE_ONLY = '    if "rehearsal" not in str(op.get_bind().engine.url):\n'
 BREAKS_THE_OLD = '    op.execute("ALTER TABLE projects RENAME COLUMN scan_error TO trouble")'

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from tests.lab.test_faults import says, untouched
-from tests.load import losing_nothing
-from tests.revisions import ADD, newest, revise
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.load import losing_nothing
+from tests.support.revisions import ADD, newest, revise
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 FULL = pytest.mark.full
 

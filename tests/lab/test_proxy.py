@@ -13,10 +13,10 @@ import pytest
 
 from ppmkit.lab.login import settle
 from ppmkit.local.engine import local_docker
-from tests.authority import Authority
 from tests.lab.test_faults import says
-from tests.site import Running, Site
-from tests.waiting import eventually
+from tests.support.authority import Authority
+from tests.support.site import Running, Site
+from tests.support.waiting import eventually
 
 FULL = pytest.mark.full
 NAME = "xn--bcher-kva.example.org"

@@ -14,8 +14,8 @@ import pytest
 
 from ppmkit.lab import Lab
 from ppmkit.paths import KIT
-from tests.places import host_key, obscured, serving
-from tests.site import Site
+from tests.support.places import host_key, obscured, serving
+from tests.support.site import Site
 
 CHANGES = {"upgrade": 0, "failed-upgrade": 1, "rollback": 2}
 

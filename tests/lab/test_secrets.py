@@ -25,9 +25,9 @@ from app.sessions import SESSION, Sessions
 from app.settings import Settings
 from ppmkit.lab import Lab
 from ppmkit.paths import KIT, PROJECT
-from tests.load import losing_nothing
-from tests.processes import join
-from tests.site import Site
+from tests.support.load import losing_nothing
+from tests.support.processes import join
+from tests.support.site import Site
 
 NAMES = ("session_secret", "oauth_client_secret")
 DOLLARS = "https://a$b.example.org/${HOME}$$'\""

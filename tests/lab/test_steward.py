@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from bench.ledger import load
-from tests.site import Site
-from tests.waiting import eventually
+from tests.support.site import Site
+from tests.support.waiting import eventually
 
 
 def steward(live: Site) -> str:

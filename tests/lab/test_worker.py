@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ppmkit.lab import Lab
-from tests.site import Site
+from tests.support.site import Site
 
 EVERY = timedelta(seconds=2)
 LIST = "    return (\n"

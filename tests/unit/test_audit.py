@@ -9,8 +9,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-
-from tests.audit import ACCEPTED, Finding, NoAnswer, accepted, ask, judge, of_npm, of_python, python
+from audit import ACCEPTED, Finding, NoAnswer, accepted, ask, judge, of_npm, of_python, python
 
 TODAY = date(2026, 11, 24)
 PYTHON = {

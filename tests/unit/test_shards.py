@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.shards import SECONDS, Shard, share
+from tests.support.shards import SECONDS, Shard, share
 
 FOLDERS = st.sampled_from(sorted(SECONDS))
 FILES = st.dictionaries(

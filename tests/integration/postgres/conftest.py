@@ -18,7 +18,7 @@ from ppmkit.config.environment import Images
 from ppmkit.images.bases import ensure_debian
 from ppmkit.images.recipe import Recipe, build
 from tests.integration.conftest import address
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 HERE = Path(__file__).parent
 MIGRATED = "migrated"

@@ -13,7 +13,7 @@ from app import database as module
 from app.cli import _sentence
 from app.database import Database
 from app.models import Project
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.conftest import until
 from tests.unit.app.test_portfolio import add, change, url
 

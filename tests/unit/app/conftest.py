@@ -16,7 +16,7 @@ from app.api.state import State
 from app.database import Database
 from app.scope import Scope
 from app.settings import Settings
-from tests.waiting import eventually
+from tests.support.waiting import eventually
 
 RELEASE = "0a1b2c3d4e5f"
 SHIPPED = list(schema.revisions())

@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def oauth_server(person: str = "ann", groups: dict[str, str] | None = None) -> Iterator[str]:
     """Run the server, where everybody is this person, and has these memberships; yield its address."""
-    from tests.processes import running  # not where this file is the server
+    from tests.support.processes import running  # not where this file is the server
 
     argv = [sys.executable, __file__, person, json.dumps(groups or {})]
     with running(argv, stdout=subprocess.PIPE, text=True) as process:

@@ -15,7 +15,7 @@ import pytest
 from app import migrate
 from app.database import Database
 from app.models import Project
-from tests.processes import running
+from tests.support.processes import running
 from tests.unit.app.conftest import SHIPPED, until
 from tests.unit.app.gitserver import git_server
 

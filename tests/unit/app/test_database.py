@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from app.database import Database
 from app.errors import PpmError
 from app.models import Project
-from tests.processes import threads
+from tests.support.processes import threads
 
 MANY = 50
 _WRITE_MANY = """

@@ -13,7 +13,7 @@ from app.api import create_app, edge
 from app.api.events import Hub
 from app.database import Database
 from app.settings import Settings
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.conftest import RELEASE, InLoop, until
 
 

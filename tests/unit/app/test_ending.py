@@ -19,7 +19,7 @@ from anyio.from_thread import BlockingPortal
 from app import ending
 from app.api.certificate import Certificate, CertificateOut
 from app.database import Database
-from tests.processes import end
+from tests.support.processes import end
 
 SEEN = CertificateOut(names=["ppm.test"], issuer="CN=a CA", ends=datetime(2030, 1, 1, tzinfo=UTC))
 

@@ -17,7 +17,7 @@ from app.database import Database
 from app.models import Project
 from app.worker.heartbeat import Heartbeat
 from app.worker.lease import Leases
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.conftest import HEAD, RELEASE, until
 from tests.unit.app.test_projects import problem
 

@@ -13,7 +13,7 @@ import pytest
 from app.worker.git import Git, GitError
 from app.worker.mirror import Found
 from app.worker.process import Cancelled
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.gitserver import GitServer, git_server
 
 

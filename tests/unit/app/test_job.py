@@ -17,7 +17,7 @@ from app.models import JobRun, Lease, now
 from app.worker.job import EPOCH, Job, Run, Runner
 from app.worker.lease import Leases
 from app.worker.run import reschedule
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.conftest import until
 
 HOUR = timedelta(hours=1)

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from app.database import Database
 from app.models import Lease, now
 from app.worker.lease import LEASE, LeaseLost, Leases
-from tests.processes import threads
+from tests.support.processes import threads
 
 JOB = "scan"
 

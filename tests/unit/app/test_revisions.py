@@ -13,7 +13,7 @@ from sqlalchemy import inspect
 from app import migrate, schema
 from app.database import Database
 from app.models import Base
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.conftest import HEAD, SHIPPED
 
 

@@ -19,7 +19,7 @@ from app.worker.git import Git
 from app.worker.job import Job, Run
 from app.worker.lease import LeaseLost, Leases
 from app.worker.scans import KEEP_RUNS, SCAN, Due, Result, Scanner
-from tests.processes import threads
+from tests.support.processes import threads
 from tests.unit.app.gitserver import GitServer, git_server
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from app import migrate, schema
 from app.database import Database
-from tests.processes import join
+from tests.support.processes import join
 from tests.unit.app.conftest import HEAD, NEXT, SHIPPED, until
 
 Revisions = Callable[..., None]

@@ -19,7 +19,7 @@ from sqlalchemy import select, update
 from app.database import Database
 from app.models import JobRun, Lease, Project, now
 from app.worker.heartbeat import HEARTBEAT
-from tests.processes import end
+from tests.support.processes import end
 from tests.unit.app.conftest import until
 from tests.unit.app.gitserver import git_server
 
