@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
 
 _MARK = "<!-- What follows is written by `make docs`. -->\n"
+_PACKAGES, _END = "<!-- packages: written by `make docs` -->\n", "<!-- end of packages -->\n"
 _SET_BY_THE_FILE_NAME = "name"
 
 
@@ -24,10 +25,14 @@ def pages() -> dict[Path, str]:
     """Return {file: content} of everything that follows from the code."""
     configuration = KIT / "docs" / "configuration.md"
     by_hand = configuration.read_text(encoding="utf-8").partition(_MARK)[0]
+    architecture = KIT / "docs" / "architecture.md"
+    before, _, rest = architecture.read_text(encoding="utf-8").partition(_PACKAGES)
+    after = rest.partition(_END)[2]
     return {
         PROJECT / "deploy" / "inventory" / "environment.schema.json": schema(),
         configuration: by_hand + _MARK + keys(),
         KIT / "docs" / "commands.md": commands(),
+        architecture: before + _PACKAGES + packages() + _END + after,
     }
 
 
@@ -99,6 +104,36 @@ def commands() -> str:
     command = typer.main.get_command(app)
     text = get_docs_for_click(obj=command, ctx=typer.Context(command), name="ppmctl", title="Commands")
     return f"{text.rstrip()}\n"
+
+
+def packages() -> str:
+    """Return a drawing of the kit's packages and what each of them imports, and a table of what they are."""
+    from importlib import import_module
+
+    import grimp
+
+    graph = grimp.build_graph("ppmkit", cache_dir=None)
+    names = sorted(name for name in graph.find_children("ppmkit"))
+    about = {name: (import_module(name).__doc__ or "").partition("\n")[0] for name in names}
+    for name in names:
+        graph.squash_module(name)
+    below = {name: graph.find_modules_directly_imported_by(name) - {"ppmkit", name} for name in names}
+    arrows = [
+        f"  {name.removeprefix('ppmkit.')} --> {other.removeprefix('ppmkit.')}\n"
+        for name in names
+        for other in sorted(_nearest(name, below))
+    ]
+    rows = [f"| `{name.replace('.', '/')}` | {about[name]} |\n" for name in names]
+    return f"```mermaid\nflowchart TD\n{''.join(arrows)}```\n\n| package | |\n| --- | --- |\n{''.join(rows)}"
+
+
+def _nearest(name: str, below: Mapping[str, Set[str]]) -> set[str]:
+    """Return what a package imports, without what one of those imports, at once or by others."""
+
+    def reached(start: str) -> set[str]:
+        return set(below[start]).union(*(reached(other) for other in below[start]))
+
+    return set(below[name]) - set().union(*(reached(other) for other in below[name]))
 
 
 if __name__ == "__main__":

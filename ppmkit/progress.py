@@ -1,4 +1,4 @@
-"""Who is told how long work goes: the terminal, or a test."""
+"""Reporting progress: what the kit calls, and the command line implements."""
 
 from __future__ import annotations
 

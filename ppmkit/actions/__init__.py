@@ -1,1 +1,1 @@
-"""What each command does."""
+"""One function for each command: what it does."""

@@ -1,1 +1,1 @@
-"""Backups of the environments: what the commands do, by asking the steward on each host."""
+"""Backups, as the steward on a host makes them."""

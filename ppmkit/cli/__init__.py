@@ -1,1 +1,1 @@
-"""The commands of ppmctl.py, by subject. Imports of the rest of ``deploy`` stand inside the commands."""
+"""The command line: parse, call one function, print. Commands import the rest of ``ppmkit`` when they run."""

@@ -1,1 +1,1 @@
-"""The migration gate, and changing the database while requests wait."""
+"""The migration gate, and the hold: changing the database while requests wait."""

@@ -1,1 +1,1 @@
-"""What may be wrong with this machine or a host, before anything is changed."""
+"""Checks of this machine and the hosts; they change nothing."""

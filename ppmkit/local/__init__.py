@@ -1,1 +1,1 @@
-"""What ppmctl does on the machine that it runs on: its Docker engine, processes, files."""
+"""This machine: its Docker engine, processes, threads and files."""

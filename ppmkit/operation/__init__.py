@@ -1,1 +1,1 @@
-"""What deploy, rollback and restore share: the journal, undo, the lock, who is told."""
+"""What deploy, rollback and restore share: steps with undo, the journal, several hosts."""

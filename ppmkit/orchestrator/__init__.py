@@ -1,1 +1,1 @@
-"""The containers on a host."""
+"""The containers on a host, and one-off containers."""

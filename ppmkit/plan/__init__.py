@@ -1,1 +1,1 @@
-"""What a deploy would change, and what was changed on a host by hand."""
+"""Plans: what a deploy would change, and what was changed on a host by hand."""

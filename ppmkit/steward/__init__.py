@@ -1,1 +1,1 @@
-"""Runs in the steward's container: copies, checks and brings back a SQLite database. Imports nothing of the kit."""
+"""The steward: runs in its own container; copies, verifies and restores the database. Imports nothing of the kit."""

@@ -1,1 +1,1 @@
-"""What users asked the proxy for, and what it tells of a release."""
+"""Users' requests: the access log, counts by route, comparing two releases."""
