@@ -245,7 +245,7 @@ def test_routes_that_traefik_rejects_are_undone_at_once_and_its_own_line_is_in_t
     site: Site, checkout: Path
 ) -> None:
     release = site.serving()
-    template = checkout / "deploy" / "render.py"
+    template = checkout / "ppmkit" / "release" / "render.py"
     template.write_text(template.read_text().replace("Host({_literal(environment.domain)})", "Host(`bücher`)"))
     https(site)
 

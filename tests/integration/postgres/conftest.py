@@ -19,6 +19,15 @@ from ppmkit.images.bases import ensure_debian
 from ppmkit.images.recipe import Recipe, build
 from tests.integration.conftest import address
 from tests.support.waiting import eventually
+from tests.unit.app.conftest import (  # noqa: F401 - what those tests have; all but their databases
+    anonymous,
+    application,
+    client,
+    drain,
+    portal,
+    revisions,
+    settings,
+)
 
 HERE = Path(__file__).parent
 MIGRATED = "migrated"

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from schemathesis import Case, GenerationMode
 from starlette.routing import BaseRoute, Route
 
-from tests.unit.app.test_login import Open
+from tests.unit.app.test_login import Open, browser, server  # noqa: F401 - fixtures
 
 ENDLESS = "/api/events"
 EXAMPLES = 25
@@ -84,7 +84,7 @@ def test_every_route_is_asked(application: FastAPI) -> None:
 
 @pytest.mark.parametrize("path", sorted(HIDDEN))
 @pytest.mark.parametrize("begun", [False, True])
-def test_whatever_a_hidden_route_is_asked_it_answers(browser: Open, path: str, *, begun: bool) -> None:
+def test_whatever_a_hidden_route_is_asked_it_answers(browser: Open, path: str, *, begun: bool) -> None:  # noqa: F811
     """The routes that a login goes through, too, with the cookie of one that has begun."""
     client = browser()
     cookie = client.get("/api/login").headers["Set-Cookie"].partition(";")[0] if begun else ""
