@@ -1,27 +1,28 @@
 #!/bin/sh
-# Keep this image's assets on the volume /srv/kept, for the pages of this release that are still open when another one
-# serves: nginx looks there for what its own image lacks.
-#   $@  the releases whose assets stay; the rest is removed. Without any, all stay.
-# In the volume: assets/ has the files of every kept release, releases/<id> the names of one's own. A name changes with
-# the content, so releases do not disturb each other. What a power cut damages, the next start mends.
+# Keep this image's assets on the volume /srv/kept, for pages of this release that are still open when another release
+# serves: nginx looks there for assets that its own image lacks.
+#   $@  the releases whose assets are kept; all other assets are removed. Without arguments, all are kept.
+# On the volume, assets/ holds the files of every kept release, and releases/<id> lists the files of one release. A
+# file's name changes with its content, so releases do not overwrite each other's files. The next start repairs files
+# that a power failure damaged.
 set -eu
 export LC_ALL=C
 cd /srv/kept
 exec 9< .
 if ! flock --timeout 10 9; then
-    echo "keep-assets: somebody else has had /srv/kept for 10 s" >&2
+    echo "keep-assets: another process has held the lock on /srv/kept for 10 s" >&2
     exit 75
 fi
 trap 'rm -f new' EXIT
 mkdir -p assets releases
 (cd /srv/ui && find assets -type f) > /tmp/own
 
-# Before anything is added: a full volume gets room.
+# Remove before adding, so that a full volume has room.
 if [ $# -gt 0 ]; then
-    for note in releases/*; do
+    for list in releases/*; do
         case " $* " in
-            *" ${note#releases/} "*) ;;
-            *) rm -f "$note" ;;
+            *" ${list#releases/} "*) ;;
+            *) rm -f "$list" ;;
         esac
     done
     find releases -type f -exec cat {} + > /tmp/named

@@ -6,7 +6,7 @@ export default defineConfig(({ mode }) => ({
   plugins: [react()],
   build: {
     rollupOptions: { input: ["index.html", "docs.html"] },
-    assetsInlineLimit: 0, // a data: address would break the Content-Security-Policy of nginx.conf
+    assetsInlineLimit: 0, // a data: URL would violate the Content-Security-Policy in nginx.conf
   },
   server: {
     host: true,

@@ -32,7 +32,7 @@ def test_the_page_shows_the_release_to_all_and_with_a_token_that_the_worker_live
     expect(page.locator("header .release")).to_have_text(live.serving())
     expect(page.locator("header [role=status]")).to_have_text("live")
     page.get_by_role("link", name="System").click()
-    expect(page.get_by_text("The rest is for those who have logged in")).to_be_visible()
+    expect(page.get_by_text("Log in or enter an API token to see the rest")).to_be_visible()
     log_in(page, token)
     expect(page.get_by_text(re.compile("alive", re.IGNORECASE)).first).to_be_visible()
 
@@ -70,7 +70,7 @@ def test_a_project_is_added_scanned_changed_and_deleted(page: Page, token: str) 
     page.get_by_role("button", name="Yes, delete").click()
     expect(page.get_by_role("heading", name="Projects")).to_be_visible()
     page.get_by_label("Search").fill("e2e renamed")  # a part of it may be in the names that a load has made
-    expect(page.get_by_text("No project is like that.")).to_be_visible()
+    expect(page.get_by_text("No matching projects.")).to_be_visible()
 
 
 def test_the_api_is_described_by_a_page_that_loads_nothing_from_elsewhere(page: Page, live: Site) -> None:
@@ -131,12 +131,12 @@ def test_an_upgrade_is_watched_on_the_system_page_without_a_failed_request(page:
         release = live.serving()
         expect(page.locator("header .release")).to_have_text(release)
         expect(page.locator("header [role=status]")).to_have_text("live")
-        deploys = page.get_by_role("table").filter(has_text="Colour")
+        deploys = page.get_by_role("table").filter(has_text="Color")
         expect(deploys.get_by_role("row").nth(1)).to_contain_text(release)
         assert release != before
         assert "/api/events" in asked  # the stream of the old release has ended, and the browser has opened another
         assert failed == []
-        page.get_by_role("button", name="Load its page").click()
+        page.get_by_role("button", name="Reload page").click()
         expect(page.get_by_text("ppm was upgraded")).to_have_count(0)
     finally:
         live.configure()

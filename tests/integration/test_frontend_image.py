@@ -171,7 +171,7 @@ def test_a_release_that_is_not_a_plain_word_is_refused(
         docker.run(frontend_image, envs={"PPM_RELEASE": release}, remove=True, **HARDENED_FRONTEND)
 
     assert refused.value.return_code == 64
-    assert "PPM_RELEASE is not a release's id" in capfd.readouterr().err
+    assert "PPM_RELEASE is not a release id" in capfd.readouterr().err
 
 
 def test_a_download_in_flight_outlives_docker_stop(run: Run, tmp_path: Path) -> None:

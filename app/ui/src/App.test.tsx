@@ -2,14 +2,14 @@ import { screen, waitFor, within } from "@testing-library/react";
 import { expect, test } from "vitest";
 import { api, FIRST_PAGE, open, page, press, PROJECT, Stream, SYSTEM, type, WORKER } from "./testing";
 
-test("without a token the page says how to get one, and asks for no project", () => {
+test("without a token the page says how to get one, and requests no projects", () => {
   open({ token: "" });
 
   expect(screen.getByText("ppmctl exec api -- ppm token create NAME")).toBeTruthy();
   expect(screen.queryByRole("alert")).toBeNull();
 });
 
-test("a token that is typed in shows the projects, and stays in this tab", async () => {
+test("a token that the user types shows the projects, and stays in this tab", async () => {
   let sent: string | null = null;
   api[FIRST_PAGE] = (request) => {
     sent = request.headers.get("Authorization");
@@ -27,7 +27,7 @@ test("a token that is typed in shows the projects, and stays in this tab", async
   expect(sessionStorage.getItem("ppm.token")).toBe("typed");
 });
 
-test("a person who has logged in sees the projects, and can log out", async () => {
+test("a logged-in user sees the projects, and can log out", async () => {
   api["GET /api/me"] = [200, { name: "ann", scope: "write" }];
   api["POST /api/logout"] = [204];
   api[FIRST_PAGE] = page([PROJECT]);
@@ -41,7 +41,7 @@ test("a person who has logged in sees the projects, and can log out", async () =
   expect(await screen.findByLabelText("API token")).toBeTruthy();
 });
 
-test("where people can log in, the page leads there", () => {
+test("when login is available, the page links to it", () => {
   open({ token: "" });
   expect(screen.queryByRole("link", { name: "Log in with GitHub" })).toBeNull();
 
@@ -72,29 +72,29 @@ test("the system panel follows the stream of events", () => {
   expect(system.getByText("0001")).toBeTruthy();
 });
 
-test("without a login the page knows the release, and says for whom the rest is", () => {
+test("without a login the page shows the release, and says how to see the rest", () => {
   open({ token: "", path: "/system" });
 
   Stream.last.send({ release: "r1", login: true });
 
   expect(screen.getByText("live")).toBeTruthy();
-  expect(screen.getByText(/The rest is for those who have logged in/).textContent).toContain("r1");
+  expect(screen.getByText(/Log in or enter an API token to see the rest/).textContent).toContain("r1");
   expect(screen.queryByText("alive")).toBeNull();
   expect(screen.getByRole("link", { name: "Log in with GitHub" })).toBeTruthy();
 });
 
-test("with a token the stream is asked for with it, and without once it is forgotten", async () => {
+test("the stream is requested with the token, and without it after the token is forgotten", async () => {
   api[FIRST_PAGE] = page([PROJECT]);
   open({ path: "/system" });
   expect((await Stream.last.headers()).get("Authorization")).toBe("Bearer secret");
   expect((await Stream.last.headers()).get("Accept")).toBe("text/event-stream");
 
-  press("Forget it");
+  press("Forget token");
 
   expect((await Stream.last.headers()).get("Authorization")).toBeNull();
 });
 
-test("with a token that is refused the page still knows the release", async () => {
+test("with a refused token the page still shows the release", async () => {
   api["GET /api/system"] = [401, { detail: "the token is unknown" }];
   api[FIRST_PAGE] = [401, { detail: "the token is unknown" }];
   open();
@@ -108,7 +108,7 @@ test("with a token that is refused the page still knows the release", async () =
   expect(screen.getByText("live")).toBeTruthy();
 });
 
-test("after a logout the stream is opened again, without the session", async () => {
+test("after a logout the stream is reopened without the session", async () => {
   api["GET /api/me"] = [200, { name: "ann", scope: "write" }];
   api["POST /api/logout"] = [204];
   api[FIRST_PAGE] = page([PROJECT]);
@@ -134,7 +134,7 @@ test("while a worker takes over from another, both are shown", () => {
   expect(screen.getByText(/on standby/).textContent).toContain("r2");
 });
 
-test("what the host tells is shown: deploys, backups, the certificate", () => {
+test("the page shows what the host reports: deploys, backups, the certificate", () => {
   const at = new Date(Date.now() - 2 * 3_600_000).toISOString();
   const soon = new Date(Date.now() + 30.5 * 86_400_000).toISOString();
   open({ token: "", path: "/system" });
@@ -155,15 +155,15 @@ test("what the host tells is shown: deploys, backups, the certificate", () => {
   });
 
   const fact = (name: string) => screen.getByText(name).parentElement?.textContent;
-  expect(fact("Certificate")).toBe("Certificateppm.example.org by CN=a CA, good for 30 days");
-  expect(fact("Last backup")).toBe("Last backup2 hours ago, 2 KiB, verifiedagain next month");
+  expect(fact("Certificate")).toBe("Certificateppm.example.org, issued by CN=a CA, valid for 30 days");
+  expect(fact("Last backup")).toBe("Last backup2 hours ago, 2 KiB, verifiednext: next month");
   expect(fact("Last proven restore")).toBe("Last proven restore2 hours ago (L4)");
   expect(fact("Failing: copy to offsite")).toContain("3 times in a row");
   expect(fact("Free space")).toBe("Free space1 GiB of 4 GiB");
   expect(screen.getByRole("row", { name: /rollback r0 green undone 2 hours ago 9.5 s/ })).toBeTruthy();
 });
 
-test("a release that names no workers but one is shown too", () => {
+test("a release that reports only one worker is shown too", () => {
   const { workers: _, ...before } = SYSTEM;
   open({ token: "", path: "/system" });
 
@@ -172,7 +172,7 @@ test("a release that names no workers but one is shown too", () => {
   expect(screen.getByText("alive")).toBeTruthy();
 });
 
-test("where the stream does not get through, the page asks", async () => {
+test("when the stream does not get through, the page polls", async () => {
   api["GET /api/system"] = [200, SYSTEM];
   open({ token: "", path: "/system" });
 
@@ -184,7 +184,7 @@ test("where the stream does not get through, the page asks", async () => {
   expect(screen.getByText("updates every few seconds")).toBeTruthy();
 });
 
-test("a stream that breaks is said to be connecting, and what was seen stays", () => {
+test("while a broken stream reconnects, the page says so and keeps the last state", () => {
   open({ token: "", path: "/system" });
   Stream.last.send(SYSTEM);
 
@@ -194,15 +194,15 @@ test("a stream that breaks is said to be connecting, and what was seen stays", (
   expect(screen.getByText("alive")).toBeTruthy();
 });
 
-test("an API that does not answer is said to be so", async () => {
+test("the page says when the API is not responding", async () => {
   open({ token: "" });
 
   Stream.last.break();
 
-  expect(await screen.findByText("the API does not answer")).toBeTruthy();
+  expect(await screen.findByText("API not responding")).toBeTruthy();
 });
 
-test("a page of the release before offers to load the new one", () => {
+test("a page of the previous release offers to load the new one", () => {
   open({ token: "" });
   Stream.last.send(SYSTEM);
   expect(screen.queryByText(/was upgraded/)).toBeNull();
@@ -210,5 +210,5 @@ test("a page of the release before offers to load the new one", () => {
   Stream.last.send({ ...SYSTEM, release: "r2" });
 
   expect(screen.getByText(/was upgraded to release r2/)).toBeTruthy();
-  expect(screen.getByRole("button", { name: "Load its page" })).toBeTruthy();
+  expect(screen.getByRole("button", { name: "Reload page" })).toBeTruthy();
 });

@@ -16,7 +16,7 @@ const WORDS: Record<Connection, string> = {
   connecting: "connecting",
   live: "live",
   polling: "updates every few seconds",
-  offline: "the API does not answer",
+  offline: "API not responding",
 };
 const COLORS: Record<Connection, string> = { connecting: "yellow", live: "green", polling: "yellow", offline: "red" };
 const PAGES = [
@@ -32,7 +32,7 @@ const theme = createTheme({
 
 export function App() {
   return (
-    // No element of style is added to the page: its Content-Security-Policy forbids that.
+    // Mantine must add no <style> element to the page: its Content-Security-Policy forbids them.
     <MantineProvider theme={theme} defaultColorScheme="auto" withCssVariables={false} withGlobalClasses={false}>
       <Shell />
     </MantineProvider>
@@ -43,8 +43,8 @@ function Shell() {
   const [login, setLogin] = useState(false);
   const access = useAccess(login);
   const live = useLive(access.token, access.loggedOut);
-  const told = live.system?.login ?? login;
-  if (told !== login) setLogin(told);
+  const latest = live.system?.login ?? login;
+  if (latest !== login) setLogin(latest);
 
   return (
     <>
@@ -94,7 +94,7 @@ function ColorScheme() {
   const { setColorScheme } = useMantineColorScheme();
   const dark = useComputedColorScheme("light") === "dark";
   return (
-    <ActionIcon variant="default" aria-label={dark ? "Light colours" : "Dark colours"} onClick={() => setColorScheme(dark ? "light" : "dark")}>
+    <ActionIcon variant="default" aria-label={dark ? "Light colors" : "Dark colors"} onClick={() => setColorScheme(dark ? "light" : "dark")}>
       {dark ? "☀" : "☾"}
     </ActionIcon>
   );
@@ -104,7 +104,7 @@ function Upgraded({ live: { system, loaded } }: { live: Live }) {
   if (!system || system.release === loaded) return null;
   return (
     <Alert role="status" mb="md" variant="outline" title={`ppm was upgraded to release ${system.release}`}>
-      <Button onClick={() => location.reload()}>Load its page</Button>
+      <Button onClick={() => location.reload()}>Reload page</Button>
     </Alert>
   );
 }
@@ -116,7 +116,7 @@ function Outside() {
         Projects
       </Title>
       <p>
-        They are for those who have logged in, or have an API token. <NewToken />
+        Log in or enter an API token to see the projects. <NewToken />
       </p>
     </section>
   );
@@ -137,7 +137,7 @@ function Inside({ token, live }: { token: string; live: Live }) {
           <Route path="/runs">
             <Runs />
           </Route>
-          <Route>There is no such page.</Route>
+          <Route>Page not found.</Route>
         </Switch>
       </QueryClientProvider>
     </ClientContext>
@@ -149,9 +149,9 @@ function newQueries(): QueryClient {
     defaultOptions: {
       queries: {
         placeholderData: keepPreviousData,
-        // What was refused once will be again; what was not answered may be next time.
+        // A request that was refused (4xx) will be refused again. A server error may be temporary.
         retry: (failures, error) => failures < 2 && error instanceof ApiError && error.status >= 500,
-        networkMode: "always", // the API may be reachable where the network is said to be down
+        networkMode: "always", // the API may be reachable even if the browser reports the network as down
       },
       mutations: { networkMode: "always" },
     },

@@ -6,19 +6,19 @@ import { BASE } from "./api";
 export function NewToken() {
   return (
     <>
-      Where ppm was deployed from, this prints a new one: <Code>ppmctl exec api -- ppm token create NAME</Code>
+      To create a token, run this on the machine that ppm was deployed from: <Code>ppmctl exec api -- ppm token create NAME</Code>
     </>
   );
 }
 
-/** How this browser got in, or how it gets in. */
+/** Show how this browser is authenticated, or how it can authenticate. */
 export function Entrance({ access: { token, me, keep, logOut }, login }: { access: Access; login: boolean }) {
   if (token) {
     return (
       <Group justify="flex-end" gap="xs" mb="sm">
-        <Text size="sm">This tab has an API token.</Text>
+        <Text size="sm">This tab uses an API token.</Text>
         <Button size="compact-sm" variant="default" onClick={() => keep("")}>
-          Forget it
+          Forget token
         </Button>
       </Group>
     );
@@ -66,7 +66,7 @@ function TokenForm({ onChange }: { onChange: (token: string) => void }) {
           withAsterisk={false}
           w={320}
           value={typed}
-          visibilityToggleButtonProps={{ "aria-label": "Show it" }}
+          visibilityToggleButtonProps={{ "aria-label": "Show token" }}
           onChange={(event) => setTyped(event.target.value)}
         />
         <Button type="submit">Use token</Button>

@@ -1,6 +1,6 @@
 import { Table } from "@mantine/core";
 
-/** What the columns of a table hold. */
+/** A table's column headers. */
 export function Heads({ names }: { names: string[] }) {
   return (
     <Table.Thead>

@@ -1,4 +1,4 @@
-/** What the host tells: deploys, backups, the certificate. Of what it does not tell, nothing is shown. */
+/** What the host reports: deploys, backups, the certificate. A fact that it does not report is not shown. */
 
 import { Code, Table } from "@mantine/core";
 import type { ReactNode } from "react";
@@ -9,10 +9,10 @@ import { Fact } from "./Project";
 import { Ago, Ahead, Time } from "./time";
 
 export function Deploys({ deploys }: { deploys: Deploy[] }) {
-  if (deploys.length === 0) return <p>Nothing is known of a deploy.</p>;
+  if (deploys.length === 0) return <p>No deploys recorded yet.</p>;
   return (
     <Table>
-      <Heads names={["What", "Release", "Colour", "Outcome", "Began", "Took"]} />
+      <Heads names={["Operation", "Release", "Color", "Outcome", "Started", "Duration"]} />
       <Table.Tbody>
         {deploys.map((deploy) => (
           <Table.Tr key={deploy.began}>
@@ -49,7 +49,7 @@ export function BackupFacts({ backups }: { backups: Backups | null }) {
         )}
         {next && (
           <p>
-            again <Ahead at={next} />
+            next: <Ahead at={next} />
           </p>
         )}
       </Fact>
@@ -63,13 +63,13 @@ export function BackupFacts({ backups }: { backups: Backups | null }) {
         )}
         {drill && (
           <p>
-            again <Ahead at={drill} />
+            next: <Ahead at={drill} />
           </p>
         )}
       </Fact>
       {Object.entries(failures ?? {}).map(([task, { times }]) => (
         <Fact key={task} name={`Failing: ${task}`}>
-          <Wrong>{times === 1 ? "once" : `${times} times`} in a row</Wrong>
+          <Wrong>{times === 1 ? "once" : `${times} times in a row`}</Wrong>
         </Fact>
       ))}
     </>
@@ -80,8 +80,8 @@ export function CertificateFact({ certificate: { names, issuer, ends } }: { cert
   const days = Math.floor((Date.parse(ends) - Date.now()) / 86_400_000);
   return (
     <Fact name="Certificate">
-      <Code>{names.join(", ") || "nobody"}</Code> by {issuer},{" "}
-      {days < 0 ? <Wrong>ended </Wrong> : "good for "}
+      <Code>{names.join(", ") || "no host name"}</Code>, issued by {issuer},{" "}
+      {days < 0 ? <Wrong>expired </Wrong> : "valid for "}
       {days < 0 ? <Ago at={ends} /> : <Time at={ends} words={days === 1 ? "1 day" : `${days} days`} />}
     </Fact>
   );

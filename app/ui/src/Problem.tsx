@@ -2,7 +2,7 @@ import { Alert, Button } from "@mantine/core";
 import { ApiError } from "./api";
 import { NewToken } from "./Entrance";
 
-/** What went wrong, and what to do about it. */
+/** An error message, with advice on what to do. */
 export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => void }) {
   const refused = error instanceof ApiError && error.status === 401;
   return (
@@ -10,7 +10,7 @@ export function Problem({ error, onRetry }: { error: unknown; onRetry?: () => vo
       <p>{error instanceof Error ? error.message : String(error)}</p>
       {refused && (
         <p>
-          Log in, or use another token. <NewToken />
+          Log in or use another token. <NewToken />
         </p>
       )}
       {onRetry && !refused && (

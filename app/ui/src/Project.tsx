@@ -15,16 +15,16 @@ const COLORS = ["blue", "teal", "orange", "grape", "red", "lime", "cyan", "pink"
 
 export function Project({ id }: { id: number }) {
   const { client, news } = useClient();
-  const found = useQuery({
+  const details = useQuery({
     queryKey: ["project", id, news],
     queryFn: ({ signal }) => content(client.GET("/projects/{id}", { params: { path: { id } }, signal })),
   });
-  if (found.error) return <Problem error={found.error} onRetry={() => void found.refetch()} />;
-  if (!found.data) return <Skeleton height={400} aria-label="Loading the project" aria-busy="true" />;
-  return <Shown project={found.data} />;
+  if (details.error) return <Problem error={details.error} onRetry={() => void details.refetch()} />;
+  if (!details.data) return <Skeleton height={400} aria-label="Loading project" aria-busy="true" />;
+  return <Details project={details.data} />;
 }
 
-function Shown({ project }: { project: ProjectDetail }) {
+function Details({ project }: { project: ProjectDetail }) {
   return (
     <article aria-labelledby="project">
       <Group mb="xs">
@@ -43,7 +43,7 @@ function Shown({ project }: { project: ProjectDetail }) {
       {project.scan_error && <Problem error={`The last scan failed: ${project.scan_error}`} />}
       <Facts project={project} />
       <Title order={3} mt="lg">
-        Commits of each week
+        Commits per week
       </Title>
       {project.activity ? <Weeks activity={project.activity} /> : <p>Not scanned yet.</p>}
       <Languages languages={project.languages ?? {}} />
@@ -69,15 +69,15 @@ function Actions({ project }: { project: ProjectDetail }) {
   const [, go] = useLocation();
   const [open, setOpen] = useState<"edit" | "delete" | null>(null);
   const [error, setError] = useState<unknown>(null);
-  const [said, setSaid] = useState("");
+  const [notice, setNotice] = useState("");
   const params = { params: { path: { id: project.id } } };
   const change = (body: Change) => content(client.PATCH("/projects/{id}", { ...params, body }));
 
-  async function act(doing: Promise<unknown>, words: string) {
+  async function act(request: Promise<unknown>, success: string) {
     setError(null);
     try {
-      await doing;
-      setSaid(words);
+      await request;
+      setNotice(success);
       await queries.invalidateQueries();
     } catch (reason) {
       setError(reason);
@@ -99,21 +99,21 @@ function Actions({ project }: { project: ProjectDetail }) {
       <Group my="md">
         <Button
           disabled={project.archived}
-          onClick={() => void act(content(client.POST("/projects/{id}/scan", params)), "The worker scans it soon.")}
+          onClick={() => void act(content(client.POST("/projects/{id}/scan", params)), "The worker will scan this project soon.")}
         >
           Scan now
         </Button>
         <Button variant="default" onClick={() => setOpen("edit")}>
           Edit
         </Button>
-        <Button variant="default" onClick={() => void act(change({ archived: !project.archived }), project.archived ? "It is back." : "It is archived.")}>
-          {project.archived ? "Take out of the archive" : "Archive"}
+        <Button variant="default" onClick={() => void act(change({ archived: !project.archived }), project.archived ? "Project unarchived." : "Project archived.")}>
+          {project.archived ? "Unarchive" : "Archive"}
         </Button>
         <Button variant="default" onClick={() => setOpen("delete")}>
           Delete
         </Button>
       </Group>
-      <p role="status">{said}</p>
+      <p role="status">{notice}</p>
       {error !== null && <Problem error={error} />}
       {open === "edit" && (
         <ProjectForm
@@ -133,10 +133,10 @@ function Actions({ project }: { project: ProjectDetail }) {
 function Deletion({ name, onKeep, onDelete }: { name: string; onKeep: () => void; onDelete: () => void }) {
   return (
     <Modal opened onClose={onKeep} title={`Delete ${name}?`} lockScroll={false} closeButtonProps={{ "aria-label": "Close" }}>
-      <p>It and the record of its scans will be gone.</p>
+      <p>This deletes the project and its scan history.</p>
       <Group justify="flex-end">
         <Button data-autofocus variant="default" onClick={onKeep}>
-          Keep
+          Cancel
         </Button>
         <Button color="red" onClick={onDelete}>
           Yes, delete
@@ -155,7 +155,7 @@ function Facts({ project }: { project: ProjectDetail }) {
       </Fact>
       <Fact name="Commits">{count(project.commits)}</Fact>
       <Fact name="Contributors">{count(project.contributors)}</Fact>
-      <Fact name="Licence">{project.license ?? "–"}</Fact>
+      <Fact name="License">{project.license ?? "–"}</Fact>
       <Fact name="Files">{count(project.files)}</Fact>
       <Fact name="Code">{project.size_bytes === null ? "–" : bytes(project.size_bytes)}</Fact>
       <Fact name="TODO, FIXME, XXX">{count(project.todos)}</Fact>
@@ -195,7 +195,7 @@ function Languages({ languages }: { languages: Record<string, number> }) {
       <Group component="ul" p={0} my="xs">
         {shares.map(({ name, share, color }) => (
           <Badge key={name} component="li" variant="dot" tt="none" color={color}>
-            {name} {share.toFixed(1)} %
+            {name} {share.toFixed(1)}%
           </Badge>
         ))}
       </Group>
@@ -228,7 +228,7 @@ function History({ id }: { id: number }) {
   return (
     <>
       <Title order={3} mt="lg">
-        Scans that found something new
+        Scans with changes
       </Title>
       {error && <Problem error={error} />}
       {data?.items.length === 0 && <p>None yet.</p>}

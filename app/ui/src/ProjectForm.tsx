@@ -10,13 +10,13 @@ export interface Values {
 }
 
 interface Props {
-  /** What is to be changed; without it a project is added. */
+  /** The project to change. Without it, the form adds a project. */
   project?: ProjectDetail;
   onSend: (values: Values) => Promise<unknown>;
   onClose: () => void;
 }
 
-/** A dialog for what a person says of a project. What the API has against it is shown, and what was typed stays. */
+/** A dialog to add or edit a project. When the API refuses the input, it shows the error and keeps the input. */
 export function ProjectForm({ project, onSend, onClose }: Props) {
   const [url, setUrl] = useState(project?.url ?? "");
   const [name, setName] = useState(project?.name ?? "");
@@ -42,14 +42,14 @@ export function ProjectForm({ project, onSend, onClose }: Props) {
       opened
       onClose={onClose}
       title={project ? `Edit ${project.name}` : "Add a project"}
-      lockScroll={false} // it would add an element of style
+      lockScroll={false} // a locked scroll would add a <style> element, which the Content-Security-Policy forbids
       closeButtonProps={{ "aria-label": "Close" }}
     >
       <form onSubmit={(event) => void send(event)}>
         <Stack>
           <TextInput
             label="Repository"
-            inputMode="url" // of no type: git's short form, user@host:path, is no URL
+            inputMode="url" // not type="url": git's short form, user@host:path, is not a URL
             required
             withAsterisk={false}
             data-autofocus

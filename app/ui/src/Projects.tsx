@@ -19,7 +19,7 @@ const ORDERS: { value: Sort; label: string }[] = [
   { value: "name", label: "Name" },
   { value: "-last_commit", label: "Last commit" },
   { value: "-commits", label: "Most commits" },
-  { value: "scanned", label: "Longest not scanned" },
+  { value: "scanned", label: "Least recently scanned" },
 ];
 
 interface Wanted {
@@ -36,7 +36,7 @@ export function Projects() {
   const [wanted, setWanted] = useState<Wanted>({ q: "", tag: "", sort: "created", archived: false, offset: 0 });
   const [q] = useDebouncedValue(wanted.q.trim(), 200);
   const [adding, setAdding] = useState(false);
-  const [said, setSaid] = useState("");
+  const [notice, setNotice] = useState("");
 
   const { q: _, tag, ...rest } = wanted;
   const query = { ...rest, limit: PAGE_SIZE, ...(q && { q }), ...(tag && { tag }) };
@@ -48,12 +48,12 @@ export function Projects() {
 
   async function add({ url, name, tags }: Values) {
     const project = await content(client.POST("/projects", { body: { url, tags, ...(name && { name }) } }));
-    setSaid(`Added ${project.name}; the worker scans it soon.`);
+    setNotice(`Added ${project.name}. The worker will scan it soon.`);
     if (page && rest.sort === "created") setWanted({ ...wanted, offset: lastOffset(page.total + 1) });
     await queries.invalidateQueries();
   }
 
-  // The last project of the last page has gone.
+  // The only project on the last page is gone: go to the new last page.
   if (page && page.items.length === 0 && page.total > 0 && page.offset === wanted.offset) {
     setWanted({ ...wanted, offset: lastOffset(page.total) });
   }
@@ -67,7 +67,7 @@ export function Projects() {
         <Button onClick={() => setAdding(true)}>Add a project</Button>
       </Group>
       <Toolbar wanted={wanted} onChange={(change) => setWanted({ ...wanted, offset: 0, ...change })} onNew={() => setAdding(true)} />
-      <p role="status">{said}</p>
+      <p role="status">{notice}</p>
       {list.error && <Problem error={list.error} onRetry={() => void list.refetch()} />}
       {list.isPending && <Skeleton height={200} aria-label="Loading projects" aria-busy="true" />}
       {page?.total === 0 && <Empty filtered={Boolean(q || tag || wanted.archived)} />}
@@ -78,7 +78,7 @@ export function Projects() {
   );
 }
 
-/** Given how many there are, return where the last page begins. */
+/** Given the number of projects, return the offset of the last page. */
 function lastOffset(total: number): number {
   return Math.floor((total - 1) / PAGE_SIZE) * PAGE_SIZE;
 }
@@ -103,7 +103,7 @@ function Toolbar({ wanted, onChange, onNew }: ToolbarProps) {
         ref={search}
         label="Search"
         type="search"
-        description="Press / to come here, n for a new project"
+        description="Press / to search, n to add a project"
         value={wanted.q}
         onChange={(event) => onChange({ q: event.target.value })}
       />
@@ -113,7 +113,7 @@ function Toolbar({ wanted, onChange, onNew }: ToolbarProps) {
         data={[{ value: "", label: "any" }, ...(tags.data ?? []).map(({ tag, projects }) => ({ value: tag, label: `${tag} (${projects})` }))]}
         onChange={(event) => onChange({ tag: event.target.value })}
       />
-      <NativeSelect label="Order" value={wanted.sort} data={ORDERS} onChange={(event) => onChange({ sort: event.target.value as Sort })} />
+      <NativeSelect label="Sort by" value={wanted.sort} data={ORDERS} onChange={(event) => onChange({ sort: event.target.value as Sort })} />
       <Checkbox
         label="Archived"
         mb={8}
@@ -125,7 +125,7 @@ function Toolbar({ wanted, onChange, onNew }: ToolbarProps) {
 }
 
 function Empty({ filtered }: { filtered: boolean }) {
-  return <p>{filtered ? "No project is like that." : "There is no project yet. Add the address of a git repository."}</p>;
+  return <p>{filtered ? "No matching projects." : "There are no projects yet. Add the URL of a git repository."}</p>;
 }
 
 function Rows({ page }: { page: Page }) {
@@ -178,7 +178,7 @@ function Row({ project }: { project: Project }) {
 function Pager({ page, onTurn }: { page: Page; onTurn: (offset: number) => void }) {
   const { offset, limit, total } = page;
   return (
-    <Group component="nav" aria-label="Pages of projects" justify="center" mt="md">
+    <Group component="nav" aria-label="Project pages" justify="center" mt="md">
       <Button variant="default" disabled={offset === 0} onClick={() => onTurn(Math.max(0, offset - limit))}>
         Previous
       </Button>

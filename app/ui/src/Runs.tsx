@@ -55,10 +55,10 @@ export function Runs() {
 }
 
 export function RunTable({ runs }: { runs: Run[] }) {
-  if (runs.length === 0) return <p>No job has run yet.</p>;
+  if (runs.length === 0) return <p>No jobs have run yet.</p>;
   return (
     <Table>
-      <Heads names={["Job", "Project", "Outcome", "Ended", "Took", "Release"]} />
+      <Heads names={["Job", "Project", "Outcome", "Ended", "Duration", "Release"]} />
       <Table.Tbody>
         {runs.map((run) => (
           <Table.Tr key={run.id ?? `${run.job} ${run.started_at}`}>

@@ -8,8 +8,8 @@ import { Fact } from "./Project";
 import { RunTable } from "./Runs";
 import { Ago } from "./time";
 
-export function System({ system: told, connection }: { system: State | PublicSystem | null; connection: Connection }) {
-  const system = whole(told);
+export function System({ system: reported, connection }: { system: State | PublicSystem | null; connection: Connection }) {
+  const system = whole(reported);
   return (
     <section aria-labelledby="system">
       <Title order={2} id="system" mb="md">
@@ -31,12 +31,12 @@ export function System({ system: told, connection }: { system: State | PublicSys
             </>
           )}
         </>
-      ) : told ? (
+      ) : reported ? (
         <p>
-          Release <Code>{told.release}</Code> serves. The rest is for those who have logged in, or have an API token.
+          Release <Code>{reported.release}</Code> is serving. Log in or enter an API token to see the rest.
         </p>
       ) : connection === "offline" ? (
-        <Problem error="The API does not answer; this page goes on asking." />
+        <Problem error="The API is not responding. This page keeps trying." />
       ) : (
         <Skeleton height={200} aria-label="Loading" aria-busy="true" />
       )}
@@ -54,7 +54,7 @@ function Facts({ system }: { system: State }) {
       </Fact>
       <Fact name="Schema">
         <Code>{database.revision ?? "none"}</Code>
-        {database.revision !== database.head && <> (this release knows {database.head})</>}
+        {database.revision !== database.head && <> (newest known to this release: {database.head})</>}
       </Fact>
       <Fact name="Projects">{system.projects.toLocaleString()}</Fact>
       {free != null && (
@@ -66,7 +66,7 @@ function Facts({ system }: { system: State }) {
       {certificate && <CertificateFact certificate={certificate} />}
       {backups !== undefined && <BackupFacts backups={backups} />}
       <Fact name="Worker">
-        {worker ? <WorkerState worker={worker} /> : "no sign of life yet"}
+        {worker ? <WorkerState worker={worker} /> : "no heartbeat yet"}
         {workers
           .filter((other) => other.name !== worker?.name)
           .map((other) => (
@@ -82,7 +82,7 @@ function Facts({ system }: { system: State }) {
 function WorkerState({ worker }: { worker: Worker }) {
   return (
     <>
-      <strong>{worker.alive ? "alive" : "silent"}</strong>
+      <strong>{worker.alive ? "alive" : "not responding"}</strong>
       {worker.alive && worker.standby && " on standby"}, heartbeat <Ago at={worker.heartbeat} />, release{" "}
       <Code>{worker.release}</Code>
     </>

@@ -1,22 +1,22 @@
 import { useEffect, useState } from "react";
 import { clientOf, content, type Me } from "./api";
 
-/** For this tab only: a token that was typed in is gone when the tab is. */
+/** In the session storage: closing the tab deletes the token. */
 const TOKEN_KEY = "ppm.token";
 
 export interface Access {
   token: string;
-  /** Who has logged in; null while that is not known, or when nobody has. */
+  /** The logged-in user; null while unknown, or when no user has logged in. */
   me: Me | null;
-  /** Whether there is anything to ask the API with. */
+  /** Whether there is a token or a session to call the API with. */
   open: boolean;
-  /** Whether a session has ended here: what it was told is to be asked for again, without. */
+  /** Whether the user has logged out here: data that was loaded with the session must be loaded again without it. */
   loggedOut: boolean;
   keep: (token: string) => void;
   logOut: () => Promise<void>;
 }
 
-/** What this browser may ask the API with: a token that was typed in, or the session of a login, if there are such. */
+/** This browser's API credentials, if any: a token that the user typed in, or a login session. */
 export function useAccess(login: boolean): Access {
   const [token, setToken] = useState(() => sessionStorage.getItem(TOKEN_KEY) ?? "");
   const [me, setMe] = useState<Me | null>(null);
@@ -27,7 +27,7 @@ export function useAccess(login: boolean): Access {
     const stop = new AbortController();
     content(clientOf("").GET("/me", { signal: stop.signal }))
       .then(setMe)
-      .catch(() => setMe(null)); // nobody has logged in
+      .catch(() => setMe(null)); // no user has logged in
     return () => stop.abort();
   }, [login]);
 

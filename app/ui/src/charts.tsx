@@ -1,8 +1,8 @@
-/** Commits of each week, as bars. Without numbers it is for the eye; the label says the rest. */
+/** Commits per week, as bars without numbers. The label gives the figures. */
 export function Weeks({ activity, small = false }: { activity: number[]; small?: boolean }) {
   const most = Math.max(1, ...activity);
   const total = activity.reduce((sum, commits) => sum + commits, 0);
-  const label = `${total.toLocaleString()} commits in ${activity.length} weeks, ${most.toLocaleString()} at most`;
+  const label = `${total.toLocaleString()} commits in ${activity.length} weeks, at most ${most.toLocaleString()} in one week`;
   return (
     <svg
       role="img"

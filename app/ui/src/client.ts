@@ -1,12 +1,12 @@
 import { createContext, use } from "react";
 import { type Client, clientOf } from "./api";
 
-interface Given {
+interface Context {
   client: Client;
-  /** Changes when there may be something new to see. */
+  /** Changes when the data may have changed; part of the query keys. */
   news: string;
 }
 
-export const ClientContext = createContext<Given>({ client: clientOf(""), news: "" });
+export const ClientContext = createContext<Context>({ client: clientOf(""), news: "" });
 
-export const useClient = (): Given => use(ClientContext);
+export const useClient = (): Context => use(ClientContext);

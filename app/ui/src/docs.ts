@@ -1,4 +1,4 @@
-/** The description of the API, shown by Swagger UI: a page of its own, so that the others need not load it. */
+/** The API description, shown by Swagger UI on a separate page, so that the main page does not load Swagger UI. */
 
 import SwaggerUI from "swagger-ui-dist/swagger-ui-es-bundle.js";
 import "swagger-ui-dist/swagger-ui.css";

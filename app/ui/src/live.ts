@@ -1,25 +1,25 @@
-import { EventSource } from "eventsource"; // the browser's own sends no token
+import { EventSource } from "eventsource"; // the browser's built-in one cannot send a token
 import { useEffect, useState } from "react";
 import { ApiError, BASE, bearer, getSystem, type PublicSystem, type System } from "./api";
 
-/** live: events arrive. polling: they do not, but the API answers when asked. offline: it does not answer. */
+/** live: events arrive. polling: no events arrive, but the API answers requests. offline: the API does not respond. */
 export type Connection = "connecting" | "live" | "polling" | "offline";
 
 export interface Live {
   system: System | PublicSystem | null;
-  /** The release that served when the page was loaded; the page is of that release. */
+  /** The release that served when the page was loaded. The page belongs to that release. */
   loaded: string | null;
   connection: Connection;
 }
 
-/** Every so often: no event since the last look means asking. Events come every second. */
+/** The check interval: if no event has arrived since the last check, request the state. Events come every second. */
 const WATCH_MILLISECONDS = 3000;
 
 /**
- * Report the state of the whole until the returned function is called: from the stream of events, and by
- * asking for it where the stream does not get through. An EventSource reopens a stream that ends by itself,
- * but gives up on one that was answered with an error, so that one is opened again here. A token that is
- * refused is left out: what is public is told without.
+ * Report the system state until the returned function is called: from the event stream, and by polling where the
+ * stream does not get through. An EventSource reopens a stream that ends by itself, but gives up when the response is
+ * an error, so this function opens a new stream then. If the token is refused, it continues without a token and
+ * reports the public state.
  */
 export function watchSystem(
   token: string,
@@ -27,8 +27,8 @@ export function watchSystem(
 ): () => void {
   const stop = new AbortController();
   let source: EventSource;
-  let heard = false; // since the last look
-  let live = false; // since the last error: those that follow change nothing
+  let heard = false; // an event arrived since the last check
+  let live = false; // an event arrived since the last error: further errors are not reported
 
   function open() {
     const headers = bearer(token);
@@ -74,7 +74,7 @@ export function watchSystem(
   };
 }
 
-/** Follow what the API tells of itself to a token or a session; it is asked again for another token, and after a logout. */
+/** Follow the system state that the token or session may see; start over when the token changes, and after a logout. */
 export function useLive(token: string, loggedOut: boolean): Live {
   const [live, setLive] = useState<Live>({ system: null, loaded: null, connection: "connecting" });
   useEffect(

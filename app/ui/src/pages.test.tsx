@@ -6,7 +6,7 @@ test("an empty list says what to do", async () => {
   api[FIRST_PAGE] = page([]);
   open();
 
-  expect(await screen.findByText(/There is no project yet/)).toBeTruthy();
+  expect(await screen.findByText(/There are no projects yet/)).toBeTruthy();
 });
 
 test("a scan that failed shows why", async () => {
@@ -16,9 +16,9 @@ test("a scan that failed shows why", async () => {
   expect(await screen.findByText("repository not found")).toBeTruthy();
 });
 
-test("a list that does not come can be asked for again", async () => {
+test("a list that fails to load can be requested again", async () => {
   open();
-  expect((await screen.findByRole("alert")).textContent).toContain("does not answer");
+  expect((await screen.findByRole("alert")).textContent).toContain("is not responding");
 
   api[FIRST_PAGE] = page([PROJECT]);
   press("Try again");
@@ -35,7 +35,7 @@ test("a project is added, and the list shows it", async () => {
     return [201, PROJECT];
   };
   open();
-  await screen.findByText(/There is no project yet/);
+  await screen.findByText(/There are no projects yet/);
 
   press("Add a project");
   type("Repository", PROJECT.url);
@@ -43,10 +43,10 @@ test("a project is added, and the list shows it", async () => {
   press("Add project");
 
   expect(await screen.findByRole("row", { name: /ledger/ })).toBeTruthy();
-  expect(screen.getByText("Added ledger; the worker scans it soon.")).toBeTruthy();
+  expect(screen.getByText("Added ledger. The worker will scan it soon.")).toBeTruthy();
 });
 
-test("what the API has against a project is shown, and what was typed stays", async () => {
+test("when the API refuses a project, the error is shown and the input stays", async () => {
   api[FIRST_PAGE] = page([]);
   api["POST /api/projects"] = [409, { detail: "project 3 has the name ledger already" }];
   open();
@@ -59,7 +59,7 @@ test("what the API has against a project is shown, and what was typed stays", as
   expect(screen.getByLabelText<HTMLInputElement>("Repository").value).toBe(PROJECT.url);
 });
 
-test("a project shows what is known of it", async () => {
+test("a project's page shows its details", async () => {
   api["GET /api/projects/7"] = [200, PROJECT];
   const scan = { id: 1, started_at: PROJECT.created_at, finished_at: PROJECT.created_at, error: "not found" };
   const nothing = { last_commit: null, commits: null, contributors: null, files: null, size_bytes: null, todos: null };
@@ -69,12 +69,12 @@ test("a project shows what is known of it", async () => {
   const article = within(await screen.findByRole("article", { name: "ledger" }));
   expect(article.getByText("MIT")).toBeTruthy();
   expect(article.getByText("1.5 KiB")).toBeTruthy();
-  expect(article.getByText("Python 75.0 %")).toBeTruthy();
-  expect(article.getByRole("img", { name: "3 commits in 3 weeks, 2 at most" })).toBeTruthy();
+  expect(article.getByText("Python 75.0%")).toBeTruthy();
+  expect(article.getByRole("img", { name: "3 commits in 3 weeks, at most 2 in one week" })).toBeTruthy();
   expect(await article.findByText("not found")).toBeTruthy();
 });
 
-test("a project is deleted only after a yes", async () => {
+test("a project is deleted only after confirmation", async () => {
   let deleted = 0;
   api["GET /api/projects/7"] = [200, PROJECT];
   api[FIRST_PAGE] = page([]);
@@ -86,12 +86,12 @@ test("a project is deleted only after a yes", async () => {
   await screen.findByRole("article", { name: "ledger" });
 
   press("Delete");
-  press("Keep");
+  press("Cancel");
   expect(deleted).toBe(0);
 
   press("Delete");
   press("Yes, delete");
-  expect(await screen.findByText(/There is no project yet/)).toBeTruthy();
+  expect(await screen.findByText(/There are no projects yet/)).toBeTruthy();
   expect(deleted).toBe(1);
 });
 
@@ -114,7 +114,7 @@ test("a project is changed", async () => {
   expect(sent).toEqual({ url: PROJECT.url, name: "renamed", tags: ["money"] });
 });
 
-test("runs of jobs are shown, older ones when asked for", async () => {
+test("job runs are shown, older ones on request", async () => {
   const run = { id: 9, job: "scan", project_id: 7, worker: "w", release: "r1", outcome: "failed" };
   const times = { started_at: "2026-01-01T00:00:00Z", finished_at: "2026-01-01T00:00:02Z" };
   api["GET /api/runs?limit=50"] = [200, { items: [{ ...run, ...times }], next: 9 }];
@@ -127,7 +127,7 @@ test("runs of jobs are shown, older ones when asked for", async () => {
   expect(await screen.findByRole("row", { name: /clean/ })).toBeTruthy();
 });
 
-test("pages are turned", async () => {
+test("the list can be paged", async () => {
   api[FIRST_PAGE] = page([PROJECT], 21);
   api["GET /api/projects?sort=created&archived=false&offset=20&limit=20"] = page([{ ...PROJECT, id: 8, name: "last" }], 21, 20);
   open();

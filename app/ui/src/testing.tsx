@@ -1,4 +1,4 @@
-/** A browser for the tests: what the API answers, the stream of events, and a person's hands. */
+/** A test browser: fake API responses, a fake event stream, and helpers for user input. */
 
 import { act, cleanup, fireEvent, render, screen } from "@testing-library/react";
 import { afterEach, beforeEach, vi } from "vitest";
@@ -67,7 +67,7 @@ vi.mock("eventsource", () => ({
   },
 }));
 
-/** The stream of events, with a test at the other end. */
+/** A fake event stream that a test controls. */
 export class Stream extends EventTarget {
   static last: Stream;
   readyState = 1;
@@ -77,7 +77,7 @@ export class Stream extends EventTarget {
     Stream.last = this;
   }
 
-  /** Return the headers that it is opened with. */
+  /** Return the request headers that the stream is opened with. */
   async headers(): Promise<Headers> {
     let sent = new Headers();
     api[`GET ${this.url}`] = (request) => [200, void (sent = request.headers)];
@@ -100,15 +100,15 @@ export class Stream extends EventTarget {
 }
 
 type Answer = [status: number, body?: unknown];
-/** What the API answers by "METHOD path"; anything else is a network error. Filled by each test. */
+/** The API's responses by "METHOD path"; any other request is a network error. Each test fills it. */
 export const api: Record<string, Answer | ((request: Request) => Answer | Promise<Answer>)> = {};
 
-async function answer(asked: Request | URL, init?: RequestInit): Promise<Response> {
-  const request = new Request(asked, init);
+async function answer(input: Request | URL, init?: RequestInit): Promise<Response> {
+  const request = new Request(input, init);
   const { pathname, search } = new URL(request.url);
-  const found = api[`${request.method} ${pathname}${search}`];
-  if (!found) throw new TypeError("no route");
-  const [status, body] = typeof found === "function" ? await found(request) : found;
+  const route = api[`${request.method} ${pathname}${search}`];
+  if (!route) throw new TypeError("no route");
+  const [status, body] = typeof route === "function" ? await route(request) : route;
   const type = status < 400 ? "application/json" : "application/problem+json";
   return new Response(body === undefined ? null : JSON.stringify(body), { status, headers: { "Content-Type": type } });
 }
@@ -135,7 +135,7 @@ beforeEach(() => {
   for (const path of Object.keys(api)) delete api[path];
   api["GET /api/tags"] = [200, [{ tag: "money", projects: 1 }]];
   history.replaceState(null, "", "/");
-  // What the component library asks of a browser, and jsdom has not.
+  // Browser APIs that the component library uses and jsdom lacks.
   vi.stubGlobal("matchMedia", () => ({ matches: false, addEventListener() {}, removeEventListener() {} }));
   vi.stubGlobal("ResizeObserver", class { observe() {} unobserve() {} disconnect() {} });
   vi.stubGlobal("fetch", answer);

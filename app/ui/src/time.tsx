@@ -8,12 +8,12 @@ const UNITS: [Intl.RelativeTimeFormatUnit, number][] = [
 ];
 const relative = new Intl.RelativeTimeFormat("en", { numeric: "auto" });
 
-/** Given a moment, return how long ago it was: "3 minutes ago". A clock that is ahead makes it "now". */
+/** Return how long ago a moment was: "3 minutes ago". A moment in the future (a clock that is ahead) is "now". */
 export function ago(moment: string, now = Date.now()): string {
   return words(now - Date.parse(moment), -1);
 }
 
-/** Given a moment to come, return how long it will be: "in 3 hours". One that is over is "now". */
+/** Return the time until a moment: "in 3 hours". A moment in the past is "now". */
 export function ahead(moment: string, now = Date.now()): string {
   return words(Date.parse(moment) - now, 1);
 }
