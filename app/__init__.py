@@ -1,1 +1,1 @@
-"""ppm, the project portfolio manager: the application that ppmctl ships with."""
+"""ppm, the project portfolio manager: the application that is shipped with ppmctl."""

@@ -1,6 +1,6 @@
-"""The release's own check of itself on a copy of the database: every page of the api is read, and a row is written.
+"""A release's self-check on a copy of the database: it reads every page of the api, and writes a row.
 
-It is how an upgrade proves that a release runs on a schema that it has not seen. It listens on the loopback only.
+An upgrade uses it to prove that a release runs on a schema that it has not seen. It listens only on the loopback.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from app.settings import Settings
 TIMEOUT_SECONDS = 30.0
 END_SECONDS = 10
 STREAMS = frozenset({"/api/events"})
-"""They never end."""
+"""Not read, because they never end."""
 
 
 class CheckFailed(PpmError):
@@ -34,17 +34,17 @@ class CheckFailed(PpmError):
 
 
 def check(settings: Settings, database: Database) -> dict[str, Any]:
-    """Read every page and write, read and delete a project; return {checks: [what was asked]}. Raises CheckFailed.
+    """Read every page, and write, read and delete a project; return {checks: [the requests]}. Raises CheckFailed.
 
     It writes, so the database must be a copy.
     """
-    asked: list[str] = []
+    requests: list[str] = []
     token, _ = tokens.create(database, f"check-{uuid.uuid4().hex}", Scope.ADMIN)
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     with _serving(settings, database) as (connection, paths):
 
         def ask(method: str, path: str, body: dict[str, str] | None = None) -> Any:
-            asked.append(f"{method} {path}")
+            requests.append(f"{method} {path}")
             connection.request(method, path, json.dumps(body) if body else None, headers)
             answer = connection.getresponse()
             text = answer.read().decode(errors="replace")
@@ -55,16 +55,16 @@ def check(settings: Settings, database: Database) -> dict[str, Any]:
         for path in ("/readyz", *paths):
             ask("GET", path)
         name = f"check-{uuid.uuid4().hex}"
-        made = ask("POST", "/api/projects", {"name": name, "url": f"https://check.invalid/{name}.git"})
+        project = ask("POST", "/api/projects", {"name": name, "url": f"https://check.invalid/{name}.git"})
         for path in ("", "/scans"):
-            ask("GET", f"/api/projects/{made['id']}{path}")
-        ask("DELETE", f"/api/projects/{made['id']}")
-    return {"checks": asked}
+            ask("GET", f"/api/projects/{project['id']}{path}")
+        ask("DELETE", f"/api/projects/{project['id']}")
+    return {"checks": requests}
 
 
 @contextmanager
 def _serving(settings: Settings, database: Database) -> Iterator[tuple[HTTPConnection, list[str]]]:
-    """Yield a connection to the api, which limits no caller, and the paths that can be read."""
+    """Yield a connection to the api, without limits per caller, and the paths that can be read."""
     app = create_app(settings.model_copy(update={"rate_limit_per_minute": None}), database)
     paths = [path for path, methods in app.openapi()["paths"].items() if "get" in methods and "{" not in path]
     listening = listen("127.0.0.1", 0)
@@ -79,4 +79,4 @@ def _serving(settings: Settings, database: Database) -> Iterator[tuple[HTTPConne
         server.should_exit = True
         thread.join(2 * END_SECONDS)
         if thread.is_alive():
-            raise CheckFailed(f"the api does not end within {2 * END_SECONDS} s of being told to")
+            raise CheckFailed(f"the api did not stop within {2 * END_SECONDS} s")

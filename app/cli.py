@@ -1,4 +1,4 @@
-"""The command `ppm`: what runs in the containers, and what an operator asks of them."""
+"""The command `ppm`: the processes of the containers, and commands for operators."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 PLAIN: dict[str, Any] = {"rich_markup_mode": None, "no_args_is_help": True}
 app = typer.Typer(**PLAIN, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
-token = typer.Typer(**PLAIN, help="API tokens of programs.")
+token = typer.Typer(**PLAIN, help="Manage API tokens for programs.")
 _PRETTY = ("rich", "mako.ext.pygmentplugin")
-"""What libraries load to look pretty on a terminal or an error page, if it is there: a tenth of the time of a start."""
+"""Modules that libraries import, if present, to format terminal output and error pages: a tenth of the start time."""
 app.add_typer(token, name="token")
-Days = Annotated[int | None, typer.Option(min=1, help="How long it is good for; default: until it is revoked.")]
-Name = Annotated[str, typer.Argument(help="What the token is called.")]
+Days = Annotated[int | None, typer.Option(min=1, help="Days until it expires; default: valid until revoked.")]
+Name = Annotated[str, typer.Argument(help="The token's name.")]
 OnSignal = Annotated[bool, typer.Option("--on-signal", help="Load everything, then wait for SIGUSR1.")]
 
 
@@ -48,7 +48,7 @@ def _database() -> Database:
 
 
 def _start(service: str) -> tuple[Settings, Database]:
-    """Return what a service needs; its database is migrated, if it is to see to that itself."""
+    """Return a service's settings and database; migrate the database first if the settings say so."""
     from app import logs, tracing
 
     settings, database = _settings(), _database()
@@ -61,9 +61,9 @@ def _start(service: str) -> tuple[Settings, Database]:
     return settings, database
 
 
-def _await_signal(asked: bool) -> None:
-    """Say "waiting", and go on at SIGUSR1: whoever holds requests back meanwhile waits for the work only."""
-    if asked:
+def _await_signal(enabled: bool) -> None:
+    """Print "waiting", and continue on SIGUSR1: requests that are then held wait only for the work, not for imports."""
+    if enabled:
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
         print("waiting", file=sys.stderr, flush=True)
         signal.sigwait({signal.SIGUSR1})
@@ -84,7 +84,7 @@ def serve() -> None:
 
 @app.command()
 def worker() -> None:
-    """Do what is due on a schedule, or wait on standby while another worker does it."""
+    """Run the scheduled jobs, or wait on standby while another worker runs them."""
     from app.worker.jobs import jobs
     from app.worker.run import run
     from app.worker.ssh import ready
@@ -96,10 +96,10 @@ def worker() -> None:
 
 @app.command()
 def migrate(
-    snapshot: Annotated[bool, typer.Option(help="Copy the database before it changes.")] = True,
+    snapshot: Annotated[bool, typer.Option(help="Copy the database before changing it.")] = True,
     on_signal: OnSignal = False,
 ) -> None:
-    """Apply the migrations that the database lacks; print {from, to, applied, seconds, stamp}."""
+    """Apply the pending migrations; print {from, to, applied, seconds, stamp}."""
     from app import migrate, schema
 
     schema.revisions()
@@ -109,7 +109,7 @@ def migrate(
 
 @app.command()
 def downgrade(revision: str, on_signal: OnSignal = False) -> None:
-    """Take back every migration after a revision; print {from, to, undone, seconds, stamp}."""
+    """Revert every migration after a revision; print {from, to, undone, seconds, stamp}."""
     from app import migrate, schema
 
     schema.revisions()
@@ -119,7 +119,7 @@ def downgrade(revision: str, on_signal: OnSignal = False) -> None:
 
 @app.command()
 def check() -> None:
-    """Prove that this release works on a COPY of the database: read every page, and write; print {checks}."""
+    """Verify that this release works on a COPY of the database: read every page, and write; print {checks}."""
     from app.check import check
 
     _print(check(_settings(), _database()))
@@ -127,7 +127,7 @@ def check() -> None:
 
 @app.command()
 def samples() -> None:
-    """Make a few repositories to look at, if there is no project yet; print {made}. Not in production."""
+    """Create a few sample repositories, if there are no projects yet; print {made}. Not in production."""
     from app import samples
 
     settings = _settings()
@@ -136,7 +136,7 @@ def samples() -> None:
 
 @app.command()
 def migrations() -> None:
-    """Print {current, head, pending}."""
+    """Print the state of the migrations: {current, head, known, irreversible, misfit, pending}."""
     from app import schema
 
     _print(schema.pending(_database()))
@@ -144,7 +144,7 @@ def migrations() -> None:
 
 @app.command()
 def revisions() -> None:
-    """Print every revision of this release, oldest first; no database is asked."""
+    """Print every revision of this release, oldest first. Does not use the database."""
     from app import schema
 
     _print([schema.described(script) for script in schema.revisions().values()])
@@ -152,7 +152,7 @@ def revisions() -> None:
 
 @app.command()
 def openapi() -> None:
-    """Print the description of the API; no database is asked."""
+    """Print the OpenAPI description. Does not use the database."""
     from app.api import create_app
     from app.database import Database
     from app.settings import Settings
@@ -163,7 +163,7 @@ def openapi() -> None:
 
 @app.command()
 def version() -> None:
-    """Print the release, and the version of SQLite."""
+    """Print the release, and the versions of SQLite and Python."""
     import os
     import platform
 
@@ -175,7 +175,7 @@ def version() -> None:
 
 @token.command("create")
 def token_create(name: Name, scope: Scope = Scope.WRITE, days: Days = None) -> None:
-    """Print a new token; it is not shown again."""
+    """Create a token and print it; it is not shown again."""
     from app import tokens
 
     lifetime = timedelta(days=days) if days else None
@@ -199,35 +199,35 @@ def token_revoke(name: Name) -> None:
 
 
 def main() -> None:
-    """Run the command; what a user can mend is said in a sentence, not in a traceback."""
-    # What is loaded is no garbage: to look for some in it, at the start and at the end, is a fifth of a short command.
+    """Run the command; print an error that the user can fix as one sentence, not as a traceback."""
+    # Loaded modules are not garbage: searching them for it at start and exit takes a fifth of a short command's time.
     gc.set_threshold(50_000)
     atexit.register(gc.freeze)
     sys.modules |= dict.fromkeys(_PRETTY)  # type: ignore[arg-type] # None: importing it fails
     try:
         app()
     except Exception as error:
-        said = _sentence(error)
-        if said is None:
+        message = _sentence(error)
+        if message is None:
             raise
-        print(f"ppm: {said}", file=sys.stderr)
+        print(f"ppm: {message}", file=sys.stderr)
         raise SystemExit(1) from None
 
 
 def _sentence(error: Exception) -> str | None:
-    """Given what went wrong, return what to tell a user; None when it is a bug."""
+    """Given an error, return the message for the user; None when it is a bug."""
     if isinstance(error, (PpmError, OSError)):
         return str(error)
-    # Not imported before: a health check must cost little, it runs beside what serves.
+    # Imported only here: a command must cost little, because it runs next to the process that serves.
     from pydantic import ValidationError
     from sqlalchemy.exc import DBAPIError
 
     if isinstance(error, ValidationError):
         return "; ".join(_wrong_setting(item["loc"], item["msg"]) for item in error.errors())
     if isinstance(error, DBAPIError):
-        said = str(error.orig).partition("\n")[0]
-        bare = "no such table" in said or ('relation "' in said and said.endswith("does not exist"))
-        return f"the database: {said}" + ("; run `ppm migrate`" if bare else "")
+        message = str(error.orig).partition("\n")[0]
+        unmigrated = "no such table" in message or ('relation "' in message and message.endswith("does not exist"))
+        return f"database error: {message}" + ("; run `ppm migrate`" if unmigrated else "")
     return None
 
 

@@ -1,9 +1,9 @@
-"""The database: SQLite in WAL mode used well, or Postgres, where the tests run too.
+"""The database: SQLite in WAL mode, or Postgres, which the tests also run on.
 
-Two releases write to one SQLite file during an upgrade. So: WAL, a busy timeout, and BEGIN IMMEDIATE for
+Two releases write to one SQLite file during an upgrade. This requires WAL, a busy timeout, and BEGIN IMMEDIATE for
 every transaction that writes, because a transaction that began as a reader cannot wait for another writer.
 
-Postgres lets several write at once: whoever decides by what a row says, before it writes, must lock that row.
+Postgres allows several writers at once: a transaction that writes depending on a row's values must lock that row.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from sqlalchemy.orm import Session
 from app.errors import PpmError
 
 BUSY_TIMEOUT = 10.0
-"""Seconds that a writer waits for another."""
+"""Seconds that a writer waits for another writer."""
 _NEXT_TRY = 0.001
-"""Seconds until it looks again."""
+"""Seconds until it tries again."""
 POOL_SIZE = 8
 _WRITE = "write"
 
@@ -38,12 +38,12 @@ class Database:
         self.file = _file(self.url)
         self.engine = _sqlite_engine(self.url) if self.file else _postgres_engine(self.url)
         self.waited: Callable[[float], object] = lambda _: None
-        """Told how many seconds a writer waited for its turn."""
-        # A transaction of SQLite sees one state anyway.
+        """Called with the number of seconds that a writer waited for its turn."""
+        # A SQLite transaction always sees one state.
         self._reading = self.engine if self.file else self.engine.execution_options(isolation_level="REPEATABLE READ")
         self._writing = self.engine.execution_options(**{_WRITE: True})
-        # Writers of one process queue here, in order and without a connection. SQLite has no queue: its
-        # waiters sleep and try again, and under load some of them sleep for long.
+        # Writers of one process queue here, in order and without a connection. SQLite has no queue: its waiters sleep
+        # and retry, and under load some of them sleep for a long time.
         self._turn: AbstractContextManager[Any] = threading.Lock() if self.file else nullcontext()
 
     @contextmanager
@@ -57,7 +57,7 @@ class Database:
         """Yield a session whose transaction may write from its first statement; commit at the end."""
         began = time.monotonic()
         with self._turn, Session(self._writing, expire_on_commit=False) as session, session.begin():
-            session.connection()  # begins, and so waits for writers of other processes
+            session.connection()  # begins the transaction, and so waits for writers of other processes
             self.waited(time.monotonic() - began)
             yield session
 
@@ -68,17 +68,17 @@ class Database:
             yield connection
 
     def fault(self) -> str | None:
-        """Return None when it can be written to, else why not. That somebody else is writing is no fault, and is not
-        waited for."""
+        """Return None when the database accepts writes, else the reason why not. Another writer is not a fault, and is
+        not waited for."""
         with self.engine.connect() as connection:
             if self.file is None:
                 read_only = connection.scalar(text("SHOW transaction_read_only")) == "on"
-                return "the server takes no writes" if read_only else None
+                return "the server does not accept writes" if read_only else None
             driver = connection.connection.driver_connection
             assert driver is not None, "it is connected"
             try:
                 with _impatient(driver):
-                    driver.execute("BEGIN IMMEDIATE")  # which only reads where the file is read-only, and says nothing
+                    driver.execute("BEGIN IMMEDIATE")  # on a read-only file it begins a reader, without an error
                     try:
                         driver.execute("DELETE FROM alembic_version WHERE false")
                     finally:
@@ -88,27 +88,27 @@ class Database:
         return None
 
     def close(self) -> None:
-        """Close every connection; the last one to leave folds SQLite's WAL into the file."""
+        """Close every connection; closing the last one of all processes merges SQLite's WAL into the file."""
         self.engine.dispose()
 
 
 def _known(url: str) -> URL:
-    """Given a database's URL, return it with the driver that it is tested with. Raises PpmError."""
+    """Given a database's URL, return it with the driver that the tests use. Raises PpmError."""
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise PpmError("DATABASE_URL: not a URL, as sqlite:////data/ppm.db is") from None
+        raise PpmError("DATABASE_URL: not a URL, such as sqlite:////data/ppm.db") from None
     match parsed.get_backend_name():
         case "sqlite":
             return parsed
         case "postgresql":
             return parsed.set(drivername="postgresql+psycopg")
         case other:
-            raise PpmError(f"DATABASE_URL: the database is SQLite or Postgres, not {other}")
+            raise PpmError(f"DATABASE_URL: the database must be SQLite or Postgres, not {other}")
 
 
 def _file(url: URL) -> Path | None:
-    """Given a database's URL, return the file of SQLite, or None for another database."""
+    """Given a database's URL, return SQLite's file, or None for another database. Raises PpmError."""
     if url.get_backend_name() != "sqlite":
         return None
     if not url.database or url.database == ":memory:":
@@ -126,7 +126,7 @@ def _postgres_engine(url: URL) -> Engine:
             connect_args={"options": f"-c lock_timeout={BUSY_TIMEOUT:g}s"},
         )
     except ModuleNotFoundError as missing:
-        raise PpmError(f"DATABASE_URL: Postgres needs the Python package {missing.name}, which is not here") from None
+        raise PpmError(f"DATABASE_URL: Postgres needs the Python package {missing.name}, which is missing") from None
 
 
 def _sqlite_engine(url: URL) -> Engine:
@@ -142,7 +142,7 @@ def _sqlite_engine(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _configure(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver begins nothing by itself: _begin does, before DDL too
+        connection.isolation_level = None  # the driver must begin no transaction: _begin does, also before DDL
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON", "cache_size=-2048"):
             connection.execute(f"PRAGMA {pragma}").close()
 
@@ -157,21 +157,22 @@ def _sqlite_engine(url: URL) -> Engine:
 
 
 def _begin_to_write(connection: Connection) -> None:
-    """Begin, once no other process writes.
+    """Begin a transaction once no other process writes.
 
-    SQLite's own patience sleeps longer with every try, up to 100 ms; the writers of this process would wait behind it.
+    SQLite's own busy handler sleeps longer with every try, up to 100 ms, and this process's other writers would wait
+    behind it.
     """
     driver, until = connection.connection.driver_connection, time.monotonic() + BUSY_TIMEOUT
     assert driver is not None, "it is connected"
     with _impatient(driver):
-        while (said := _try_to_write(driver)) and "locked" in said and time.monotonic() < until:
+        while (error := _try_to_write(driver)) and "locked" in error and time.monotonic() < until:
             time.sleep(_NEXT_TRY)
-        if said:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # fails as all else does that SQLAlchemy asks for
+        if error:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # raises the error in SQLAlchemy's usual form
 
 
 def _try_to_write(driver: Any) -> str:
-    """Begin a transaction that writes; return what SQLite says against it, or nothing."""
+    """Begin a transaction that writes; return SQLite's error message, or an empty text."""
     try:
         driver.execute("BEGIN IMMEDIATE")
     except driver.Error as error:
@@ -181,7 +182,7 @@ def _try_to_write(driver: Any) -> str:
 
 @contextmanager
 def _impatient(driver: Any) -> Iterator[None]:
-    """For as long as the block lasts, SQLite waits for nobody."""
+    """Within the block, SQLite waits for no other writer."""
     driver.execute("PRAGMA busy_timeout=0")
     try:
         yield

@@ -11,7 +11,7 @@ from app.settings import Settings
 
 
 def create() -> FastAPI:
-    """Return the application on a database that has every migration."""
+    """Migrate the database; return the application."""
     settings = Settings()
     logs.configure(settings)
     database = Database(settings.database_url)

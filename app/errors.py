@@ -1,4 +1,4 @@
-"""What a user can mend: it is said in a sentence, without a traceback. Imports nothing, so that help is quick."""
+"""Errors that a user can fix: shown as one sentence, without a traceback. Imports nothing, so that help is quick."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""What the host tells: documents that others write, in folders that are mounted here read-only.
+"""Facts about the host: documents that other programs write, in folders that are mounted here read-only.
 
-Whoever deploys writes one, whoever makes backups another, each in the form that its own release knows. So what is
-missing or makes no sense is not known, and no error. Anybody may read it: none of it names a person or a place.
+ppmctl writes one when it deploys, and the steward another when it makes backups, each in the format of its own release.
+So a missing or invalid value counts as unknown, and is not an error. The facts may be public: they contain no names of
+people or places.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from pydantic import AwareDatetime, BaseModel, ValidationError, WrapValidator
 from pydantic_core import core_schema
 
 LARGEST = 64 << 10
-"""Bytes of a document."""
+"""Maximum size of a document, in bytes."""
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 
 def _or_none(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> Any:
-    """Return None for what makes no sense: the rest of the document may."""
+    """Return None for an invalid value: the rest of the document may be valid."""
     try:
         return handler(value)
     except ValidationError:
@@ -28,7 +29,7 @@ def _or_none(value: Any, handler: core_schema.ValidatorFunctionWrapHandler) -> A
 
 
 Known = Annotated[T | None, WrapValidator(_or_none)]
-"""Something, or None when it is not known."""
+"""A value, or None when it is unknown."""
 
 
 class DeployOut(BaseModel):
@@ -40,11 +41,11 @@ class DeployOut(BaseModel):
     began: AwareDatetime
     seconds: float
     outcome: str
-    """done, or undone."""
+    """`done` or `undone`."""
 
 
 class Deploys(BaseModel):
-    """What was done here, the newest first."""
+    """The deploys, rollbacks and restores on this host, newest first."""
 
     deploys: list[DeployOut] = []
 
@@ -56,57 +57,57 @@ class BackupOut(BaseModel):
     at: AwareDatetime
     bytes: Known[int] = None
     verified: Known[bool] = None
-    """Whether it was read again and is whole."""
+    """Whether it was read back and is intact."""
     seconds: Known[float] = None
 
 
 class ProofOut(BaseModel):
-    """A backup that was restored to see whether it can be."""
+    """A backup that was restored to prove that it can be restored."""
 
     id: Known[str] = None
     at: AwareDatetime
     level: Known[str] = None
-    """How far: L3 compared it with what it was made of, at L4 the application answered too."""
+    """How thoroughly: at L3 the data was compared with its source, at L4 the application also answered on it."""
     outcome: Known[str] = None
 
 
 class FailureOut(BaseModel):
-    """A task that has not gone well since."""
+    """A task that keeps failing, with its number of failures in a row."""
 
     times: int
 
 
 class BackupsOut(BaseModel):
-    """What is known of the backups."""
+    """The state of the backups."""
 
     last_backup: Known[BackupOut] = None
     last_proven: Known[ProofOut] = None
     next_backup: Known[AwareDatetime] = None
     next_drill: Known[AwareDatetime] = None
     failures: Known[dict[str, FailureOut]] = None
-    """What has failed since it last went well, by the name of the task."""
+    """Tasks that have failed since they last succeeded, by name."""
 
 
 M = TypeVar("M", bound=BaseModel)
 
 
 class Document(Generic[M]):
-    """A file that somebody replaces once in a while; it is read again when it is another one."""
+    """A file that another program replaces from time to time; it is read again when it has changed."""
 
     def __init__(self, file: Path, model: type[M]) -> None:
         self.file, self.model = file, model
-        self._seen: tuple[int, ...] | None = None
+        self._version: tuple[int, ...] | None = None
         self._content: M | None = None
 
     def read(self) -> M | None:
-        """Return what it says; None when it is not there or makes no sense."""
+        """Return its content; None when it is missing or invalid."""
         try:
-            found = self.file.stat()
+            status = self.file.stat()
         except OSError:
             return None
-        seen = found.st_ino, found.st_mtime_ns, found.st_size
-        if seen != self._seen:
-            self._content, self._seen = self._parsed(), seen
+        version = status.st_ino, status.st_mtime_ns, status.st_size
+        if version != self._version:
+            self._content, self._version = self._parsed(), version
         return self._content
 
     def _parsed(self) -> M | None:
@@ -114,12 +115,12 @@ class Document(Generic[M]):
             with self.file.open("rb") as file:
                 return self.model.model_validate_json(file.read(LARGEST))
         except (OSError, ValueError) as error:
-            log.warning("%s makes no sense: %s", self.file.name, error)
+            log.warning("%s is invalid: %s", self.file.name, error)
             return None
 
 
 class Facts:
-    """The documents of the host."""
+    """The documents about the host."""
 
     def __init__(self, folder: Path) -> None:
         self._deploys = Document(folder / "history/deploys.json", Deploys)
@@ -127,11 +128,11 @@ class Facts:
 
     @property
     def deploys(self) -> list[DeployOut]:
-        """What was done here, the newest first."""
-        found = self._deploys.read()
-        return found.deploys if found else []
+        """The deploys, rollbacks and restores on this host, newest first."""
+        document = self._deploys.read()
+        return document.deploys if document else []
 
     @property
     def backups(self) -> BackupsOut | None:
-        """What is known of the backups; None when there was none yet."""
+        """The state of the backups; None before the first backup."""
         return self._backups.read()

@@ -1,7 +1,7 @@
-"""Applying revisions and taking them back: one process at a time, all of them or none.
+"""Applying and reverting revisions: by one process at a time, all of them or none.
 
-Several revisions are one transaction. A failure, a lost container or a full disk leaves the database where it was,
-and nobody ever sees it halfway.
+Several revisions are one transaction. A failure, a lost container or a full disk leaves the database as it was, and no
+reader ever sees an intermediate state.
 """
 
 from __future__ import annotations
@@ -22,39 +22,40 @@ from app.errors import PpmError
 from app.schema import FLOOR, alembic, current, floor_of, lock_file, pending, revisions
 
 LOCK = 0x70706D
-"""Of Postgres: any number that nobody else uses in this database."""
+"""Key of Postgres's advisory lock: any number that nothing else uses in this database."""
 
 
 class SchemaError(PpmError):
-    """The migrations cannot be applied, or not be taken back."""
+    """The migrations cannot be applied or reverted."""
 
 
 def migrate(database: Database, *, snapshot: bool = True) -> dict[str, Any]:
-    """Apply what is pending; return {from, to, applied, seconds, stamp}. First copy a file that has a revision.
+    """Apply pending revisions; return {from, to, applied, seconds, stamp}. First copy a file that has a revision.
 
-    ``snapshot`` is off where somebody else has seen to a copy. While ``stamp`` is the file's, nobody has written.
+    ``snapshot`` is False when the caller has already made a copy. As long as the file's stamp equals ``stamp``, the
+    database has not been written to.
     """
     began = time.monotonic()
     with _alone(database):
-        found = pending(database)
-        if found["pending"]:
-            if found["current"] is not None and snapshot:
-                _snapshot(database, found["current"])
+        state = pending(database)
+        if state["pending"]:
+            if state["current"] is not None and snapshot:
+                _snapshot(database, state["current"])
             _run(database, lambda config: command.upgrade(config, "head"))
         stamp = _folded(database)
     return {
-        "from": found["current"],
-        "to": found["head"] if found["pending"] else found["current"],
-        "applied": [item["revision"] for item in found["pending"]],
+        "from": state["current"],
+        "to": state["head"] if state["pending"] else state["current"],
+        "applied": [item["revision"] for item in state["pending"]],
         "seconds": round(time.monotonic() - began, 3),
         "stamp": stamp,
     }
 
 
 def downgrade(database: Database, target: str) -> dict[str, Any]:
-    """Take back every revision after ``target``; return {from, to, undone, seconds, stamp}.
+    """Revert every revision after ``target``; return {from, to, undone, seconds, stamp}.
 
-    Raises SchemaError, before anything changes, when one of them is not ours or has no way back.
+    Raises SchemaError, before anything changes, when one of them is not this release's or cannot be reverted.
     """
     began = time.monotonic()
     with _alone(database):
@@ -69,22 +70,22 @@ def downgrade(database: Database, target: str) -> dict[str, Any]:
 
 
 def _after(now: str | None, target: str) -> list[str]:
-    """Return the revisions between, newest first; each must have a way back."""
+    """Return the revisions after ``target`` up to ``now``, newest first. Raises SchemaError if one has no downgrade."""
     for name in (now, target):
         if name not in revisions():
             raise SchemaError(f"this release does not know the revision {name}")
     names = list(revisions())
     between = names[names.index(target) + 1 : names.index(str(now)) + 1]
-    if fixed := [name for name in between if not hasattr(revisions()[name].module, "downgrade")]:
-        raise SchemaError(f"no way back from {', '.join(fixed)}: it has no downgrade()")
+    if irreversible := [name for name in between if not hasattr(revisions()[name].module, "downgrade")]:
+        raise SchemaError(f"cannot revert {', '.join(irreversible)}: no downgrade()")
     return between[::-1]
 
 
 def _run(database: Database, act: Callable[[Config], None]) -> None:
     config = alembic()
     with database.connection() as connection:
-        # SQLite changes a table by making it anew, and dropping the old one would delete what refers to it.
-        # The pragma works outside a transaction only. The connection is not used again.
+        # SQLite changes a table by rebuilding it, and dropping the old table would delete the rows that refer to it.
+        # The pragma works only outside a transaction. The connection is not used again.
         _foreign_keys(connection, enforced=False)
         config.attributes |= {"connection": connection, "on_version_apply": [_after_revision]}
         try:
@@ -94,12 +95,12 @@ def _run(database: Database, act: Callable[[Config], None]) -> None:
 
 
 def _folded(database: Database) -> str | None:
-    """Close SQLite, which folds its WAL into the file when nobody else has it open; return the file's stamp."""
+    """Close SQLite, which merges its WAL into the file when no other process has it open; return the file's stamp."""
     if database.file is None:
         return None
     database.close()
-    found = database.file.stat()
-    return f"{found.st_mtime_ns}:{found.st_size}"
+    status = database.file.stat()
+    return f"{status.st_mtime_ns}:{status.st_size}"
 
 
 def _foreign_keys(connection: Connection, *, enforced: bool) -> None:
@@ -110,7 +111,7 @@ def _foreign_keys(connection: Connection, *, enforced: bool) -> None:
 
 
 def _after_revision(*, ctx: Any, step: Any, **_: object) -> None:
-    """Within the transaction, after each revision: check the references and keep the floor."""
+    """Within the transaction, after each revision: check the references and update the floor."""
     connection, script = ctx.connection, step.up_revision
     if connection.dialect.name == "sqlite" and (
         broken := connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
@@ -124,11 +125,11 @@ def _after_revision(*, ctx: Any, step: Any, **_: object) -> None:
 
 @contextmanager
 def _alone(database: Database) -> Iterator[None]:
-    """Hold a lock, for SQLite beside its file: several replicas that start at once migrate one after another."""
+    """Hold a lock, for SQLite on a file next to it: replicas that start at the same time migrate one after another."""
     path = lock_file(database)
     if path is None:
         with database.engine.begin() as connection:
-            connection.execute(text("SET LOCAL lock_timeout = 0"))  # however long the other one takes
+            connection.execute(text("SET LOCAL lock_timeout = 0"))  # wait as long as the other process takes
             connection.execute(select(func.pg_advisory_xact_lock(LOCK)))
             yield
         return
@@ -138,9 +139,9 @@ def _alone(database: Database) -> Iterator[None]:
 
 
 def _snapshot(database: Database, revision: str) -> None:
-    """Copy the SQLite file beside it before it changes, in one step: paged backups start over at every commit.
+    """Copy the SQLite file next to itself before it changes, in one step: paged backups start over at every commit.
 
-    Of Postgres there is no file here to copy: whoever runs it has backups of it.
+    For Postgres there is no file here to copy: its operator is responsible for backups.
     """
     if database.file is None:
         return

@@ -9,11 +9,11 @@ from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 NUMBER = BigInteger().with_variant(Integer, "sqlite")
-"""Of a row. SQLite numbers rows by itself only where the type is INTEGER to the letter; that has 64 bits there."""
+"""The type of row ids. SQLite assigns ids by itself only if the type is exactly INTEGER, which has 64 bits there."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A time in UTC: SQLite would drop its zone, and Postgres give it that of the server."""
+    """A time in UTC: SQLite would drop its time zone, and Postgres would return it in the server's."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -26,26 +26,26 @@ class UtcDateTime(TypeDecorator[datetime]):
 
 
 def now() -> datetime:
-    """Return the time, in UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)
 
 
 class Base(DeclarativeBase):
-    """All tables."""
+    """The base of all tables."""
 
 
 class Project(Base):
-    """A git repository that somebody keeps an eye on, with what its last good scan found."""
+    """A git repository that is watched, with the results of its last successful scan."""
 
     __tablename__ = "projects"
-    # For each order of the list: those that are archived are never among the others.
+    # One index for each order of the list. A list has either archived projects or others, never both.
     __table_args__ = (
         Index("ix_projects_archived_id", "archived", "id"),
         Index("ix_projects_archived_name", "archived", "name"),
         Index("ix_projects_archived_last_commit_at", "archived", "last_commit_at"),
         Index("ix_projects_archived_commits", "archived", "commits"),
         Index("ix_projects_archived_scanned_at", "archived", "scanned_at"),
-        # A search reads all of it in the place of all of the table. In Postgres it would not hold what is long.
+        # A search reads this whole index instead of the whole table. A Postgres index cannot hold long values.
         Index("ix_projects_archived_id_name_url", "archived", "id", "name", "url", info={"only": "sqlite"}),
     )
 
@@ -54,29 +54,29 @@ class Project(Base):
     url: Mapped[str] = mapped_column(String(1000), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     archived: Mapped[bool] = mapped_column(default=False, server_default=false())
-    """Kept, but not scanned and not listed unless asked for."""
+    """Kept, but not scanned, and listed only on request."""
     scan_due_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now, index=True)
     scanned_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     scan_error: Mapped[str | None] = mapped_column(String(500))
     scan_failures: Mapped[int] = mapped_column(default=0, server_default="0")
-    """How many scans in a row have failed: each puts the next one off for longer."""
+    """How many scans in a row have failed: each failure delays the next scan further."""
     last_commit: Mapped[str | None] = mapped_column(String(64))
     last_commit_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
     commits: Mapped[int | None]
     contributors: Mapped[int | None]
     files: Mapped[int | None]
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
-    """Of the code of the last commit."""
+    """Size of the last commit's code."""
     todos: Mapped[int | None]
     language: Mapped[str | None] = mapped_column(String(50))
-    """Which most of the code is in."""
+    """The language of most of the code."""
     license: Mapped[str | None] = mapped_column(String(50))
     activity: Mapped[dict[str, int] | None] = mapped_column(JSON)
-    """Commits of each week that has any, by its Monday."""
+    """Commits per week, keyed by Monday; weeks without commits are left out."""
     languages: Mapped[dict[str, int] | None] = mapped_column(JSON, deferred=True)
     """Bytes of code in each language."""
     manifests: Mapped[list[str] | None] = mapped_column(JSON, deferred=True)
-    """Paths of the files that name dependencies."""
+    """Paths of the files that declare dependencies."""
 
     labels: Mapped[list[ProjectTag]] = relationship(
         lazy="raise", order_by="ProjectTag.tag", cascade="all, delete-orphan", passive_deletes=True
@@ -84,7 +84,7 @@ class Project(Base):
 
 
 class ProjectTag(Base):
-    """That a project has a tag."""
+    """A tag of a project."""
 
     __tablename__ = "project_tags"
     __table_args__ = (Index("ix_project_tags_tag", "tag", "project_id"),)
@@ -94,7 +94,7 @@ class ProjectTag(Base):
 
 
 class Scan(Base):
-    """A scan that found something else than the one before it. That one ran at all is in `job_runs`."""
+    """A scan whose results differ from those of the scan before it. `job_runs` has every scan."""
 
     __tablename__ = "scans"
     __table_args__ = (Index("ix_scans_project_id", "project_id", "id"),)
@@ -113,7 +113,7 @@ class Scan(Base):
 
 
 class Token(Base):
-    """An API token of a program, by its SHA-256."""
+    """A program's API token, stored as SHA-256."""
 
     __tablename__ = "tokens"
 
@@ -122,12 +122,12 @@ class Token(Base):
     sha256: Mapped[str] = mapped_column(String(64), unique=True)
     created_at: Mapped[datetime] = mapped_column(UtcDateTime, default=now)
     scope: Mapped[str] = mapped_column(String(10), server_default="write")
-    """See app/tokens.py."""
+    """See app/scope.py."""
     expires_at: Mapped[datetime | None] = mapped_column(UtcDateTime)
 
 
 class JobRun(Base):
-    """One run of a job of the worker; of `heartbeat` one row for each worker, finished at its last beat."""
+    """One run of a worker's job; for `heartbeat`, one row per worker, finished at its last beat."""
 
     __tablename__ = "job_runs"
     __table_args__ = (
@@ -147,7 +147,7 @@ class JobRun(Base):
 
 
 class Lease(Base):
-    """Who may do a job that only one worker may do, and until when."""
+    """Which worker may run a job that only one worker may run, and until when."""
 
     __tablename__ = "leases"
 

@@ -1,6 +1,6 @@
-"""A few small repositories to look at, for a first look: made here, real ones, with the commits of a year.
+"""A few small sample repositories for a first look: real git repositories, created here, with a year of commits.
 
-They lie in the folder of `SCAN_FILES`. Once that is there nothing is made anew: what somebody has deleted stays away.
+They are stored in the folder `SCAN_FILES`. Once it exists, nothing is created again: a deleted sample stays deleted.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ WEEK = 7 * 24 * 3600
 _AUTHORS = ("Ada", "Grace", "Linus", "Margaret", "Radia")
 _MIT = "MIT License\n\nPermission is hereby granted, free of charge, to any person obtaining a copy of this software\n"
 _APACHE = "Apache License\nVersion 2.0, January 2004\n"
-# What a scan asks for; other people's servers allow it, and git's default does not.
+# A scan needs these. Public servers allow them, but git's defaults do not.
 _ALLOWED = ("uploadpack.allowFilter", "uploadpack.allowAnySHA1InWant")
 
 
 @dataclass(frozen=True)
 class Sample:
-    """A repository that is worked on from one week to another, both counted back from now."""
+    """A repository with commits from one week to another, both counted back from now."""
 
     name: str
     tags: tuple[str, ...]
@@ -43,7 +43,7 @@ class Sample:
     begun: int
     ended: int
     busy: int
-    """Commits in a week, at most."""
+    """Maximum number of commits per week."""
 
 
 SAMPLES = (
@@ -79,13 +79,13 @@ SAMPLES = (
 
 
 def make(settings: Settings, database: Database) -> list[str]:
-    """Make the repositories and keep an eye on them, unless they were made before or there are projects already.
+    """Create the repositories and add them as projects, unless they were created before or there already are projects.
 
-    Return the names of those that were made.
+    Return the names of those that were created. Raises PpmError when SCAN_FILES is not set.
     """
     folder = settings.scan_files
     if folder is None:
-        raise PpmError("SCAN_FILES names no folder: there is none in production")
+        raise PpmError("SCAN_FILES is not set: there are no samples in production")
     with database.read() as session:
         others = session.scalar(select(func.count()).select_from(Project))
     if others or folder.exists():
@@ -116,13 +116,13 @@ def _git(*argv: str, stdin: bytes = b"") -> None:
 
 
 def _stream(sample: Sample) -> Iterator[bytes]:
-    """Yield what git's fast-import makes the commits of."""
-    chance = random.Random(sample.name)  # noqa: S311 - the same ones each time
+    """Yield the input from which git's fast-import creates the commits."""
+    chance = random.Random(sample.name)  # noqa: S311 - must be reproducible
     now = int(time.time())
     text = ""
     number = 0
     for week in range(sample.begun, sample.ended, -1):
-        # The first commit has all files. What happens this week has happened by now.
+        # The first commit has all files. No commit is in the future.
         for moment in sorted(now - week * WEEK + chance.randrange(WEEK) for _ in range(chance.randint(1, sample.busy))):
             number += 1
             author = _AUTHORS[chance.randrange(sample.authors)]

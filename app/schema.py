@@ -1,8 +1,8 @@
-"""The migration contract: what this release's revisions are, what a database lacks, and whether the two fit.
+"""The migration contract: this release's revisions, what a database lacks, and whether the two fit.
 
-Each revision says ``compatibility = "expand"`` (the release before it can run on it) or ``"breaking"``;
-nothing means breaking. The table ``schema_floor`` holds the oldest revision whose release may still run: an
-`expand` leaves it, a `breaking` raises it. Applying revisions, and taking them back, is in ``app/migrate.py``.
+Each revision declares ``compatibility = "expand"`` (the previous release can run on it) or ``"breaking"``; without a
+declaration it is breaking. The table ``schema_floor`` holds the oldest revision whose release may still run: an
+`expand` revision leaves it, a `breaking` one raises it. ``app/migrate.py`` applies and reverts revisions.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 def alembic() -> Config:
-    """Return what Alembic needs to find the revisions."""
+    """Return the configuration that Alembic needs to find the revisions."""
     from alembic.config import Config
 
     config = Config()
@@ -49,10 +49,10 @@ def revisions() -> dict[str, Script]:
 
 
 def names() -> list[str]:
-    """Return this release's revisions, oldest first, as their files are named.
+    """Return this release's revisions, oldest first, from the names of their files.
 
-    Alembic, which knows them too, takes as long to load as a fifth of all other code: who serves a database as it is
-    does without.
+    Alembic, which knows them too, takes as long to import as a fifth of all other code, so a process that does not
+    migrate does not import it.
     """
     return sorted(file.stem.partition("_")[0] for file in (MIGRATIONS / "versions").glob("[0-9]*.py"))
 
@@ -63,12 +63,12 @@ def head() -> str:
 
 
 def compatibility(script: Script) -> str:
-    """Return `expand` or `breaking`; what is not said is breaking."""
+    """Return `expand` or `breaking`; a revision without a declaration is breaking."""
     return "expand" if getattr(script.module, "compatibility", None) == "expand" else "breaking"
 
 
 def floor_of(revision: str) -> str:
-    """Return the oldest revision whose release may run on a database at this revision of ours."""
+    """Return the oldest revision whose release may run on a database at this revision of this release."""
     names = list(revisions())
     before = names[: names.index(revision) + 1]
     raising = [name for name in before[1:] if compatibility(revisions()[name]) == "breaking"]
@@ -97,8 +97,8 @@ def floor(connection: Connection) -> str | None:
 def _only_value(connection: Connection, table: str, column: str) -> str | None:
     if not inspect(connection).has_table(table):
         return None
-    found: str | None = connection.execute(text(f"SELECT {column} FROM {table}")).scalar()  # noqa: S608
-    return found
+    value: str | None = connection.execute(text(f"SELECT {column} FROM {table}")).scalar()  # noqa: S608
+    return value
 
 
 def pending(database: Database) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def pending(database: Database) -> dict[str, Any]:
     ``misfit`` says why this release could not run on the database even after it has migrated.
     """
     now = reason = None
-    if database.file is None or database.file.exists():  # asking must not create the file
+    if database.file is None or database.file.exists():  # reading must not create the file
         with database.read() as session:
             now = current(session.connection())
     ours = list(revisions().values())
@@ -116,7 +116,7 @@ def pending(database: Database) -> dict[str, Any]:
     elif now in revisions():
         missing = ours[list(revisions()).index(now) + 1 :]
     else:
-        missing = []  # a newer release has been here: nothing of ours is pending
+        missing = []  # a newer release has migrated the database: none of this release's revisions is pending
         reason = misfit(database)
     return {
         "current": now,
@@ -129,7 +129,7 @@ def pending(database: Database) -> dict[str, Any]:
 
 
 def misfit(database: Database) -> str | None:
-    """Return None when this release can run on the database, else why it cannot."""
+    """Return None when this release can run on the database, else the reason why not."""
     with database.read() as session:
         now, oldest = current(session.connection()), floor(session.connection())
     ours = head()
@@ -143,30 +143,31 @@ def misfit(database: Database) -> str | None:
 
 
 def lock_file(database: Database) -> Path | None:
-    """Return the file beside SQLite's that is locked while the database changes as a whole; None for another one."""
+    """Return the file next to SQLite's that is locked while the whole database changes; None for another database."""
     return Path(f"{database.file}.migrating") if database.file else None
 
 
 def await_fit(database: Database, told: Callable[[float], bool]) -> bool:
-    """Wait until this release can run on the database; return False when told to stop before.
+    """Wait until this release can run on the database; return False when told to stop before that.
 
-    ``told`` waits for so many seconds and returns whether it was.
+    ``told`` waits for the given number of seconds, and returns whether the process was told to stop.
 
-    A release that starts while another migrates waits here, before it listens: whoever is sent to it meanwhile
-    is refused, which has cost nothing, and may knock again.
+    A release that starts while another one migrates waits here, before it listens: a connection to it is refused
+    meanwhile, which loses nothing, and may be retried.
     """
-    said = None
+    logged = None
     while reason := _why_not(database):
-        if reason != said:
+        if reason != logged:
             log.warning("waiting: %s", reason)
-        said = reason
+        logged = reason
         if told(_WAIT_SECONDS):
             return False
     return True
 
 
 def _why_not(database: Database) -> str | None:
-    """Return None when this release fits. The file is not open afterwards unless it does: it may be replaced."""
+    """Return None when this release fits the database, else the reason why not. In that case the file is not open
+    afterwards, because it may be replaced."""
     path = lock_file(database)
     if path is None:
         return misfit(database)

@@ -1,4 +1,4 @@
-"""What a caller may do."""
+"""Scopes: what a caller may do."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from enum import StrEnum
 
 
 class Scope(StrEnum):
-    """What a caller may do; each of them includes those before it."""
+    """What a caller may do; each scope includes those before it."""
 
     READ = "read"
     WRITE = "write"
     ADMIN = "admin"
 
     def includes(self, other: Scope) -> bool:
-        """Return whether whoever may do this may do the other too."""
+        """Return whether this scope allows everything that the other one allows."""
         scopes = list(Scope)
         return scopes.index(self) >= scopes.index(other)

@@ -1,7 +1,7 @@
-"""Listen, and leave without losing a request.
+"""Listen, and stop without losing a request.
 
-On SIGTERM: /readyz says no, streams end, and every response closes its connection, so that clients go
-elsewhere by themselves. A moment later the port closes, open requests end, and the process exits with 0.
+On SIGTERM, /readyz reports unready, streams end, and every response closes its connection, so that clients connect to
+another process by themselves. A moment later the port closes, open requests end, and the process exits with status 0.
 """
 
 from __future__ import annotations
@@ -27,26 +27,26 @@ from app.signals import Signals
 
 HOST, PORT = "0.0.0.0", 8000  # noqa: S104 - a container's own network
 KEEP_ALIVE_SECONDS = 120
-"""More than a proxy keeps an idle connection (Traefik: 90): or it would send into one that just closed."""
+"""Longer than a proxy keeps an idle connection (Traefik: 90), so that it never sends into one that just closed."""
 LAST_REQUEST_SECONDS = 2.0
-"""How long a client that connected may take to send its first request, once the port has closed."""
+"""How long a connected client may take to send its first request after the port has closed."""
 _SWITCH_SECONDS = 0.0005
-"""How long a thread may keep Python to itself while others wait, a tenth of what is usual. Whoever writes to the
-database leaves Python and comes back several times, and all other writers wait behind it meanwhile."""
+"""How long a thread may hold the GIL while others wait: a tenth of the default. A thread that writes to the database
+releases and reacquires the GIL several times, and all other writers wait for it meanwhile."""
 SPARE_SECONDS = 4
-"""Of the time to drain: what passes before open requests are waited for, and after."""
+"""The part of the drain time that passes before and after the wait for open requests."""
 log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, but it says that it leaves before it does, and a signal is a normal end."""
+    """uvicorn, except that it announces that it stops before it does, and that a signal is a normal end."""
 
     def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
         self.state = state
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until a signal. A task that cannot be ended does not keep the process."""
+        """Serve until a signal. A task that cannot be ended does not keep the process alive."""
         self.loop = asyncio.get_running_loop()
         await super().serve(sockets)
         if await ending.cancel(*asyncio.all_tasks() - {asyncio.current_task()}):
@@ -54,13 +54,13 @@ class Server(uvicorn.Server):
             ending.leave()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """Begin to leave; a second signal does not wait for anything."""
+        """Begin to stop; a second signal stops without waiting."""
         if self.should_exit and sig == signal.SIGINT:
             self.force_exit = True
         self.loop.call_soon_threadsafe(self._leave)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, answer those who had come in by then, and only then hang up on whoever is silent."""
+        """Close the port, answer the clients that connected before, and only then disconnect those that are silent."""
         for listening in sockets or []:
             await let_in_the_last(listening)
         for server in self.servers:
@@ -71,7 +71,7 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
     def _anyone_new(self) -> bool:
-        """Whether a client has connected and not sent a request yet: it is about to."""
+        """Return whether a client has connected but not sent its first request yet."""
         connections = self.server_state.connections
         return any(isinstance(one, HttpToolsProtocol) and one.cycle is None for one in connections)
 
@@ -79,29 +79,29 @@ class Server(uvicorn.Server):
         if self.state.drain.is_set():
             self.should_exit = True
             return
-        log.info("leaving: not ready, open requests end")
+        log.info("stopping: no longer ready, waiting for open requests")
         self.state.drain.set()
         ending.leave_within(self.state.settings.drain_seconds + self.state.settings.leave_seconds)
         self.loop.call_later(self.state.settings.leave_seconds, setattr, self, "should_exit", True)
 
 
 def serve(settings: Settings, database: Database) -> None:
-    """Serve the API until SIGTERM or SIGINT. It listens as soon as this release can run on the database."""
+    """Serve the API until SIGTERM or SIGINT. Listen as soon as this release can run on the database."""
     metrics.watch(database, settings.ppm_release)
     signals = Signals()
-    app = create_app(settings, database)  # before the wait: users may be waiting for its end
+    app = create_app(settings, database)  # before the wait, because users may be waiting for it to end
     if not schema.await_fit(database, signals.told):
         return
     sys.setswitchinterval(_SWITCH_SECONDS)
-    gc.freeze()  # what start-up made stays for good: to look through all of it again stops every request for 70 ms
+    gc.freeze()  # objects from startup are permanent: searching them for garbage stops every request for 70 ms
     config = uvicorn.Config(
         app,
         loop="uvloop",
         http=HttpToolsProtocol,
         log_config=None,
-        access_log=False,  # app/api/observe.py has one
+        access_log=False,  # app/api/observe.py writes one
         server_header=False,
-        proxy_headers=False,  # nothing here asks who the client is
+        proxy_headers=False,  # app/api/client.py reads them
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, settings.drain_seconds - SPARE_SECONDS),
     )

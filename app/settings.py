@@ -1,4 +1,4 @@
-"""Settings from the environment; secrets from files, never from environment values outside development."""
+"""Settings from the environment; secrets from files, and only in development from environment values."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ MIN_SECRET = 32
 
 
 def _secret(name: str) -> str | None:
-    """Return the content of the file that NAME_FILE names, or of /run/secrets/name; None when there is neither."""
+    """Return the content of the file that NAME_FILE names, or of /run/secrets/name; None when that file is missing."""
     path = Path(os.environ.get(f"{name.upper()}_FILE") or SECRETS / name)
     return path.read_text().strip() if path.is_file() else None
 
 
 class Settings(BaseSettings):
-    """What the containers are told."""
+    """The settings of the containers."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore")
 
@@ -33,47 +33,49 @@ class Settings(BaseSettings):
     session_secret: SecretStr | None = None
     session_secret_previous: SecretStr | None = None
     session_secret_previous_until: AwareDatetime | None = None
-    """When it ends, by the second line of its file: `until 2026-12-01T00:00:00+00:00`. None: when that file goes."""
+    """When the previous secret expires, from the second line of its file: `until 2026-12-01T00:00:00+00:00`. None: when
+    its file is removed."""
     scan_interval_minutes: int = Field(default=60, gt=0)
     scan_private_addresses: bool = False
     scan_files: Path | None = None
-    """The folder whose repositories may be scanned, as file:///…; none in production. Added only in development."""
+    """The folder whose repositories may be scanned, as file:///…; None in production. Clients can add them only in
+    development."""
     scan_known_hosts: tuple[str, ...] = ()
     """The hosts that repositories may be fetched from by SSH, each with its key, as `ssh-keyscan` prints them."""
     git_deploy_key: SecretStr | None = None
-    """The private key that those hosts know; the worker alone has it."""
+    """The private key for those hosts; only the worker has it."""
     cache_directory: Path | None = None
     cors_origin: str = ""
     rate_limit_per_minute: int | None = Field(default=None, gt=0)
-    """Of each caller; the proxy limits addresses. None: callers are not limited."""
+    """Per caller; the proxy limits addresses. None: callers are not limited."""
     api_replicas: int = Field(default=1, gt=0)
-    """How many containers share a caller's requests: each allows its part of them."""
+    """The number of containers that share a caller's requests: each allows its part of them."""
     oauth_client_id: str = ""
     oauth_client_secret: SecretStr | None = None
     oauth_base_url: str = "https://github.com"
     oauth_logins: dict[str, Scope] = {}
-    """Who may log in, by their name in lower case, and what they may do. `*` is anybody."""
+    """The scopes of the users who may log in, by login name in lower case. `*` is any user."""
     oauth_organizations: dict[str, Scope] = {}
-    """What the members of an organisation may do, or of a team of one (`organisation/team`), by names in lower case."""
+    """The scopes of the members of an organization, or of a team (`organization/team`), by name in lower case."""
     trusted_proxies: tuple[IPv4Network | IPv6Network, ...] = ()
-    """The proxies before ours, whose word for a client's address counts."""
+    """The upstream proxies whose statement of a client's address is trusted."""
     public_url: str = "http://localhost"
-    """Where browsers reach the page."""
+    """The page's URL for browsers."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     ppm_release: str = "dev"
     ppm_color: str | None = None
     drain_seconds: int = Field(default=30, gt=0)
     leave_seconds: float = Field(default=1, ge=0)
-    """How long the port stays open after the signal to end, for clients that have not noticed yet."""
+    """How long the port stays open after the signal to stop, for clients that have not noticed yet."""
     migrate_at_start: bool = True
     facts_directory: Path = Path("/facts")
-    """Where the host tells of itself."""
+    """The folder with the facts about the host."""
     certificate_address: str = Field(default="", pattern=r"^([^:]+:\d+)?$")
-    """Where the proxy takes https, HOST:PORT; without, there is no certificate."""
+    """Where the proxy accepts https, as HOST:PORT; if empty, there is no certificate."""
     metrics_port: int | None = None
-    """Of the worker; the api has its own."""
+    """The worker's port for metrics; the api serves them on its own port."""
     otel_exporter_otlp_endpoint: str = ""
-    """Where traces go, by OTLP over HTTP; without, there are none."""
+    """Where traces are sent, by OTLP over HTTP; if empty, there are none."""
 
     @field_validator("oauth_logins", "oauth_organizations")
     @classmethod
@@ -83,20 +85,20 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _read_secret_files(cls, values: dict[str, Any]) -> dict[str, Any]:
-        """Take each secret from its file; drop values of the environment, which `docker inspect` shows."""
+        """Read each secret from its file; ignore values of the environment, which `docker inspect` shows."""
         values = dict(values)
         for name in ("session_secret", "session_secret_previous", "oauth_client_secret", "git_deploy_key"):
             if values.get("app_env", "production") != "development":
                 values.pop(name, None)
-            if (found := _secret(name)) is not None:
-                values[name] = found
+            if (content := _secret(name)) is not None:
+                values[name] = content
         previous, ends, until = str(values.get("session_secret_previous") or "").partition("\nuntil ")
         if ends:
             values |= {"session_secret_previous": previous, "session_secret_previous_until": until}
         return values
 
     def check_session_secret(self) -> None:
-        """Raise PpmError when the session secret is missing or short, in production. Only the api signs sessions."""
+        """Raise PpmError in production when the session secret is missing or too short. Only the api signs sessions."""
         secret = self.session_secret.get_secret_value() if self.session_secret else ""
         if self.app_env == "production" and len(secret) < MIN_SECRET:
             raise PpmError(

@@ -1,4 +1,4 @@
-"""Being told to end, by SIGTERM or SIGINT."""
+"""The signals to stop: SIGTERM and SIGINT."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from queue import Empty, SimpleQueue
 
 
 class Signals:
-    """Hears the signals from the moment that it is made."""
+    """Receives the signals from its creation on."""
 
     def __init__(self) -> None:
-        # Of all that a signal's handler may use, this cannot block itself.
-        self._heard: SimpleQueue[None] = SimpleQueue()
-        for sort in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sort, lambda *_: self._heard.put(None))
+        # A signal handler interrupts other code, so it may only use what cannot deadlock: SimpleQueue is reentrant.
+        self._received: SimpleQueue[None] = SimpleQueue()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._received.put(None))
 
     def told(self, seconds: float) -> bool:
-        """Wait so long at most; return whether a signal came."""
+        """Wait for at most this many seconds; return whether a signal came."""
         try:
-            self._heard.get(timeout=seconds)
+            self._received.get(timeout=seconds)
         except Empty:
             return False
         return True

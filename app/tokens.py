@@ -1,4 +1,4 @@
-"""API tokens of programs: made once, shown once, kept as SHA-256; each has a scope and may expire."""
+"""API tokens of programs: created once, shown once, stored as SHA-256; each has a scope and may expire."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from app.models import Token, now
 from app.scope import Scope
 
 PREFIX = "ppm_"
-"""So that a scanner for leaked secrets knows one when it sees it."""
+"""Lets scanners for leaked secrets recognize a token."""
 
 
 class TokenError(PpmError):
-    """A token cannot be made or revoked."""
+    """A token cannot be created or revoked."""
 
 
 def digest(token: str) -> str:
-    """Given a token, return what is stored. It is random, so a fast hash is enough."""
+    """Given a token, return the hash that is stored. A token is random, so a fast hash is enough."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 
 def create(
     database: Database, name: str, scope: Scope = Scope.WRITE, lifetime: timedelta | None = None
 ) -> tuple[str, Token]:
-    """Return a new token, which nobody can read again, and its row. Raises TokenError when the name is taken.
+    """Return a new token, which cannot be read again, and its row. Raises TokenError when the name is taken.
 
-    Without a lifetime it is good until it is revoked.
+    Without a lifetime it is valid until it is revoked.
     """
     text = PREFIX + secrets.token_urlsafe(32)
     row = Token(name=name, sha256=digest(text), scope=scope, expires_at=now() + lifetime if lifetime else None)
@@ -40,7 +40,7 @@ def create(
         with database.write() as session:
             session.add(row)
     except IntegrityError as taken:
-        raise TokenError(f"a token is called {name} already; revoke it first, or choose another name") from taken
+        raise TokenError(f"a token named {name} already exists; revoke it first, or choose another name") from taken
     return text, row
 
 
@@ -65,11 +65,11 @@ def revoke(database: Database, name: str) -> None:
     """Delete a token; running replicas notice within seconds. Raises TokenError when there is none."""
     with database.write() as session:
         if session.scalar(delete(Token).where(Token.name == name).returning(Token.id)) is None:
-            raise TokenError(f"no token is called {name}")
+            raise TokenError(f"there is no token named {name}")
 
 
 def find(database: Database, sha256: str) -> Token | None:
-    """Return the token with this digest, unless there is none or it has expired."""
+    """Return the token with this digest; None when there is none or it has expired."""
     with database.read() as session:
         token = session.scalar(select(Token).where(Token.sha256 == sha256))
     return token if token is not None and (token.expires_at is None or token.expires_at > now()) else None

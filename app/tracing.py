@@ -1,7 +1,7 @@
-"""Traces by OpenTelemetry, sent to where OTEL_EXPORTER_OTLP_ENDPOINT says. Without it, none of that is even loaded.
+"""Traces by OpenTelemetry, sent to OTEL_EXPORTER_OTLP_ENDPOINT. If it is not set, OpenTelemetry is not even imported.
 
-A span tells what took how long: a request by its route, a statement by its text without values, a scan by its project.
-Never a query, a header or an address: those may hold secrets.
+A span says how long an operation took: a request by its route, a statement by its text without values, a scan by its
+project. It never contains a URL query, a header or an address, because those may hold secrets.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 UNTRACED = frozenset({"/healthz", "/readyz", "/metrics", "/statusz", "/api/events"})
-"""Asked by machines every few seconds, and the stream that lasts for hours."""
+"""Paths that machines poll every few seconds, and the stream, which lasts for a long time."""
 _CARRIED = (b"traceparent", b"tracestate")
 _tracer: Tracer | None = None
 
 
 def configure(service: str, settings: Settings, database: Database) -> None:
-    """Begin to trace this process, if anybody wants to know; what is not sent yet is sent when it ends.
+    """Start tracing this process, if an endpoint is set. When the process ends, the remaining spans are sent.
 
-    OpenTelemetry's own variables say the rest (https://opentelemetry.io/docs/specs/otel/configuration).
+    OpenTelemetry's own variables configure the rest (https://opentelemetry.io/docs/specs/otel/configuration).
     """
     global _tracer
     if not settings.otel_exporter_otlp_endpoint:
@@ -53,7 +53,7 @@ def configure(service: str, settings: Settings, database: Database) -> None:
 
 @contextmanager
 def span(name: str, **attributes: int | str) -> Iterator[None]:
-    """Say how long the block took, if this process is traced."""
+    """Record how long the block takes, if this process is traced."""
     if _tracer is None:
         yield
         return
@@ -62,12 +62,12 @@ def span(name: str, **attributes: int | str) -> Iterator[None]:
 
 
 def traced(app: ASGIApp) -> ASGIApp:
-    """Given the application, return it with a span around each request; itself, if this process is not traced."""
+    """Return the application with a span around each request; unchanged, if this process is not traced."""
     return app if _tracer is None else Traced(app, _tracer)
 
 
 def named(_logger: Any, _method: str, line: EventDict) -> EventDict:
-    """Add the ids of the span to a line of the log."""
+    """Add the ids of the current span to a log line."""
     if _tracer is not None:
         from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
@@ -79,7 +79,7 @@ def named(_logger: Any, _method: str, line: EventDict) -> EventDict:
 
 
 class Traced:
-    """The layer around everything. It goes on with the trace of whoever sent the request."""
+    """Middleware around the whole application. It continues the trace of the request's sender."""
 
     def __init__(self, app: ASGIApp, tracer: Tracer) -> None:
         self.app, self.tracer = app, tracer
@@ -109,9 +109,9 @@ class Traced:
 
 
 def _watch(engine: Engine, tracer: Tracer) -> None:
-    """Tell of each statement that is a part of something: of the polls of every second, nobody wants to know.
+    """Trace each statement that runs within another span, so that the polls of every second are not traced.
 
-    OpenTelemetry's own instrumentation does not know SQLAlchemy 2.1 yet.
+    OpenTelemetry's own instrumentation does not support SQLAlchemy 2.1 yet.
     """
     from opentelemetry.trace import SpanKind, Status, StatusCode, get_current_span
 

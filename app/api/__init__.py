@@ -26,25 +26,24 @@ from app.sessions import Sessions
 from app.settings import Settings
 
 DESCRIPTION = """
-Projects are git repositories that a worker looks at once in a while. Programs send a token:
-`Authorization: Bearer …`; its scope is `read`, `write` or `admin`. People log in at `/api/login`. Errors are problem
-documents (RFC 9457).
+Projects are git repositories that a worker scans regularly. Programs send a token: `Authorization: Bearer …`. Its scope
+is `read`, `write` or `admin`. People log in at `/api/login`. Errors are problem documents (RFC 9457).
 """
 MAX_BODY = 64 << 10
-"""Bytes of a request's body: a project is small, and the memory of a container too."""
+"""Maximum request body, in bytes: a project is small, and so is a container's memory."""
 THREADS = 4 * POOL_SIZE
-"""Handlers that may run at once: as many as have a connection, and writers that wait for their turn."""
+"""Maximum number of handlers at once: those that hold a database connection, and writers that wait for their turn."""
 
 
 class _Application(FastAPI):
     def build_middleware_stack(self) -> ASGIApp:
-        """Put these around everything: Starlette's own answer to a crash is outside of added middleware."""
+        """Wrap the whole application: middleware added as usual does not see Starlette's response to a crash."""
         state: State = self.state.ppm
         edge = Edge(super().build_middleware_stack(), state.settings.ppm_release, state.drain)
         return tracing.traced(observe.Observe(edge))
 
     def openapi(self) -> dict[str, Any]:
-        """Return the description of the API; the problem that every operation may answer with is written once."""
+        """Return the OpenAPI description. It defines the problem that every operation may return only once."""
         if self.openapi_schema is None:
             components = super().openapi().setdefault("components", {}).setdefault("schemas", {})
             schema = problems.ProblemOut.model_json_schema(ref_template="#/components/schemas/{model}")
@@ -53,7 +52,7 @@ class _Application(FastAPI):
 
 
 async def _docs(_: Request) -> RedirectResponse:
-    """Lead to the page that shows the description: app/ui/docs.html."""
+    """Redirect to the page that shows the OpenAPI description: app/ui/docs.html."""
     return RedirectResponse("/docs.html")
 
 
@@ -62,7 +61,7 @@ def _operation(route: APIRoute) -> str:
 
 
 def create_app(settings: Settings, database: Database) -> FastAPI:
-    """Return the application. It neither migrates nor listens: app/serve.py does."""
+    """Return the application. It neither migrates the database nor listens: app/serve.py does."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -74,10 +73,10 @@ def create_app(settings: Settings, database: Database) -> FastAPI:
     app = _Application(
         title="ppm",
         lifespan=lifespan,
-        docs_url=None,  # it would load scripts from elsewhere: the page has them
+        docs_url=None,  # FastAPI's page loads scripts from other hosts; app/ui/docs.html has its own
         openapi_url="/api/openapi.json",
         redoc_url=None,
-        redirect_slashes=False,  # it would redirect to http: the proxy ends TLS
+        redirect_slashes=False,  # it would redirect to http, because the proxy terminates TLS
         max_body_size=MAX_BODY,
         responses=problems.DOCUMENTED,
         description=DESCRIPTION,

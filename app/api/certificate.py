@@ -1,6 +1,6 @@
-"""The certificate that users see: the proxy is asked for it once in a while, as a browser asks for it.
+"""The certificate that users see, read from the proxy at intervals in the same way as a browser does.
 
-So it is the one in force, whoever has got it: nobody has to tell of a renewal.
+So it is always the certificate in use, whichever component obtained it. Renewals need not be reported.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class CertificateOut(BaseModel):
-    """What a server shows who it is by."""
+    """A server certificate."""
 
     names: list[str]
     issuer: str
@@ -30,17 +30,17 @@ class CertificateOut(BaseModel):
 
 
 class Certificate:
-    """The one at an address, HOST:PORT, for the name of the page; no address, no certificate."""
+    """The certificate that is served at an address, HOST:PORT, for the page's host name. Without an address, none."""
 
     def __init__(self, address: str, public_url: str) -> None:
         self.host, _, self.port = address.rpartition(":")
         self.name = urlsplit(public_url).hostname or ""
         self.shown: CertificateOut | None = None
-        """What was seen last; None when nobody answered."""
+        """The last certificate that was read; None when it could not be read."""
 
     @asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
-        """Look at it again and again for as long as the block lasts."""
+        """Read the certificate at intervals until the block ends."""
         task = asyncio.create_task(self._watch(), name="certificate") if self.host else None
         try:
             yield
@@ -54,13 +54,13 @@ class Certificate:
                 async with asyncio.timeout(TIMEOUT_SECONDS):
                     self.shown = await self._look()
             except (OSError, ValueError, TimeoutError) as error:
-                log.warning("no certificate was seen at %s: %s", self.host, error or type(error).__name__)
+                log.warning("cannot read the certificate at %s: %s", self.host, error or type(error).__name__)
                 self.shown = None
             await asyncio.sleep(EVERY_SECONDS)
 
     async def _look(self) -> CertificateOut:
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whatever it is, it is looked at
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # read invalid ones, too
         _, writer = await asyncio.open_connection(self.host, int(self.port), ssl=context, server_hostname=self.name)
         try:
             der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
@@ -72,13 +72,13 @@ class Certificate:
 
 
 def parse(der: bytes) -> CertificateOut:
-    """Given a certificate, return what counts of it. Raises ValueError."""
-    from cryptography import x509  # a site without https needs none of it
+    """Given a certificate in DER form, return its names, issuer and end. Raises ValueError."""
+    from cryptography import x509  # a site without https does not need this import
 
-    found = x509.load_der_x509_certificate(der)
+    certificate = x509.load_der_x509_certificate(der)
     try:
-        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         names = extension.value.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
         names = []
-    return CertificateOut(names=names, issuer=found.issuer.rfc4514_string(), ends=found.not_valid_after_utc)
+    return CertificateOut(names=names, issuer=certificate.issuer.rfc4514_string(), ends=certificate.not_valid_after_utc)

@@ -1,6 +1,6 @@
-"""The address that a request comes from. The proxy names it in `X-Forwarded-For`, behind those that others have named.
+"""The client address of a request. The proxy appends it to `X-Forwarded-For`, after any addresses already there.
 
-Only the proxy can reach the api. It takes that header only from the proxies before it that it trusts.
+Only the proxy can reach the api. It accepts that header only from upstream proxies that it trusts.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from starlette.requests import HTTPConnection
 
 Networks = Sequence[IPv4Network | IPv6Network]
 HOUSEHOLD_BITS = 64
-"""Of an IPv6 address: the part that all devices of a household have in common. The proxy counts clients so, too."""
+"""The prefix of an IPv6 address that all devices in a household share. The proxy counts clients the same way."""
 
 
 def client_of(connection: HTTPConnection, trusted: Networks) -> str:
     """Return a client's address, or for IPv6 its network.
 
-    It is the last address in `X-Forwarded-For` that is not in the ``trusted`` networks: an address before that one may
-    be made up.
+    It is the last address in `X-Forwarded-For` that is not in the ``trusted`` networks: addresses before that one may
+    be forged.
     """
     peer = connection.client.host if connection.client else ""
     lines = connection.headers.getlist("X-Forwarded-For")
-    named = [part.strip() for line in lines for part in line.split(",") if part.strip()] or [peer]
-    return _network(next((name for name in reversed(named) if not _is_in(name, trusted)), named[0]))
+    addresses = [part.strip() for line in lines for part in line.split(",") if part.strip()] or [peer]
+    return _network(next((one for one in reversed(addresses) if not _is_in(one, trusted)), addresses[0]))
 
 
 def _is_in(name: str, networks: Networks) -> bool:
@@ -38,7 +38,7 @@ def _is_in(name: str, networks: Networks) -> bool:
 def _network(name: str) -> str:
     try:
         address = ip_address(name)
-    except ValueError:  # a word that a proxy writes instead, as `unknown`
+    except ValueError:  # some proxies write a word instead, such as `unknown`
         return name
     mapped = getattr(address, "ipv4_mapped", None)
     if address.version == 4 or mapped is not None:

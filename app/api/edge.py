@@ -1,6 +1,6 @@
-"""The outermost layer: headers of every response, errors too. Plain ASGI, so that streams stay streams.
+"""Middleware that adds headers to every response, errors included. Plain ASGI, so that streams stay streams.
 
-It also bounds how many requests are open: one more is refused at once, so that the others are answered.
+It also limits the number of open requests: further ones are refused at once, so that the others are answered.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from app.api import problems
 
 MOST_REQUESTS = 3000
-"""At once, streams among them: more than a hold keeps back, and 92 MiB."""
+"""Maximum number of open requests, streams included: more than a hold keeps back, and 92 MiB of memory."""
 
 
 class Edge:
-    """Names the release on every response, lets no cache keep it unless it says so, and asks clients to leave while
-    the process drains."""
+    """Adds the release to every response, forbids caching unless the response allows it, and asks clients to disconnect
+    while the process drains."""
 
     def __init__(self, app: ASGIApp, release: str, drain: asyncio.Event) -> None:
         self.app, self.drain = app, drain
@@ -47,5 +47,5 @@ class Edge:
 
 
 _NO_STORE = (b"cache-control", b"no-store")
-# Clients cause it, so it is no 5xx: users' requests judge a release (docs/decisions/0010).
-_FULL = problems.answer(429, f"{MOST_REQUESTS} requests are open, as many as may be; try again", {"Retry-After": "1"})
+# Clients cause it, so it is not a 5xx: a release is judged by the responses to users (docs/decisions/0010).
+_FULL = problems.answer(429, f"the limit of {MOST_REQUESTS} open requests is reached; try again", {"Retry-After": "1"})

@@ -1,4 +1,4 @@
-"""A stream of events: the state of the whole, every second. The database is read once for all streams."""
+"""A stream of events: the system state, every second. One read of the database serves all streams."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ log = logging.getLogger(__name__)
 INTERVAL = 1.0
 RECONNECT_MILLISECONDS = 500
 MOST = 500
-"""Streams at once, of one replica: 29 MiB."""
+"""Maximum number of open streams per replica: 29 MiB of memory."""
 MOST_OF_CLIENT = 50
-"""Of these from one address; an office has one."""
+"""Maximum number of these per client address; a whole office may share one address."""
 LONGEST_SECONDS = 900.0
-"""A stream then ends and its client opens another: so a token that was revoked does not read on for ever."""
+"""Maximum duration of a stream. Its client then opens another one, so a revoked token does not keep reading."""
 RETRY_AFTER = {"Retry-After": "30"}
 
 
 @dataclass(eq=False)
 class Listener:
-    """The other end of a stream."""
+    """The receiving side of a stream."""
 
     client: str
-    """Its address."""
+    """The client's address."""
     full: bool
-    """Whether it gets the state of the whole, or what is public of it."""
+    """Whether it receives the full system state, or only its public part."""
     mailbox: asyncio.Queue[str | None] = field(default_factory=lambda: asyncio.Queue(maxsize=2))
 
     def send(self, event: str | None) -> None:
-        """Put an event into the mailbox; None is the end."""
-        if self.mailbox.full():  # a client that reads too slowly misses an event, and does not hold up the others
+        """Put an event into the mailbox; None ends the stream."""
+        if self.mailbox.full():  # a client that reads too slowly misses an event, and does not delay the others
             self.mailbox.get_nowait()
         with suppress(asyncio.QueueFull):
             self.mailbox.put_nowait(event)
@@ -56,18 +56,18 @@ class Listener:
 
 @dataclass(frozen=True)
 class News:
-    """The state at one moment, as an event for each sort of listener."""
+    """The state at one moment, as one event per kind of listener."""
 
     full: str
     public: str
 
     def to(self, listener: Listener) -> str:
-        """Return what a listener may read."""
+        """Return the event that a listener may read."""
         return self.full if listener.full else self.public
 
 
 class Hub:
-    """Reads the state while anyone listens, and hands it to all of them."""
+    """Reads the state while there are listeners, and sends it to all of them."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -75,7 +75,7 @@ class Hub:
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Hub]:
-        """Publish for as long as the block lasts, or until the process drains."""
+        """Publish until the block ends or the process drains."""
         tasks = [
             asyncio.create_task(self._publish(), name="events"),
             asyncio.create_task(self._end_at_drain(), name="end of events"),
@@ -87,12 +87,13 @@ class Hub:
 
     @asynccontextmanager
     async def listening(self, client: str, *, full: bool) -> AsyncIterator[Listener]:
-        """Yield a listener, which gets events until the end of the block. Raises HTTPException (429) when
-        there are too many, of this client or of all."""
+        """Yield a listener that receives events until the block ends. Raises HTTPException (429) when too many
+        streams are open, from this client or in total."""
         if len(self.listeners) >= MOST:
-            raise HTTPException(429, f"{MOST} streams of events are open, as many as may be", RETRY_AFTER)
+            raise HTTPException(429, f"the limit of {MOST} open event streams is reached", RETRY_AFTER)
         if sum(listener.client == client for listener in self.listeners) >= MOST_OF_CLIENT:
-            raise HTTPException(429, f"{MOST_OF_CLIENT} streams of events are open from this address", RETRY_AFTER)
+            detail = f"the limit of {MOST_OF_CLIENT} open event streams per address is reached"
+            raise HTTPException(429, detail, RETRY_AFTER)
         listener = Listener(client, full)
         self.listeners.add(listener)
         try:
@@ -101,7 +102,7 @@ class Hub:
             self.listeners.discard(listener)
 
     async def stream(self, listener: Listener) -> AsyncIterator[str]:
-        """Yield events until the process drains; a client comes back by itself, to another process."""
+        """Yield events until the process drains; the client then reconnects by itself, to another process."""
         until = time.monotonic() + LONGEST_SECONDS
         yield f"retry: {RECONNECT_MILLISECONDS}\n\n"
         if (news := await self._read()) is not None:
@@ -127,9 +128,9 @@ class Hub:
         try:
             system = await to_thread.run_sync(look, self.state)
         except SQLAlchemyError as error:
-            log.warning("no event: %s", error)
+            log.warning("cannot read the system state: %s", error)
             return None
-        return News(*(f"event: system\ndata: {of.model_dump_json()}\n\n" for of in (system, public(self.state))))
+        return News(*(f"event: system\ndata: {out.model_dump_json()}\n\n" for out in (system, public(self.state))))
 
 
 async def _listener(request: Request, caller: Known) -> AsyncIterator[Listener]:
@@ -141,7 +142,7 @@ async def _listener(request: Request, caller: Known) -> AsyncIterator[Listener]:
 
 @router.get("", response_class=StreamingResponse, openapi_extra=OPTIONAL)
 async def events(request: Request, listener: Annotated[Listener, Depends(_listener)]) -> StreamingResponse:
-    """Stream `system` events (Server-Sent Events), each with what GET /api/system returns."""
+    """Stream `system` events (Server-Sent Events). Each holds what GET /api/system returns."""
     hub: Hub = request.app.state.hub
     return StreamingResponse(
         hub.stream(listener),

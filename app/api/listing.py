@@ -1,7 +1,7 @@
 """Which projects a list shows, and in which order.
 
-Each statement is built once, with parameters for its values, and gives rows: to build it anew, and to make objects of
-what it finds, took most of a request's time.
+Each statement is built once, with parameters for its values, and returns rows: building it for each request, and
+turning its rows into ORM objects, took most of a request's time.
 """
 
 from __future__ import annotations
@@ -34,64 +34,65 @@ TAGS = (
     .scalar_subquery()
     .label("tags")
 )
-"""The tags of a project, with commas between them, which none of them holds."""
+"""A project's tags, joined by commas, which no tag contains."""
 FEW = 2000
-"""Projects that a search finds: so many are sorted in less time than it takes to find them in their order."""
+"""Up to this many search results are sorted afterwards: that is faster than searching in the requested order."""
 
 
 class ProjectQuery(Paging):
-    """Which of the projects, and in which order."""
+    """Which projects to list, and in which order."""
 
     sort: Order = "created"
-    """With a minus the largest or newest first; what is unknown counts as smallest."""
+    """With a minus, the largest or newest first; unknown values count as smallest."""
     archived: bool = False
-    """Those that are archived, instead of the others."""
+    """Only archived projects, instead of only the others."""
     name: Name | None = None
     """Only the project with this name."""
     tag: Tag | None = None
-    """Only those with this tag."""
+    """Only projects with this tag."""
     q: Name | None = None
-    """Only those with this text in their name or address."""
+    """Only projects with this text in their name or address."""
 
 
 def shown(by: type[BaseModel]) -> list[Any]:
-    """Return the columns that a client is shown, each by the name that the client knows."""
+    """Return the columns of a response model, each labeled with its field's name."""
     return [TAGS if name == "tags" else getattr(Project, name).label(name) for name in by.model_fields]
 
 
 def find(connection: Connection, query: ProjectQuery) -> tuple[list[Row[Any]], int]:
-    """Return (a page of the projects that are asked for, how many there are)."""
-    values, asked = _values(query)
+    """Return (a page of the matching projects, the number of all matching projects)."""
+    values, conditions = _values(query)
     sqlite = connection.dialect.name == "sqlite"
-    few = _few(connection, _chosen(asked, sqlite=sqlite), values) if query.q is not None else None
+    few = _few(connection, _chosen(conditions, sqlite=sqlite), values) if query.q is not None else None
     if few is not None:
-        values, asked = {**values, "few": few}, frozenset({"few"})
-    total = len(few) if few is not None else connection.scalar(_total(asked, sqlite=sqlite), values) or 0
-    return list(connection.execute(_page(asked, query.sort, sqlite=sqlite), values)), total
+        values, conditions = {**values, "few": few}, frozenset({"few"})
+    total = len(few) if few is not None else connection.scalar(_total(conditions, sqlite=sqlite), values) or 0
+    return list(connection.execute(_page(conditions, query.sort, sqlite=sqlite), values)), total
 
 
 def _values(query: ProjectQuery) -> tuple[dict[str, Any], frozenset[str]]:
-    """Return (values of a statement's parameters, the conditions that are asked for)."""
+    """Return (the values of a statement's parameters, the names of its conditions)."""
     values = query.model_dump(exclude_none=True)
     if query.q is not None:
         values["pattern"] = "%" + re.sub(r"([/%_])", r"/\1", query.q) + "%"
-    asked = {"name", "tag", "pattern"}.intersection(values) | ({"archived"} if query.archived else set())
-    return values, frozenset(asked)
+    conditions = {"name", "tag", "pattern"}.intersection(values) | ({"archived"} if query.archived else set())
+    return values, frozenset(conditions)
 
 
 @cache
-def _chosen(asked: frozenset[str], *, sqlite: bool) -> Select[Any]:
-    """Given the conditions that are asked for, return what selects the projects, in no order."""
+def _chosen(conditions: frozenset[str], *, sqlite: bool) -> Select[Any]:
+    """Given the names of the conditions, return the statement that selects the projects, unordered."""
     chosen = select(*shown(ProjectOut))
-    if "few" in asked:
+    if "few" in conditions:
         return chosen.where(Project.id.in_(bindparam("few", expanding=True)))
-    chosen = chosen.where(Project.archived.is_("archived" in asked))
-    if "name" in asked:
+    chosen = chosen.where(Project.archived.is_("archived" in conditions))
+    if "name" in conditions:
         chosen = chosen.where(Project.name == bindparam("name"))
-    if "tag" in asked:
+    if "tag" in conditions:
         chosen = chosen.where(Project.id.in_(select(ProjectTag.project_id).where(ProjectTag.tag == bindparam("tag"))))
-    if "pattern" in asked:
-        # SQLite's LIKE is Postgres's ILIKE. SQLAlchemy would write lower() for that, which takes twice as long.
+    if "pattern" in conditions:
+        # SQLite's LIKE ignores case, as Postgres's ILIKE does. SQLAlchemy's ilike() would use lower() on SQLite, which
+        # takes twice as long.
         pattern: BindParameter[str] = bindparam("pattern")
         names = Project.name, Project.url
         chosen = chosen.where(or_(*(name.like(pattern, "/") if sqlite else name.ilike(pattern, "/") for name in names)))
@@ -99,34 +100,34 @@ def _chosen(asked: frozenset[str], *, sqlite: bool) -> Select[Any]:
 
 
 @cache
-def _page(asked: frozenset[str], sort: Order, *, sqlite: bool) -> Select[Any]:
-    """Return what selects a page of them."""
-    ordered = _chosen(asked, sqlite=sqlite).order_by(*_order(sort))
+def _page(conditions: frozenset[str], sort: Order, *, sqlite: bool) -> Select[Any]:
+    """Return the statement that selects a page of the projects."""
+    ordered = _chosen(conditions, sqlite=sqlite).order_by(*_order(sort))
     return ordered.limit(bindparam("limit")).offset(bindparam("offset"))
 
 
 @cache
-def _total(asked: frozenset[str], *, sqlite: bool) -> Select[int]:
-    """Return what counts them. SQLite counts all rows by the page, and those of a condition one by one: of projects
-    that are not archived, the most, it is asked for the others."""
+def _total(conditions: frozenset[str], *, sqlite: bool) -> Select[int]:
+    """Return the statement that counts the projects. SQLite counts all rows of a table page by page, but rows that meet
+    a condition one by one. Most projects are not archived, so their number is all projects minus the archived ones."""
     count = select(func.count()).select_from(Project)
-    if asked:
-        return _chosen(asked, sqlite=sqlite).with_only_columns(func.count(), maintain_column_froms=True)
+    if conditions:
+        return _chosen(conditions, sqlite=sqlite).with_only_columns(func.count(), maintain_column_froms=True)
     archived = count.where(Project.archived.is_(True))
     return select(count.scalar_subquery() - archived.scalar_subquery())
 
 
 def _few(connection: Connection, chosen: Select[Any], values: dict[str, Any]) -> Sequence[int] | None:
-    """Given what a search selects, return the numbers of those projects; None when they are many.
+    """Given the statement of a search, return the ids of the projects that it selects; None when there are too many.
 
-    Every name is read to find them, but once, and nothing else of those that are not among them.
+    This reads every name, but only once, and nothing else of the projects that do not match.
     """
-    found = connection.scalars(chosen.with_only_columns(Project.id).limit(FEW + 1), values).all()
-    return found if len(found) <= FEW else None
+    ids = connection.scalars(chosen.with_only_columns(Project.id).limit(FEW + 1), values).all()
+    return ids if len(ids) <= FEW else None
 
 
 def _order(sort: str) -> tuple[Any, ...]:
-    """Return what to order by: for SQLite as for Postgres, what is null is smallest, and no two are equal."""
+    """Return the columns to order by. On SQLite and on Postgres, nulls come as smallest, and no two rows are equal."""
     column = _ORDERS[sort.removeprefix("-")]
     if sort.startswith("-"):
         return column.desc().nulls_last(), Project.id.desc()

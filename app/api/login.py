@@ -1,4 +1,4 @@
-"""Logging in with GitHub, or a server that speaks as it does (OAuth 2.0 with PKCE)."""
+"""Login with GitHub, or with a compatible server (OAuth 2.0 with PKCE)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from app.sessions import SECONDS, SESSION
 router = APIRouter(prefix="/api", tags=["login"])
 BEGUN = "login"
 BEGUN_SECONDS = 600
-"""How long somebody may take to log in elsewhere."""
+"""How long a user may take to log in on the login server."""
 TIMEOUT_SECONDS = 10.0
 _CODE = re.compile(r"[\x21-\x7e]{1,512}")
 _MISCONFIGURED = frozenset(
@@ -27,12 +27,12 @@ _MISCONFIGURED = frozenset(
     }
 )
 """Errors of the login server that this application's settings cause. All others are about the code, and a client can
-cause those: an invented code must not count as a failure of the server."""
+cause those: an invented code must not count as a server failure."""
 
 
 @router.get("/login", include_in_schema=False)
 async def login(state: Given) -> RedirectResponse:
-    """Send a person to where they log in. What only their browser may bring back goes into a cookie."""
+    """Redirect the user to the login server. A cookie holds the values that only the same browser can bring back."""
     verifier = secrets.token_urlsafe(48)
     async with _client(state) as client:
         url, returned = client.create_authorization_url(f"{_site(state)}/login/oauth/authorize", code_verifier=verifier)
@@ -44,19 +44,19 @@ async def login(state: Given) -> RedirectResponse:
 
 @router.get("/login/callback", include_in_schema=False)
 async def callback(request: Request, state: Given) -> RedirectResponse:
-    """Take a person back: begin a session, if they are on the list."""
-    begun = state.sessions.read(BEGUN, request.cookies.get(state.sessions.name(BEGUN), ""), BEGUN_SECONDS)
-    brought = request.query_params.get("state", "").encode()  # of characters, compare_digest takes ASCII alone
-    if begun is None or not secrets.compare_digest(begun["state"].encode(), brought):
-        raise Problem(400, "this login was not begun in this browser, or too long ago; begin it anew")
+    """Handle the return from the login server: start a session if the user may log in."""
+    pending = state.sessions.read(BEGUN, request.cookies.get(state.sessions.name(BEGUN), ""), BEGUN_SECONDS)
+    returned = request.query_params.get("state", "").encode()  # in a str, compare_digest accepts only ASCII
+    if pending is None or not secrets.compare_digest(pending["state"].encode(), returned):
+        raise Problem(400, "this login was not started in this browser, or too long ago; start it again")
     code = request.query_params.get("code")
     if code is None:
         raise Problem(403, f"the login was refused: {request.query_params.get('error', 'no reason was given')[:100]}")
     if not _CODE.fullmatch(code):
         raise Problem(400, "the login code is malformed")
-    person, groups = await _person(state, code, begun["verifier"])
+    person, groups = await _person(state, code, pending["verifier"])
     if state.sessions.scope_of(person, groups) is None:
-        raise Problem(403, f"{person} is not among those who may log in")
+        raise Problem(403, f"{person} is not allowed to log in")
     response = RedirectResponse("/", 303)
     value = state.sessions.sign(SESSION, {"login": person, "groups": groups})
     response.set_cookie(value=value, max_age=SECONDS, **state.sessions.cookie(SESSION))
@@ -66,14 +66,14 @@ async def callback(request: Request, state: Given) -> RedirectResponse:
 
 @router.post("/logout", status_code=204, dependencies=[Reader])
 async def logout(state: Given, response: Response) -> None:
-    """End the session of this browser."""
+    """End this browser's session."""
     response.delete_cookie(**state.sessions.cookie(SESSION))
 
 
 async def _person(state: State, code: str, verifier: str) -> tuple[str, list[str]]:
-    """Return the name of who has logged in, and which of the organisations and teams that count here are theirs.
+    """Return the user's login name, and those of the configured organizations and teams that the user belongs to.
 
-    Raises a Problem when the server does not say it.
+    Raises a Problem when the login server does not confirm it.
     """
     from authlib.integrations.base_client import OAuthError
     from httpx2 import HTTPError
@@ -87,7 +87,7 @@ async def _person(state: State, code: str, verifier: str) -> tuple[str, list[str
             groups = [name for name in state.settings.oauth_organizations if await _in(client, state, name, person)]
     except OAuthError as error:
         if error.error in _MISCONFIGURED:
-            raise Problem(502, f"{_site(state)} does not know this application: {error.error}") from error
+            raise Problem(502, f"{_site(state)} rejects this application's settings: {error.error}") from error
         raise Problem(403, f"{_site(state)} refused the login: {str(error.error)[:100]}") from error
     except (HTTPError, ValueError, KeyError) as error:
         raise Problem(502, f"{_site(state)} did not confirm the login: {type(error).__name__}") from error
@@ -95,23 +95,23 @@ async def _person(state: State, code: str, verifier: str) -> tuple[str, list[str
 
 
 async def _in(client: Any, state: State, group: str, person: str) -> bool:
-    """Return whether a person is in an organisation or team. One that is not shown to them is none of theirs."""
+    """Return whether a user is in an organization or team. If it is not visible to the user, they are not in it."""
     organization, _, team = group.partition("/")
     path = f"orgs/{organization}/teams/{team}/memberships/{person}" if team else f"user/memberships/orgs/{organization}"
     answer = await client.get(f"{_api(state)}/{path}")
     if answer.status_code in (403, 404):
         return False
     answer.raise_for_status()
-    return bool(answer.json()["state"] == "active")  # whoever was invited is pending
+    return bool(answer.json()["state"] == "active")  # an invited user is "pending"
 
 
 def _client(state: State) -> Any:
-    """Return an OAuth client. It is loaded when somebody logs in: a start must be quick."""
+    """Return an OAuth client. It is imported only when a user logs in, because the process must start quickly."""
     from authlib.integrations.httpx_client import AsyncOAuth2Client
 
     settings = state.settings
     if not state.sessions.enabled or settings.oauth_client_secret is None:
-        raise Problem(404, "nobody can log in here: OAUTH_CLIENT_ID or its secret is missing; use an API token")
+        raise Problem(404, "login is not configured: OAUTH_CLIENT_ID or its secret is missing; use an API token")
     return AsyncOAuth2Client(
         settings.oauth_client_id,
         settings.oauth_client_secret.get_secret_value(),
@@ -128,5 +128,5 @@ def _site(state: State) -> str:
 
 
 def _api(state: State) -> str:
-    """Return where the API is: GitHub's own has a host for it, GitHub Enterprise a path."""
+    """Return the base URL of the API: github.com has a separate host for it, GitHub Enterprise a path."""
     return "https://api.github.com" if _site(state) == "https://github.com" else f"{_site(state)}/api/v3"

@@ -1,4 +1,4 @@
-"""Every request is counted, timed and logged, with an id that its log lines and its answer have in common."""
+"""Counts, times and logs every request, with an id that its log lines and its response share."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ log = logging.getLogger("app.access")
 ID = "x-request-id"
 _ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Any other word may stand there, too: each would be a series of its own for ever."""
+"""A request may name any other method, too: each would become a separate, permanent time series."""
 QUIET = frozenset({"/healthz", "/readyz", "/metrics", "/statusz"})
-"""Asked by machines every few seconds: they are counted, and logged only when something is wrong."""
+"""Polled by machines every few seconds: counted, but logged only when the response is an error (5xx)."""
 
 
 class Observe:
-    """The layer around everything. Plain ASGI, so that streams stay streams."""
+    """Middleware around the whole application. Plain ASGI, so that streams stay streams."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -57,13 +57,14 @@ class Observe:
 
 
 def request_id(headers: Headers) -> str:
-    """Return the id that whoever sent the request gave it, if it is one, or else a new one."""
+    """Return the id that the sender gave the request if it is valid, else a new one."""
     given = headers.get(ID, "")
     return given if _ID.fullmatch(given) else secrets.token_hex(8)
 
 
 def _note(scope: Scope, id: str, status: int, answered: float | None, took: float) -> None:
-    """Count and log a request. By its route: paths are without number. Without its query, which may hold secrets."""
+    """Count a request by its route, because the number of paths is unlimited. Log it without its query, which may hold
+    secrets."""
     route = getattr(scope.get("route"), "path", "unmatched")
     REQUESTS.labels(scope["method"] if scope["method"] in METHODS else "other", route, status).inc()
     if answered is not None:
@@ -75,5 +76,5 @@ def _note(scope: Scope, id: str, status: int, answered: float | None, took: floa
 
 @router.get("/metrics")
 def metrics() -> Response:
-    """Return what was counted, for Prometheus. The proxy sends nobody here."""
+    """Return the metrics for Prometheus. The proxy has no route to this path."""
     return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

@@ -1,4 +1,4 @@
-"""What lists have in common: numbers and names that can be, pages of a limited size."""
+"""Shared parts of lists: valid ids and names, and pages of a limited size."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from fastapi import Path
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 LARGEST = 2**63 - 1
-"""Of the numbers that rows have."""
+"""The largest row id."""
 FURTHEST = 2**31 - 1
-"""Of the rows that are passed over: nobody waits for that many."""
+"""The largest offset: skipping more rows would take longer than any client waits."""
 Item = TypeVar("Item")
 
 
 def _printable(text: str) -> str:
-    """Given a text, return it if every character can be seen."""
+    """Return a text if all its characters are printable. Raises ValueError."""
     if not text.isprintable():
-        raise ValueError("there are control characters in it")
+        raise ValueError("it contains control characters")
     return text
 
 
@@ -29,7 +29,7 @@ Limit = Annotated[int, Field(ge=1, le=200)]
 
 
 class Paging(BaseModel):
-    """Which part of a list."""
+    """Which part of a list to return."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -47,13 +47,13 @@ class Page(BaseModel, Generic[Item]):
 
 
 class Since(BaseModel):
-    """Which part of a history, the newest first."""
+    """Which part of a history to return, newest first."""
 
     model_config = ConfigDict(extra="forbid")
 
     limit: Limit = 50
     before: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
-    """Only what is older than the item with this id."""
+    """Only items older than the item with this id."""
 
 
 class Numbered(BaseModel):
@@ -66,14 +66,14 @@ Event = TypeVar("Event", bound=Numbered)
 
 
 class Slice(BaseModel, Generic[Event]):
-    """Part of a history. It has no total: to count one that grows for ever takes ever longer."""
+    """Part of a history. It has no total: counting a history that keeps growing would take longer and longer."""
 
     items: list[Event]
     next: int | None
-    """What to send as `before` for the items after these; null when these are the last."""
+    """The value of `before` that returns the next items; null when these are the last."""
 
     @classmethod
-    def of(cls, found: Sequence[Event], limit: int) -> Self:
-        """Given the items that were asked for, and one more if there are more, return the slice."""
-        shown = list(found[:limit])
-        return cls(items=shown, next=shown[-1].id if len(found) > limit else None)
+    def of(cls, items: Sequence[Event], limit: int) -> Self:
+        """Given the requested items, plus one more if there are more, return the slice."""
+        included = list(items[:limit])
+        return cls(items=included, next=included[-1].id if len(items) > limit else None)

@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class FieldError(BaseModel):
-    """What is wrong with one part of a request."""
+    """An error in one part of a request."""
 
     field: str
     message: str
@@ -43,21 +43,21 @@ class ProblemOut(BaseModel):
     title: str
     status: int
     detail: str
-    """For people."""
+    """A message for people."""
     errors: list[FieldError] = []
-    """Of a request that makes no sense: its parts that are wrong."""
+    """For an invalid request: the errors in its parts."""
     existing: int | None = None
-    """Of a conflict: the id of what was there before."""
+    """For a conflict: the id of the existing item."""
 
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
     "default": {"description": "A problem (RFC 9457)", "content": {MEDIA_TYPE: {"schema": REFERENCE}}}
 }
-"""For OpenAPI: how every operation answers that went wrong."""
+"""For OpenAPI: the error response of every operation."""
 
 
 class Problem(HTTPException):
-    """An error with members of its own beside the standard ones."""
+    """An error with members in addition to the standard ones."""
 
     def __init__(self, status: int, detail: str, **members: Any) -> None:
         super().__init__(status, detail)
@@ -75,22 +75,23 @@ async def _http(_: Request, error: HTTPException) -> JSONResponse:
 
 
 async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-    wrong = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
-    return answer(422, "; ".join(f"{item['field']}: {item['message']}" for item in wrong), errors=wrong)
+    errors = [{"field": ".".join(map(str, item["loc"])), "message": item["msg"]} for item in error.errors()]
+    return answer(422, "; ".join(f"{item['field']}: {item['message']}" for item in errors), errors=errors)
 
 
 async def _busy(_: Request, error: Exception) -> JSONResponse:
-    log.warning("the database did not answer: %s", error)
-    return answer(503, "the database is busy or not there; try again", {"Retry-After": "1"})
+    log.warning("the database did not respond: %s", error)
+    return answer(503, "the database is busy or unavailable; try again", {"Retry-After": "1"})
 
 
 async def _crash(_: Request, error: Exception) -> JSONResponse:  # noqa: ARG001
-    # uvicorn hangs up after a crash: unsaid, a proxy would send the next request, maybe a good one, into that: 502
-    return answer(500, "an error of the application; its log has the details", {"Connection": "close"})
+    # uvicorn closes the connection after a crash. Without this header, a proxy would send the next request into the
+    # closing connection, and answer 502 to a request that may be valid.
+    return answer(500, "internal error; see the application's log", {"Connection": "close"})
 
 
 def install(app: FastAPI) -> None:
-    """Make every error of the application a problem document."""
+    """Turn every error of the application into a problem document."""
     handlers: dict[type[Exception], Any] = {
         HTTPException: _http,
         RequestValidationError: _invalid,

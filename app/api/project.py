@@ -1,4 +1,4 @@
-"""A project as a client sends and gets it."""
+"""A project in requests and responses."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ URL_BYTES = 2000
 
 
 def refuse_unreachable(url: str, settings: Settings) -> None:
-    """Refuse an address that the worker of this server does not fetch from. Raises a Problem."""
-    parts, why = parse(url), None
+    """Refuse an address that this server's worker does not fetch from. Raises a Problem."""
+    parts, reason = parse(url), None
     if parts.scheme == "file" and not _may_be_read(PurePosixPath(unquote(parts.path)), settings):
-        why = "a repository of the server's files is for development only, and below SCAN_FILES"
+        reason = "a repository on the server's disk is for development only, and must be below SCAN_FILES"
     elif parts.scheme == "ssh" and not settings.scan_known_hosts:
-        why = "this server fetches nothing by SSH: it knows no host's key (SCAN_KNOWN_HOSTS)"
-    if why:
-        raise Problem(422, why, errors=[{"field": "body.url", "message": why}])
+        reason = "this server does not fetch by SSH: it has no host keys (SCAN_KNOWN_HOSTS)"
+    if reason:
+        raise Problem(422, reason, errors=[{"field": "body.url", "message": reason}])
 
 
 def _may_be_read(path: PurePosixPath, settings: Settings) -> bool:
@@ -39,7 +39,10 @@ def _distinct(tags: list[str]) -> list[str]:
 
 
 def weeks(activity: object) -> object:
-    """Given the commits of each week that has any, by its Monday, return those of a year, this week's last."""
+    """Given the commits per week, keyed by Monday, return those of a year's weeks, the current week last.
+
+    The input may leave out weeks without commits.
+    """
     if not isinstance(activity, dict):
         return activity
     today = datetime.now(UTC).date()
@@ -48,14 +51,14 @@ def weeks(activity: object) -> object:
 
 
 def _names(tags: object) -> object:
-    """Given tags as the database joins them, return them one by one, in alphabetical order."""
+    """Given tags as the database joins them, return a list in alphabetical order."""
     return sorted(tags.split(",")) if isinstance(tags, str) else tags or []
 
 
 def _indexable(url: str) -> str:
-    """Given an address, return it if an index of Postgres holds it, whose rows have 2700 bytes at most."""
+    """Return an address if it fits into a Postgres index, whose rows have 2700 bytes at most. Raises ValueError."""
     if (length := len(url.encode())) > URL_BYTES:
-        raise ValueError(f"an address has at most {URL_BYTES} bytes of UTF-8, and this one {length}")
+        raise ValueError(f"an address may have at most {URL_BYTES} bytes of UTF-8; this one has {length}")
     return url
 
 
@@ -73,7 +76,7 @@ Tags = Annotated[list[Tag], Field(max_length=20), AfterValidator(_distinct)]
 
 
 class NewProject(BaseModel):
-    """A project to keep an eye on."""
+    """A project to add."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -84,20 +87,20 @@ class NewProject(BaseModel):
     )
 
     url: Url
-    """The address that git fetches from; no two projects have the same."""
+    """The address that git fetches from; unique."""
     name: Name | None = None
-    """Unique; default: host and path of the address."""
+    """Unique; default: the address's host and path."""
     tags: Tags = []
 
     @property
     def title(self) -> str:
-        """What the project is called."""
+        """The project's name."""
         parts = parse(self.url)
         return self.name or f"{parts.hostname or ''}{parts.path.rstrip('/').removesuffix('.git')}"[:200]
 
 
 class Change(BaseModel):
-    """What is to be different; what is not sent, or null, stays."""
+    """The fields to change. A field that is missing or null stays as it is."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -112,7 +115,7 @@ class Change(BaseModel):
 
 
 class ProjectOut(Numbered):
-    """A project, with what its last good scan found."""
+    """A project, with the results of its last successful scan."""
 
     model_config = ConfigDict(
         from_attributes=True,
@@ -149,36 +152,36 @@ class ProjectOut(Numbered):
     created_at: datetime
     scanned_at: datetime | None
     scan_error: str | None
-    """Why the last scan failed; what the one before it found stays."""
+    """Why the last scan failed; the results of the scan before it are kept."""
     last_commit: str | None
     last_commit_at: datetime | None
     commits: int | None
     contributors: int | None
     files: int | None
     size_bytes: int | None
-    """Of its code."""
+    """Size of its code."""
     todos: int | None
-    """How often TODO, FIXME or XXX stands in its code."""
+    """How often TODO, FIXME or XXX occurs in its code."""
     language: str | None
-    """Which most of its code is in."""
+    """The language of most of its code."""
     license: str | None
-    """By its SPDX identifier."""
+    """Its SPDX identifier."""
     activity: Annotated[list[int] | None, BeforeValidator(weeks)]
-    """Commits of each week of a year; this week's are the last."""
+    """Commits per week over a year; the current week is last."""
 
 
 class ProjectDetail(ProjectOut):
-    """All that is known of a project."""
+    """A project with all its details."""
 
     scan_due_at: datetime
     languages: dict[str, int] | None
     """Bytes of code in each language."""
     manifests: list[str] | None
-    """Paths of the files that name what it depends on."""
+    """Paths of the files that declare its dependencies."""
 
 
 class ScanOut(Numbered):
-    """A scan that found something else than the one before it."""
+    """A scan whose results differ from those of the scan before it."""
 
     model_config = ConfigDict(from_attributes=True)
 

@@ -1,4 +1,4 @@
-"""Projects: add, list, change, scan anew, delete; and the history of their scans."""
+"""Projects: add, list, change, scan again, delete; and their scan history."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from app.database import Database
 from app.models import Project, ProjectTag, Scan, now
 
 router = APIRouter(route_class=Route, prefix="/api/projects", tags=["projects"], dependencies=[Reader])
-# Built once, and for rows, as those in listing.py.
+# Built once, and returning rows, as in listing.py.
 _ONE = select(*listing.shown(ProjectDetail)).where(Project.id == bindparam("id"))
 _NEW = insert(Project).returning(*(column for column in listing.shown(ProjectOut) if column is not listing.TAGS))
 
 
 class ProjectPage(Page[ProjectOut]):
-    """Some of the projects."""
+    """A page of projects."""
 
 
 class ScanSlice(Slice[ScanOut]):
-    """Some of the scans of a project."""
+    """Part of a project's scan history."""
 
 
 class TagOut(BaseModel):
@@ -40,12 +40,12 @@ class TagOut(BaseModel):
 
     tag: str
     projects: int
-    """How many have it, archived ones not counted."""
+    """The number of projects with this tag, not counting archived ones."""
 
 
 @router.post("", status_code=201, dependencies=[Writer])
 def create(new: NewProject, state: Given, response: Response) -> ProjectOut:
-    """Add a project; the worker scans it soon."""
+    """Add a project. The worker will scan it soon."""
     refuse_unreachable(new.url, state.settings)
     try:
         with state.database.write() as session:
@@ -60,18 +60,18 @@ def create(new: NewProject, state: Given, response: Response) -> ProjectOut:
 
 
 def _taken(database: Database, name: str | None, url: str | None) -> Problem:
-    """Return the problem that says which project has the name or the address already."""
+    """Return the problem that says which project already has the name or the address."""
     with database.read() as session:
         other = session.scalar(select(Project).where((Project.url == url) | (Project.name == name)).limit(1))
     if other is None:
         return Problem(409, "another project had this name or address a moment ago; try again")
     what = f"address {url}" if other.url == url else f"name {name}"
-    return Problem(409, f"project {other.id} has the {what} already", existing=other.id)
+    return Problem(409, f"project {other.id} already has the {what}", existing=other.id)
 
 
 @router.get("")
 def index(query: Annotated[ProjectQuery, Query()], state: Given) -> ProjectPage:
-    """List projects, with how many there are."""
+    """List projects, with their total number."""
     with state.database.read() as session:
         rows, total = listing.find(session.connection(), query)
     items = [ProjectOut.model_validate(row) for row in rows]
@@ -86,7 +86,7 @@ def read(id: Id, state: Given) -> ProjectDetail:
 
 
 def _read(session: Session, id: int) -> ProjectDetail:
-    """Return all that is known of a project. Raises a Problem when there is none."""
+    """Return a project with all its details. Raises a Problem when there is none."""
     row = session.connection().execute(_ONE, {"id": id}).one_or_none()
     if row is None:
         raise _missing(id)
@@ -94,7 +94,7 @@ def _read(session: Session, id: int) -> ProjectDetail:
 
 
 def _get(session: Session, id: int) -> Project:
-    """Return a project, to change it. Raises a Problem when there is none."""
+    """Return a project to change, and lock its row. Raises a Problem when there is none."""
     project = session.get(Project, id, options=[selectinload(Project.labels)], with_for_update=True)
     if project is None:
         raise _missing(id)
@@ -107,7 +107,7 @@ def _missing(id: int) -> Problem:
 
 @router.patch("/{id}", dependencies=[Writer])
 def change(id: Id, change: Change, state: Given) -> ProjectDetail:
-    """Change a project. With another address, or out of the archive, it is scanned soon."""
+    """Change a project. If its address changes or it is unarchived, the worker will scan it soon."""
     try:
         with state.database.write() as session:
             project = _get(session, id)
@@ -124,8 +124,8 @@ def _apply(change: Change, project: Project) -> None:
     if change.name is not None:
         project.name = change.name
     if change.tags is not None:
-        had = {label.tag: label for label in project.labels}
-        project.labels = [had.get(tag) or ProjectTag(tag=tag) for tag in change.tags]
+        labels = {label.tag: label for label in project.labels}
+        project.labels = [labels.get(tag) or ProjectTag(tag=tag) for tag in change.tags]
     if change.url is not None and change.url != project.url:
         project.url, project.scan_due_at, project.scan_failures = change.url, now(), 0
     if change.archived is not None and change.archived != project.archived:
@@ -134,11 +134,11 @@ def _apply(change: Change, project: Project) -> None:
 
 @router.post("/{id}/scan", status_code=202, dependencies=[Writer])
 def scan(id: Id, state: Given) -> ProjectDetail:
-    """Let the worker scan a project as soon as it can, whatever its last scan has come to."""
+    """Have the worker scan a project as soon as possible, whatever the outcome of its last scan."""
     with state.database.write() as session:
         project = _get(session, id)
         if project.archived:
-            raise Problem(409, f"project {id} is archived, and those are not scanned")
+            raise Problem(409, f"project {id} is archived; archived projects are not scanned")
         project.scan_due_at = now()
         session.flush()
         return _read(session, id)
@@ -146,20 +146,20 @@ def scan(id: Id, state: Given) -> ProjectDetail:
 
 @router.get("/{id}/scans")
 def scans(id: Id, query: Annotated[Since, Query()], state: Given) -> ScanSlice:
-    """List the scans that found something else than the one before them."""
+    """List the scans whose results differ from those of the scan before them."""
     chosen = select(Scan).where(Scan.project_id == id).order_by(Scan.id.desc()).limit(query.limit + 1)
     if query.before is not None:
         chosen = chosen.where(Scan.id < query.before)
     with state.database.read() as session:
-        found = [ScanOut.model_validate(scan) for scan in session.scalars(chosen)]
-        if not found:
+        history = [ScanOut.model_validate(scan) for scan in session.scalars(chosen)]
+        if not history:
             _read(session, id)
-    return ScanSlice.of(found, query.limit)
+    return ScanSlice.of(history, query.limit)
 
 
 @router.delete("/{id}", status_code=204, dependencies=[Writer])
 def remove(id: Id, state: Given) -> None:
-    """Delete a project and the record of its scans."""
+    """Delete a project and its scan history."""
     with state.database.write() as session:
         if session.scalar(delete(Project).where(Project.id == id).returning(Project.id)) is None:
             raise _missing(id)
@@ -170,7 +170,7 @@ tags = APIRouter(route_class=Route, prefix="/api/tags", tags=["projects"], depen
 
 @tags.get("")
 def tag_index(state: Given) -> list[TagOut]:
-    """List the tags, in alphabetical order."""
+    """List the tags in alphabetical order."""
     counted = select(ProjectTag.tag, func.count()).join(Project, Project.id == ProjectTag.project_id)
     counted = counted.where(Project.archived.is_(False)).group_by(ProjectTag.tag).order_by(ProjectTag.tag)
     with state.database.read() as session:

@@ -1,4 +1,4 @@
-"""How a handler is called."""
+"""How handlers are called."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from starlette.responses import Response
 
 
 class Route(APIRoute):
-    """A handler that is a plain function runs in a thread, and nothing else does: FastAPI would look at what it returns
-    in a second thread, and each takes longer to come back from than that look.
+    """A handler that is a plain function runs in a thread, and nothing else does: FastAPI would validate its result in
+    a second thread, and switching back from a thread takes longer than that validation.
 
-    Who calls is looked at before a body is read: FastAPI reads it first."""
+    The caller is checked before the body is read: FastAPI reads the body first."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any) -> None:
         super().__init__(path, endpoint if inspect.iscoroutinefunction(endpoint) else _in_thread(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
+        """Return the function that answers a request."""
         handler = super().get_route_handler()
         needs: list[Any] = [one.dependency for one in self.dependencies if isinstance(one.dependency, SecurityBase)]
         if self.body_field is None or not needs:
             return handler
 
         async def check_caller_first(request: Request) -> Response:
-            for needed in needs:
-                await needed(request, Response())
+            for check in needs:
+                await check(request, Response())
             return await handler(request)
 
         return check_caller_first

@@ -1,4 +1,4 @@
-"""Runs of the worker's jobs: what was done, for which project, and what came of it."""
+"""Runs of the worker's jobs: the job, the project and the outcome of each."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ class RunOut(Numbered):
 
 
 class RunSlice(Slice[RunOut]):
-    """Some of the runs."""
+    """Part of the history of runs."""
 
 
 class RunQuery(Since):
-    """Which of the runs; the last to end is first."""
+    """Which runs to list; the last to end comes first."""
 
     job: Name | None = None
     outcome: Name | None = None
@@ -46,9 +46,9 @@ class RunQuery(Since):
 
 
 def latest() -> Select[JobRun]:
-    """Return what selects the runs of every job but the heartbeat, the last to end first.
+    """Return the statement that selects the runs of every job except the heartbeat, the last to end first.
 
-    By id, which is the order that they ended in.
+    It orders by id, which is the order in which they ended.
     """
     return select(JobRun).where(JobRun.job != HEARTBEAT).order_by(JobRun.id.desc())
 
@@ -59,8 +59,8 @@ def index(query: Annotated[RunQuery, Query()], state: Given) -> RunSlice:
     chosen = latest().limit(query.limit + 1)
     if query.before is not None:
         chosen = chosen.where(JobRun.id < query.before)
-    asked = {"job": query.job, "outcome": query.outcome, "project_id": query.project_id}
-    chosen = chosen.filter_by(**{name: value for name, value in asked.items() if value is not None})
+    filters = {"job": query.job, "outcome": query.outcome, "project_id": query.project_id}
+    chosen = chosen.filter_by(**{name: value for name, value in filters.items() if value is not None})
     with state.database.read() as session:
-        found = [RunOut.model_validate(run) for run in session.scalars(chosen)]
-    return RunSlice.of(found, query.limit)
+        runs = [RunOut.model_validate(run) for run in session.scalars(chosen)]
+    return RunSlice.of(runs, query.limit)

@@ -1,4 +1,4 @@
-"""What every request may need."""
+"""The state that every request handler can use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from app.settings import Settings
 
 @dataclass(frozen=True)
 class State:
-    """One for each application."""
+    """One instance per application."""
 
     settings: Settings
     database: Database
@@ -31,7 +31,7 @@ class State:
     limit: Limit | None
     since: datetime = field(default_factory=now)
     drain: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when this process is about to end: not ready, streams end, connections close after their answer."""
+    """Set when this process is about to end: it is not ready, streams end, connections close after their response."""
 
 
 def _state(connection: HTTPConnection) -> State:
@@ -39,7 +39,7 @@ def _state(connection: HTTPConnection) -> State:
     return state
 
 
-async def _in_loop(connection: HTTPConnection) -> State:  # a plain function would cost a thread for each request
+async def _in_loop(connection: HTTPConnection) -> State:  # a plain function would take a thread per request
     return _state(connection)
 
 

@@ -1,4 +1,5 @@
-"""What runs here: release, schema, worker; for the public, the release and how to log in. It names no project."""
+"""The system state: release, schema, worker. Only the release and whether users can log in are public. Names no
+project."""
 
 from __future__ import annotations
 
@@ -26,7 +27,7 @@ LAST_RUNS = 10
 
 
 class DatabaseOut(BaseModel):
-    """The schema."""
+    """The database schema."""
 
     revision: str | None
     head: str
@@ -34,7 +35,7 @@ class DatabaseOut(BaseModel):
 
 
 class WorkerOut(BaseModel):
-    """A worker, by its last sign of life."""
+    """A worker, by its last heartbeat."""
 
     name: str
     release: str
@@ -42,39 +43,39 @@ class WorkerOut(BaseModel):
     heartbeat: datetime
     alive: bool
     standby: bool
-    """Whether it waits: it may do no job, since it has no lease."""
+    """Whether it is waiting: without a lease it may do no job."""
 
 
 class PublicSystemOut(BaseModel):
-    """What a page needs before its user has logged in."""
+    """What the page needs before its user has logged in."""
 
     release: str
     login: bool
-    """Whether people can log in; without, there are tokens alone."""
+    """Whether users can log in; if not, only tokens work."""
 
 
 class SystemOut(PublicSystemOut):
-    """The state of the whole."""
+    """The full system state."""
 
     color: str | None
-    """Of the two that a release can have on its host."""
+    """Which of the two colors this release has on its host."""
     since: datetime
-    """When the process that answers began."""
+    """When the process that answers started."""
     disk_free_bytes: int | None
-    """Where the database is, if it is a file."""
+    """Free space on the database's disk, if the database is a file."""
     disk_bytes: int | None
     database: DatabaseOut
     certificate: CertificateOut | None
-    """That browsers are shown; None without https."""
+    """The certificate that browsers see; None without https."""
     backups: BackupsOut | None
-    """None before the first."""
+    """None before the first backup."""
     deploys: list[DeployOut]
-    """The last deploys, rollbacks and restores, the newest first."""
+    """The last deploys, rollbacks and restores, newest first."""
     projects: int
     worker: WorkerOut | None
-    """The one that works; if none does, the one that gave the last sign of life."""
+    """The active worker; if there is none, the one with the latest heartbeat."""
     workers: list[WorkerOut]
-    """All that live: two, while one takes over from the other."""
+    """All workers that are alive: two, while one takes over from the other."""
     runs: list[RunOut]
 
 
@@ -83,24 +84,24 @@ internal = APIRouter(route_class=Route, tags=["system"], include_in_schema=False
 
 @router.get("", openapi_extra=OPTIONAL)
 def system(state: Given, caller: Known) -> SystemOut | PublicSystemOut:
-    """Return the state of the whole; without a login, what is public of it, if all of it can be read."""
+    """Return the system state; without a login, only its public part. Fails if the full state cannot be read."""
     seen = look(state)
     return seen if caller else public(state)
 
 
 @internal.get("/statusz")
 def statusz(state: Given) -> SystemOut:
-    """Return the state of the whole to the host that this runs on: the proxy has no public route to it."""
+    """Return the full system state to the host that this runs on: the proxy has no public route to it."""
     return look(state)
 
 
 def public(state: State) -> PublicSystemOut:
-    """Return what anybody may know."""
+    """Return the public part of the system state."""
     return PublicSystemOut(release=state.settings.ppm_release, login=state.sessions.enabled)
 
 
 def look(state: State) -> SystemOut:
-    """Read the state of the whole: from the database in one short transaction, and what the host tells."""
+    """Read the full system state: from the database in one short transaction, and from what the host reports."""
     file, facts = state.database.file, state.facts
     disk = shutil.disk_usage(file.parent) if file else None
     with state.database.read() as session:
@@ -126,7 +127,7 @@ def look(state: State) -> SystemOut:
 
 
 def _workers(session: Session) -> Iterable[WorkerOut]:
-    """Yield the workers that live, or else the last that did; the last sign of life first."""
+    """Yield the workers that are alive, or else the last one that was; latest heartbeat first."""
     beats = select(JobRun).where(JobRun.job == HEARTBEAT).order_by(JobRun.finished_at.desc())
     working = set(session.scalars(select(Lease.worker)))
     oldest = now() - timedelta(seconds=STALE_SECONDS)

@@ -1,6 +1,6 @@
-"""Who may call, and what: programs with a token, people with a session.
+"""Who may call, and with which scope: programs with a token, people with a session.
 
-A token that was found is trusted for a few seconds.
+A token that was found in the database is trusted for a few seconds.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from app.sessions import SECONDS, SESSION
 
 router = APIRouter(route_class=Route, prefix="/api/tokens", tags=["tokens"])
 TRUSTED_SECONDS = 5.0
-"""After this a revoked token no longer works."""
+"""A revoked token stops working within this time."""
 LONGEST_DAYS = 3650
 _CALLER = "ppm_caller"
-"""Where a request keeps who sent it."""
+"""The key under which a request's scope holds its caller."""
 
 
 @dataclass(frozen=True)
 class Caller:
-    """Whoever sent a request."""
+    """The sender of a request."""
 
     name: str
     scope: Scope
 
 
 class Needs(HTTPBearer):
-    """What a route depends on that not everybody may call. One dependency for all of it: FastAPI takes its time for
-    each."""
+    """The dependency of a route that requires a scope. A single dependency checks everything, because FastAPI takes
+    time for each."""
 
     def __init__(self, scope: Scope) -> None:
         about = "A token, as `ppm token create` prints it."
@@ -54,8 +54,8 @@ class Needs(HTTPBearer):
         self.scope = scope
 
     async def __call__(self, request: Request, response: Response) -> Caller:  # type: ignore[override]
-        """Return who calls; answer 401 to whoever has no token, or one that is no good, and no session; 403 to whoever
-        may not do this; 429 to whoever calls too often."""
+        """Return the caller; answer 401 if the token is invalid, or if there is neither a token nor a session; 403 if
+        the caller's scope does not allow this; 429 if the caller sends too many requests."""
         if _CALLER not in request.scope:
             request.scope[_CALLER] = await self._caller(request)
         caller: Caller
@@ -66,20 +66,19 @@ class Needs(HTTPBearer):
         return caller
 
     async def _caller(self, request: Request) -> tuple[Caller, dict[str, str]]:
-        """Return who calls, and the headers that say how many requests they have left."""
+        """Return the caller, and the headers that say how many requests the caller has left."""
         state: State = request.app.state.ppm
         sent = await super().__call__(request)
-        found = _person(request, state) if sent is None else await _program(request, state, sent)
-        sort = "person" if sent is None else "token"
-        return found, state.limit.take(f"{sort} {found.name}").headers if state.limit else {}
+        caller = _person(request, state) if sent is None else await _program(request, state, sent)
+        kind = "person" if sent is None else "token"
+        return caller, state.limit.take(f"{kind} {caller.name}").headers if state.limit else {}
 
 
 Reader, Writer, Admin = (Depends(Needs(scope)) for scope in Scope)
 
 
 async def _known(request: Request, response: Response) -> Caller | None:
-    """Return who calls; None when no token comes along, and no session that is good. Answer 401 to a token that is no
-    good."""
+    """Return the caller; None when there is neither a token nor a valid session. Answer 401 to an invalid token."""
     try:
         return await _READER(request, response)
     except HTTPException as refused:
@@ -91,11 +90,11 @@ async def _known(request: Request, response: Response) -> Caller | None:
 _READER = Needs(Scope.READ)
 Known = Annotated[Caller | None, Depends(_known)]
 OPTIONAL: dict[str, Any] = {"security": [{_READER.scheme_name: []}, {}]}
-"""For OpenAPI: the operation takes a token, and answers without one too."""
+"""For OpenAPI: the operation accepts a token, but also answers without one."""
 
 
 async def _program(request: Request, state: State, sent: HTTPAuthorizationCredentials) -> Caller:
-    """Return whose token it is."""
+    """Return the caller that a token belongs to."""
     trusted: dict[str, tuple[Caller, float]] = request.app.state.trusted_tokens
     sha256 = tokens.digest(sent.credentials)
     known, until = trusted.get(sha256, (None, 0.0))
@@ -105,13 +104,13 @@ async def _program(request: Request, state: State, sent: HTTPAuthorizationCreden
     token = await to_thread.run_sync(tokens.find, state.database, sha256)
     if token is None:
         raise HTTPException(401, "the token is unknown, revoked or expired", {"WWW-Authenticate": "Bearer"})
-    found = Caller(token.name, Scope(token.scope))
-    trusted[sha256] = found, time.monotonic() + _trust_seconds(token)
-    return found
+    caller = Caller(token.name, Scope(token.scope))
+    trusted[sha256] = caller, time.monotonic() + _trust_seconds(token)
+    return caller
 
 
 def _person(request: Request, state: State) -> Caller:
-    """Return who has a session."""
+    """Return the caller that the session belongs to."""
     cookie = request.cookies.get(state.sessions.name(SESSION), "")
     session = state.sessions.read(SESSION, cookie, SECONDS) if cookie else None
     scope = state.sessions.scope_of(session["login"], session.get("groups", ())) if session else None
@@ -123,9 +122,9 @@ def _person(request: Request, state: State) -> Caller:
 
 
 def _from_our_page(request: Request, state: State) -> None:
-    """Refuse what another page has sent: a browser adds the session to that too, and says whose page it is."""
+    """Refuse a request that another page sent: a browser adds the session to it, too, but names that page's origin."""
     if request.headers.get("Origin") != state.sessions.origin:
-        raise Problem(403, "another page has sent this, or a browser that does not say which")
+        raise Problem(403, "the request came from another page, or the browser did not send its origin")
 
 
 def _trust_seconds(token: Token) -> float:
@@ -134,7 +133,7 @@ def _trust_seconds(token: Token) -> float:
 
 
 class NewToken(BaseModel):
-    """What a client sends."""
+    """A token to create."""
 
     model_config = ConfigDict(
         extra="forbid",
@@ -145,11 +144,11 @@ class NewToken(BaseModel):
     name: Name
     scope: Scope = Scope.READ
     days: Annotated[int, Field(ge=1, le=LONGEST_DAYS)] | None = None
-    """How long it is good for; default: until it is revoked."""
+    """Days until it expires; default: it is valid until it is revoked."""
 
 
 class TokenOut(BaseModel):
-    """What is known of a token."""
+    """A token, without its text."""
 
     model_config = ConfigDict(from_attributes=True)
 
@@ -161,14 +160,14 @@ class TokenOut(BaseModel):
 
 
 class MadeToken(TokenOut):
-    """A new token."""
+    """A new token, with its text."""
 
     token: str
-    """Shown once: nobody can read it again."""
+    """Shown only once: it cannot be read again."""
 
 
 class MeOut(BaseModel):
-    """Whoever asks."""
+    """The caller."""
 
     name: str
     scope: Scope
@@ -179,19 +178,19 @@ me = APIRouter(prefix="/api/me", tags=["login"])
 
 @me.get("")
 async def who(caller: Annotated[Caller, Reader]) -> MeOut:
-    """Return who asks, and what they may do."""
+    """Return the caller's name and scope."""
     return MeOut(name=caller.name, scope=caller.scope)
 
 
 @router.get("", dependencies=[Admin])
 def index(state: Given) -> list[TokenOut]:
-    """List the tokens, those that have expired too."""
+    """List the tokens, including expired ones."""
     return [TokenOut.model_validate(token) for token in tokens.every(state.database)]
 
 
 @router.post("", status_code=201, dependencies=[Admin])
 def create(new: NewToken, state: Given) -> MadeToken:
-    """Make a token."""
+    """Create a token."""
     lifetime = timedelta(days=new.days) if new.days else None
     try:
         text, row = tokens.create(state.database, new.name, new.scope, lifetime)

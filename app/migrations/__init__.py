@@ -1,1 +1,1 @@
-"""Alembic's revisions. Each says whether the release before it can run on it: see app/schema.py."""
+"""Alembic's revisions. Each declares whether the previous release can run on it: see app/schema.py."""

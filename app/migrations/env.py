@@ -1,4 +1,4 @@
-"""Alembic's entry: run the revisions on the connection that app/migrate.py hands over, all in one transaction."""
+"""Alembic's entry point: run the revisions on the connection that app/migrate.py passes, all in one transaction."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ attributes = context.config.attributes
 context.configure(
     connection=attributes["connection"],
     target_metadata=Base.metadata,
-    transactional_ddl=True,  # SQLite can; Alembic does not know that app/database.py begins the transactions
+    transactional_ddl=True,  # SQLite supports it; Alembic does not know that app/database.py begins the transactions
     transaction_per_migration=False,
     on_version_apply=attributes["on_version_apply"],
     render_as_batch=True,

@@ -1,1 +1,1 @@
-"""The worker: what happens on a schedule."""
+"""The worker: scheduled jobs."""

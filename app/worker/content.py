@@ -1,4 +1,4 @@
-"""What the files of a repository tell: languages, licence, what it depends on, what is left to do. Pure."""
+"""What a repository's files reveal: languages, license, manifests, number of TODOs. Without I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 LARGEST_SOURCE = 1 << 20
-"""Bytes of a file that is read: a larger one was hardly written by hand."""
+"""Maximum size of a file that is read, in bytes: a larger one was hardly written by hand."""
 MOST_MANIFESTS = 50
 _LONGEST_PATH = 300
 _TODO = re.compile(rb"\b(?:TODO|FIXME|XXX)\b")
@@ -80,7 +80,7 @@ _LICENSES = (
     ("MIT", "permission is hereby granted, free of charge, to any person obtaining a copy"),
     ("BSD-2-Clause", "redistribution and use in source and binary forms"),
 )
-"""By words that each has, and that come first in it: many name others further down."""
+"""Each license, by words that come first in it: many licenses name others further down."""
 _BSD_3 = "endorse or promote products derived from this software"
 
 
@@ -90,45 +90,45 @@ class File:
 
     path: str
     blob: str
-    """The id that git knows its content by."""
+    """Git's id of its content."""
 
     @property
     def language(self) -> str | None:
-        """What it is written in, by its name."""
+        """The language that it is written in, judging by its name."""
         return _LANGUAGES.get(PurePosixPath(self.path).suffix[1:].lower())
 
     @property
     def is_license(self) -> bool:
-        """Whether it says how all of them may be used."""
+        """Whether it is the license of the repository."""
         return "/" not in self.path and _LICENSE.match(self.path) is not None
 
     @property
     def is_manifest(self) -> bool:
-        """Whether it names what they depend on, or how they are built."""
+        """Whether it declares the repository's dependencies, or how it is built."""
         return self.path.rpartition("/")[2] in _MANIFESTS and len(self.path) <= _LONGEST_PATH
 
 
 @dataclass(frozen=True)
 class Content:
-    """What the files of the last commit tell."""
+    """What the files of the last commit reveal."""
 
     files: int = 0
     size_bytes: int = 0
-    """Of the code."""
+    """Size of the code."""
     todos: int = 0
     languages: tuple[tuple[str, int], ...] = ()
-    """Bytes of each, the largest first."""
+    """Bytes of each language, largest first."""
     license: str | None = None
     manifests: tuple[str, ...] = ()
-    """Paths, those at the top first."""
+    """Paths, top-level ones first."""
 
 
 class Reading:
-    """Counts up what the contents of the files tell, one after another."""
+    """Adds up what the files reveal, one content after another."""
 
     def __init__(self, files: Iterable[File]) -> None:
         self.uses: dict[str, list[File]] = {}
-        """What is worth to be read, by blob: the same content may be that of several files."""
+        """The files worth reading, by blob: several files may have the same content."""
         self._files = 0
         self._manifests: list[str] = []
         for file in files:
@@ -156,7 +156,7 @@ class Reading:
                 self._license = self._license or license_of(content.decode(errors="replace"))
 
     def result(self) -> Content:
-        """Return what was counted."""
+        """Return the totals."""
         return Content(
             files=self._files,
             size_bytes=self._languages.total(),
@@ -168,8 +168,8 @@ class Reading:
 
 
 def license_of(text: str) -> str | None:
-    """Given the text of a licence, return its SPDX identifier; None when it is not one of the common ones."""
+    """Given the text of a license, return its SPDX identifier; None when it is not one of the common ones."""
     words = " ".join(re.sub(r"[^\w.,/-]+", " ", text.lower()).replace("license,", "license").split())
-    found = [(words.index(mark), name) for name, mark in _LICENSES if mark in words]
-    name = min(found)[1] if found else None
+    matches = [(words.index(mark), name) for name, mark in _LICENSES if mark in words]
+    name = min(matches)[1] if matches else None
     return "BSD-3-Clause" if name == "BSD-2-Clause" and _BSD_3 in words else name

@@ -1,4 +1,4 @@
-"""Scans of repositories, each within limits, and the folder that their mirrors lie in."""
+"""Scans of repositories, each within limits, and the folder that holds their mirrors."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ from app.worker.ssh import Ssh
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _LONGEST_ERROR = 500
 _BY_SSH = "fatal: Could not read from remote repository."
-"""What git says whenever SSH fails; why it does, SSH says in the lines before."""
+"""What git prints whenever SSH fails; SSH prints the reason in the lines before."""
 
 
 class GitError(Exception):
-    """A repository could not be read. The text says why, without credentials, in what can be stored and shown."""
+    """A repository could not be read. The text gives the reason, without credentials, and can be stored and shown."""
 
-    def __init__(self, why: str) -> None:
-        words = _CREDENTIALS.sub("…@", why)
-        super().__init__("".join(filter(str.isprintable, words))[:_LONGEST_ERROR])
+    def __init__(self, reason: str) -> None:
+        text = _CREDENTIALS.sub("…@", reason)
+        super().__init__("".join(filter(str.isprintable, text))[:_LONGEST_ERROR])
 
 
 @dataclass(frozen=True)
 class Git:
-    """Scans repositories; :meth:`cancel` ends what runs. Threads may share it."""
+    """Scans repositories; :meth:`cancel` ends the running scans. Thread-safe."""
 
     mirrors: Path
     deadline_seconds: float
     mirror_bytes: int
-    """How large the mirror of one repository may become."""
+    """Maximum size of one repository's mirror."""
     private: bool = False
-    """Whether machines of the own network may be asked."""
+    """Whether private addresses may be contacted."""
     files: Path | None = None
-    """The folder of this machine whose repositories may be read."""
+    """The folder on this server's disk whose repositories may be read."""
     ssh: Ssh | None = None
-    """How hosts are asked by SSH; None: not at all."""
+    """How to connect to hosts by SSH; None: not at all."""
     _cancelled: threading.Event = field(default_factory=threading.Event)
 
     def cancel(self) -> None:
-        """End the gits that run, and let no other begin."""
+        """End the running git processes, and start no more."""
         self._cancelled.set()
 
     def scan(self, url: str, known: str | None = None) -> Found | None:
-        """Return what the default branch of a repository holds; None when its last commit is the known one still.
+        """Return the content of a repository's default branch; None when its last commit is still the known one.
 
         Raises GitError or Cancelled.
         """
@@ -74,15 +74,15 @@ class Git:
             mirror.fetch()
             return mirror.look()
         except Exception:
-            shutil.rmtree(mirror.folder, ignore_errors=True)  # it may be what is broken: the next scan begins anew
+            shutil.rmtree(mirror.folder, ignore_errors=True)  # the mirror may be broken: the next scan starts over
             raise
 
     def mirror(self, url: str) -> Path:
-        """Given a repository's address, return where its mirror lies."""
+        """Given a repository's address, return the folder of its mirror."""
         return self.mirrors / f"{hashlib.sha256(url.encode()).hexdigest()[:32]}.git"
 
     def tidy(self, kept_urls: set[str], most_bytes: int) -> None:
-        """Delete the mirrors of all other repositories, and of these the longest unused until the rest fits."""
+        """Delete the mirrors of all other repositories, and the least recently used of these until the rest fits."""
         kept = {self.mirror(url) for url in kept_urls}
         left = most_bytes
         for mirror in sorted(self.mirrors.glob("*.git"), key=_used, reverse=True):
@@ -93,7 +93,7 @@ class Git:
 
 
 def _used(mirror: Path) -> float:
-    """Return when a mirror was last written to; the folder may go away meanwhile."""
+    """Return when a mirror was last written to; its folder may be deleted meanwhile."""
     try:
         return mirror.stat().st_mtime
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def _used(mirror: Path) -> float:
 
 
 def _last_line(text: str) -> str:
-    """Given git's stderr, return the line that says what is wrong; of SSH's, the last two."""
+    """Given git's stderr, return the line with the error; for an error of SSH, its last two lines."""
     before, by_ssh, _ = text.partition(_BY_SSH)
     lines = [line for line in before.splitlines() if line.strip()]
     if by_ssh and lines:

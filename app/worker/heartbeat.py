@@ -1,4 +1,4 @@
-"""A sign of life: for each worker, at work or on standby, one row of job_runs, and a file in its container."""
+"""Heartbeats: for each worker, active or on standby, one row in job_runs, and a file in its container."""
 
 from __future__ import annotations
 
@@ -18,17 +18,18 @@ HEARTBEAT_SECONDS = 10
 STALE_SECONDS = 3 * HEARTBEAT_SECONDS
 FORGET = timedelta(days=1)
 FILE = Path(tempfile.gettempdir()) / "heartbeat"
-"""Touched with each beat that was written. The container's health check looks at its time, which costs nothing: one
-that starts a Python to ask the database takes the processor from what serves, every time."""
+"""Touched with each beat that was written to the database. The container's health check reads its time, which costs
+nothing: a check that starts Python to ask the database would take CPU time from the api, every time."""
 
 
 def worker_name() -> str:
-    """Return a name for this process: its host's, which of a container is its id, and what no other process has."""
+    """Return a unique name for this process: its host name, which in a container is the container's id, and a random
+    suffix."""
     return f"{socket.gethostname()}-{secrets.token_hex(4)}"
 
 
 class Heartbeat:
-    """Of one worker."""
+    """The heartbeat of one worker."""
 
     def __init__(self, leases: Leases, release: str, file: Path = FILE) -> None:
         self.leases, self.release, self.file = leases, release, file
@@ -36,7 +37,7 @@ class Heartbeat:
         self.since = now()
 
     def beat(self) -> None:
-        """Record that this worker lives, and which release it is; keep its leases if it has any."""
+        """Record that this worker is alive, and its release; renew its leases if it has any."""
         with self.database.write() as session:
             time = now()
             row = session.scalar(select(JobRun).where(JobRun.job == HEARTBEAT, JobRun.worker == self.worker))
@@ -49,7 +50,7 @@ class Heartbeat:
         self.file.touch()
 
     def leave(self) -> None:
-        """Take the heartbeat away, so that nobody misses it."""
+        """Remove the heartbeat, so that this worker does not count as missing."""
         self.file.unlink(missing_ok=True)
         with self.database.write() as session:
             session.execute(delete(JobRun).where(JobRun.job == HEARTBEAT, JobRun.worker == self.worker))

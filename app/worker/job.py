@@ -1,4 +1,4 @@
-"""A job: what is done once in each interval, by one worker, however many run; and how a worker does it."""
+"""A job: work that runs once per interval, in one worker, however many there are; and how a worker runs it."""
 
 from __future__ import annotations
 
@@ -24,22 +24,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Job:
-    """One line of app/worker/jobs.py."""
+    """A job, as app/worker/jobs.py lists it."""
 
     name: str
     every: timedelta
     work: Callable[[Run], str | None]
-    """Returns the outcome to record in job_runs, or None when there is nothing to record (any more)."""
+    """Returns the outcome to record in job_runs, or None when there is nothing (more) to record."""
     cut_short: Callable[[], None] | None = None
-    """Ends a run that would outlast the time to drain. Without it such a run is killed with its worker."""
+    """Ends a run that would outlast the drain time. Without it, such a run is killed with its worker."""
 
     @property
     def poll(self) -> timedelta:
-        """How often a worker asks whether it is time and whether it may: a take-over costs a job at most this."""
+        """How often a worker checks whether a run is due and whether it may run it: a takeover delays a job by at most
+        this."""
         return min(self.every / 4, MAX_POLL)
 
     def slot(self, time: datetime) -> datetime:
-        """Given a time, return the beginning of its interval, which is the same for every worker."""
+        """Given a time, return the start of its interval, which is the same for every worker."""
         return EPOCH + (time - EPOCH) // self.every * self.every
 
 
@@ -49,12 +50,12 @@ class Run:
 
     job: Job
     slot: datetime
-    """The interval that the run is for, by its beginning."""
+    """The start of the interval that the run is for."""
     began: datetime
     leases: Leases
     release: str
     stopping: threading.Event
-    """Set when the worker is to end: finish what is in flight, and begin nothing more."""
+    """Set when the worker is to stop: finish what is in flight, and start nothing more."""
 
     @property
     def database(self) -> Database:
@@ -62,7 +63,7 @@ class Run:
         return self.leases.database
 
     def may_go_on(self) -> bool:
-        """Return whether to begin the next piece of work: nobody wants the worker to end, or has taken over."""
+        """Return whether to start the next piece of work: the worker is not stopping, and no other has taken over."""
         return not self.stopping.is_set() and self.leases.holds(self.job.name)
 
     @contextmanager
@@ -81,7 +82,7 @@ class Run:
         ended: datetime | None = None,
         project_id: int | None = None,
     ) -> None:
-        """Add a row to job_runs: of the whole run, or of its part that is about one project."""
+        """Add a row to job_runs: for the whole run, or for its part about one project."""
         session.add(
             JobRun(
                 job=self.job.name,
@@ -96,19 +97,19 @@ class Run:
 
 
 class Runner:
-    """Does one job for one worker: each interval once, while it has the lease."""
+    """Runs one job for one worker: once per interval, while the worker has the lease."""
 
     def __init__(self, job: Job, leases: Leases, release: str) -> None:
         self.job, self.leases, self.release = job, leases, release
         self.stopping, self.idle = threading.Event(), threading.Event()
         self.idle.set()
-        self._leaving = threading.Lock()
+        self._stop_lock = threading.Lock()
         self._last: datetime | None = None
-        """The interval that is done; None when that is not known, since another worker did the job before."""
+        """The last interval that is done; None when unknown, because another worker ran the job before."""
 
     def tick(self) -> None:
-        """Do the job, if it is time and this worker may. Called by one thread at a time."""
-        with self._leaving:
+        """Run the job, if it is due and this worker may run it. Called by one thread at a time."""
+        with self._stop_lock:
             if self.stopping.is_set():
                 return
             self.idle.clear()
@@ -116,14 +117,14 @@ class Runner:
             if run := self._due():
                 self._do(run)
         finally:
-            with self._leaving:
+            with self._stop_lock:
                 self.idle.set()
                 if self.stopping.is_set():
                     self.leases.give_back(self.job.name)
 
     def stop(self) -> None:
-        """Begin nothing more, and give the lease back: at once, or as soon as the run in flight has ended."""
-        with self._leaving:
+        """Start nothing more, and give the lease back: at once, or as soon as the run in flight has ended."""
+        with self._stop_lock:
             self.stopping.set()
             if self.idle.is_set():
                 self.leases.give_back(self.job.name)
@@ -138,13 +139,13 @@ class Runner:
             self._last = None
             if not self.leases.take(self.job.name):
                 return None
-            log.info("%s: this worker does it from now on", self.job.name)
+            log.info("%s: this worker has taken over", self.job.name)
         done = self._last is None and self._is_recorded(slot)
         self._last = slot
         return None if done else Run(self.job, slot, time, self.leases, self.release, self.stopping)
 
     def _is_recorded(self, slot: datetime) -> bool:
-        """Return whether the worker before this one has done the job in this interval."""
+        """Return whether another worker has already run the job in this interval."""
         chosen = select(JobRun.id).where(JobRun.job == self.job.name, JobRun.project_id.is_(None))
         within = JobRun.finished_at >= slot, JobRun.started_at >= slot, JobRun.started_at < slot + self.job.every
         with self.leases.database.read() as session:

@@ -1,6 +1,7 @@
-"""What the worker does, and how often. A new job is a line here: its name, its interval, its function.
+"""The worker's jobs, and their intervals. A new job is one line here: its name, its interval, its function.
 
-That only one worker does it, that an upgrade neither repeats nor skips it, and that it is recorded, comes by itself.
+Nothing else is needed to ensure that only one worker runs it, that an upgrade neither repeats nor skips it, and that it
+is recorded.
 """
 
 from __future__ import annotations
@@ -32,6 +33,6 @@ def jobs(settings: Settings, database: Database, ssh: Ssh | None = None) -> tupl
 
 
 def mirrors(settings: Settings, database: Database) -> Path:
-    """Return where mirrors lie: in the cache; without one, beside the SQLite file, or in the temporary directory."""
-    beside = database.file.parent if database.file else Path(tempfile.gettempdir())
-    return (settings.cache_directory or beside) / "mirrors"
+    """Return the mirrors' folder: in the cache; without one, next to SQLite's file, or in the temporary folder."""
+    fallback = database.file.parent if database.file else Path(tempfile.gettempdir())
+    return (settings.cache_directory or fallback) / "mirrors"

@@ -1,7 +1,7 @@
-"""The mirror of one repository: the history of its default branch without files, and of the files of the last commit
-those that are worth to be read.
+"""The mirror of one repository: the history of its default branch without files, and those files of the last commit
+that are worth reading.
 
-Nothing of it is ever checked out, so the names, links, modules and hooks that a repository has do nothing here.
+Nothing is ever checked out, so a repository's names, links, submodules and hooks have no effect here.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from app.worker.process import LimitError, Limits, run
 MOST_FILES = 50_000
 YEAR = timedelta(weeks=53)
 _TOGETHER = 8 << 20
-"""Bytes of files that are in memory at a time."""
+"""Maximum bytes of file content in memory at a time."""
 _BRANCH = "refs/heads/scan"
 _INHERITED = ("PATH", "http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY", "SSL_CERT_FILE")
 _ENVIRONMENT = {
     "LC_ALL": "C",
-    "GIT_ASKPASS": "true",  # never asks anybody: a repository that wants a password fails
+    "GIT_ASKPASS": "true",  # never prompts: a repository that requires a password fails
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_CONFIG_NOSYSTEM": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -34,7 +34,7 @@ _ENVIRONMENT = {
 _OPTIONS = {
     "core.hooksPath": os.devnull,
     "credential.helper": "",
-    "http.followRedirects": "false",  # it could lead where app/worker/address.py did not look
+    "http.followRedirects": "false",  # a redirect could lead to an address that app/worker/address.py has not checked
     "gc.autoDetach": "false",
     "maintenance.autoDetach": "false",
     # A large repository must fit into little memory.
@@ -55,22 +55,22 @@ class Found:
     last_commit_at: datetime | None = None
     commits: int = 0
     contributors: int = 0
-    """Different e-mail addresses of authors, without regard to case."""
+    """Distinct e-mail addresses of authors, ignoring case."""
     activity: dict[str, int] = field(default_factory=dict)
-    """Commits of each week of the last year that has any, by its Monday."""
+    """Commits per week of the last year, keyed by Monday; weeks without commits are left out."""
     content: Content = field(default_factory=Content)
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """The mirror of one repository, during one scan. All that it does may raise what ``app/worker/process.py`` does."""
+    """The mirror of one repository, during one scan. Every method may raise the errors of ``app/worker/process.py``."""
 
     address: Address
     limits: Limits
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """The folder that holds the mirror."""
         return self.limits.folder
 
     def tip(self) -> str | None:
@@ -78,14 +78,14 @@ class Mirror:
         return self._git("ls-remote", "--", self.address.url, "HEAD").decode().partition("\t")[0] or None
 
     def fetch(self) -> None:
-        """Bring the history up to date."""
+        """Update the history."""
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         self._git("init", "--quiet", "--bare", "--template=", str(self.folder))
         self._inside("config", "remote.origin.url", self.address.url)
         self._fetch("--force", "origin", f"+HEAD:{_BRANCH}")
 
     def look(self) -> Found:
-        """Return what was fetched. Git counts: a long history must fit into little memory."""
+        """Return what was fetched. Git does the counting, because a long history must be read with little memory."""
         commit, _, committed = self._inside("log", "-1", "--format=%H %ct", _BRANCH).strip().partition(" ")
         authors = self._inside("shortlog", "--summary", "--group=format:%ae", _BRANCH).strip("\n").split("\n")
         since = datetime.now(UTC) - YEAR
@@ -101,10 +101,10 @@ class Mirror:
 
     def _content(self) -> Content:
         reading = Reading(self._files())
-        there = self._inside("rev-list", "--objects", "--no-object-names", "--missing=print", f"{_BRANCH}^{{tree}}")
-        missing = [line[1:] for line in there.splitlines() if line.startswith("?") and line[1:] in reading.uses]
+        objects = self._inside("rev-list", "--objects", "--no-object-names", "--missing=print", f"{_BRANCH}^{{tree}}")
+        missing = [line[1:] for line in objects.splitlines() if line.startswith("?") and line[1:] in reading.uses]
         if missing:
-            # What git itself does when it lacks the content of files, but for all of them at once.
+            # As git itself fetches missing file contents, but all of them at once.
             options = ("-c", "fetch.negotiationAlgorithm=noop")
             self._fetch("--no-write-fetch-head", "origin", "--stdin", options=options, stdin="\n".join(missing))
         for blobs in _together(self._sizes(reading)):
@@ -113,7 +113,7 @@ class Mirror:
         return reading.result()
 
     def _files(self) -> Iterator[File]:
-        """Yield the regular files of the last commit: no links, no modules."""
+        """Yield the regular files of the last commit: no links, no submodules."""
         entries = self._inside("ls-tree", "-r", "-z", _BRANCH).split("\0")[:-1]
         if len(entries) > MOST_FILES:
             raise LimitError(f"more than {MOST_FILES:,} files")
@@ -124,10 +124,10 @@ class Mirror:
                 yield File(path, blob)
 
     def _sizes(self, reading: Reading) -> Iterator[tuple[str, int]]:
-        """Take the sizes of all blobs into account; yield those that are small enough to be read, with theirs."""
+        """Take the sizes of all blobs into account; yield those that are small enough to read, with their sizes."""
         for line in self._inside("cat-file", "--batch-check", stdin="\n".join(reading.uses)).splitlines():
-            blob, sort, *size = line.split(" ")
-            if sort == "blob":  # else it is missing: the server did not send it
+            blob, kind, *size = line.split(" ")
+            if kind == "blob":  # else it is missing: the server did not send it
                 reading.measure(blob, int(size[0]))
                 if int(size[0]) <= LARGEST_SOURCE:
                     yield blob, int(size[0])
@@ -150,7 +150,7 @@ class Mirror:
         return (f"--git-dir={self.folder}",)
 
     def _inside(self, *argv: str, stdin: str = "") -> str:
-        """Run git in the mirror; return what it prints."""
+        """Run git in the mirror; return its output."""
         return self._git(*self._at, *argv, stdin=stdin).decode(errors="replace")
 
     def _git(self, *argv: str, stdin: str = "") -> bytes:
@@ -161,7 +161,7 @@ class Mirror:
 
 
 def _together(sizes: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
-    """Yield blobs, as many at a time as may be in memory together."""
+    """Yield groups of blobs that may be in memory together."""
     blobs: list[str] = []
     total = 0
     for blob, size in sizes:
@@ -175,7 +175,7 @@ def _together(sizes: Iterator[tuple[str, int]]) -> Iterator[list[str]]:
 
 
 def _time(seconds: str) -> datetime | None:
-    """Given a commit's time, which whoever made it can set to anything, return it; None if it is no date."""
+    """Return a commit's time, which its author can set to anything; None if it is not a valid date."""
     try:
         return datetime.fromtimestamp(int(seconds), UTC)
     except (OverflowError, OSError, ValueError):

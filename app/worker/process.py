@@ -1,4 +1,4 @@
-"""A program of somebody else, within limits: of time, of what it may print, of what it may write."""
+"""Running another program within limits: on its time, its output, and what it may write."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from tempfile import TemporaryFile
 from typing import IO
 
 MAX_OUTPUT = 16 << 20
-"""Bytes that a program may print: all of it is in memory afterwards."""
+"""Maximum output of a program, in bytes: all of it is in memory afterwards."""
 _LOOK_SECONDS = 0.2
 
 
 class LimitError(Exception):
-    """A program was ended, since it went beyond a limit. The text says which."""
+    """A program was ended because it exceeded a limit. The text says which."""
 
 
 class Cancelled(Exception):
-    """The worker ends; what ran is neither a success nor a failure."""
+    """The worker is stopping; the run is neither a success nor a failure."""
 
 
 class ExitError(Exception):
@@ -37,28 +37,28 @@ class ExitError(Exception):
 
 @dataclass(frozen=True)
 class Limits:
-    """Those of one scan; its programs share them."""
+    """The limits of one scan; its programs share them."""
 
     seconds: float
     until: float
-    """Of the monotonic clock."""
+    """The end of their time, on the monotonic clock."""
     folder: Path
-    """Where they write, and its size."""
+    """The folder that they write to, whose size is limited."""
     folder_bytes: int
     cancelled: threading.Event
 
     def check(self) -> None:
-        """Raise LimitError or Cancelled when a program must not go on."""
+        """Raise LimitError or Cancelled when a program must not continue."""
         if self.cancelled.is_set():
             raise Cancelled
         if time.monotonic() > self.until:
-            raise LimitError(f"not done within {self.seconds:g} s")
+            raise LimitError(f"not finished within {self.seconds:g} s")
         if size(self.folder) > self.folder_bytes:
             raise LimitError(f"larger than {self.folder_bytes >> 20} MiB")
 
 
 def size(folder: Path) -> int:
-    """Return how many bytes the files below a folder have; a file that goes away meanwhile does not count."""
+    """Return the total bytes of the files below a folder; a file that is deleted meanwhile does not count."""
     total = 0
     for path, _, names in os.walk(folder):
         for name in names:
@@ -70,21 +70,21 @@ def size(folder: Path) -> int:
 
 
 def run(argv: list[str], environment: Mapping[str, str], limits: Limits, stdin: bytes = b"") -> bytes:
-    """Run a program in a process group of its own; return what it prints.
+    """Run a program in a separate process group; return its output.
 
-    Raises ExitError, LimitError or Cancelled; nothing of the program is left then.
+    Raises ExitError, LimitError or Cancelled; then none of its processes is left.
     """
     limits.check()
-    # Files, not pipes: what is printed needs no reader meanwhile, and its size can be seen.
-    with TemporaryFile() as given, TemporaryFile() as out, TemporaryFile() as err:
-        given.write(stdin)
-        given.seek(0)
-        process = Popen(argv, env=environment, stdin=given, stdout=out, stderr=err, start_new_session=True)
+    # Files, not pipes: the output needs no reader meanwhile, and its size can be checked.
+    with TemporaryFile() as source, TemporaryFile() as out, TemporaryFile() as err:
+        source.write(stdin)
+        source.seek(0)
+        process = Popen(argv, env=environment, stdin=source, stdout=out, stderr=err, start_new_session=True)
         try:
             while not _ended(process):
                 limits.check()
                 if os.fstat(out.fileno()).st_size > MAX_OUTPUT or os.fstat(err.fileno()).st_size > MAX_OUTPUT:
-                    raise LimitError(f"git says more than {MAX_OUTPUT >> 20} MiB")
+                    raise LimitError(f"git printed more than {MAX_OUTPUT >> 20} MiB")
         finally:
             if process.returncode is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -95,7 +95,7 @@ def run(argv: list[str], environment: Mapping[str, str], limits: Limits, stdin: 
 
 
 def _ended(process: Popen[bytes]) -> bool:
-    """Wait a moment; return whether a program has ended. It is noticed at once: Popen.wait looks every 50 ms."""
+    """Wait a moment; return whether a program has ended. This notices the end at once; Popen.wait polls every 50 ms."""
     descriptor = os.pidfd_open(process.pid)
     try:
         select([descriptor], [], [], _LOOK_SECONDS)

@@ -1,6 +1,7 @@
-"""The worker's process: a scheduler that asks for each job's lease, and hands the leases back when told to end.
+"""The worker's process: a scheduler that requests each job's lease, and gives the leases back when told to stop.
 
-One that starts while another works is on standby: it lives and asks, and does nothing without a lease.
+A worker that starts while another is active is on standby: it sends heartbeats and requests leases, but does nothing
+without a lease.
 """
 
 from __future__ import annotations
@@ -25,14 +26,14 @@ from app.worker.job import EPOCH, Job, Runner
 from app.worker.lease import Leases
 
 SPARE_SECONDS = 5
-"""Of the time to drain: for cutting a run short, giving its lease back and closing the database."""
+"""The part of the drain time for cutting a run short, giving its lease back and closing the database."""
 STEP_SECONDS = 1.0
 """How far the clock must be set back to be noticed."""
 log = logging.getLogger(__name__)
 
 
 def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
-    """Do the jobs, or wait to, until SIGTERM or SIGINT."""
+    """Run the jobs, or wait on standby, until SIGTERM or SIGINT."""
     metrics.watch(database, settings.ppm_release)
     if settings.metrics_port:
         start_http_server(settings.metrics_port)
@@ -43,7 +44,7 @@ def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
     heartbeat = Heartbeat(leases, settings.ppm_release)
     runners = [Runner(job, leases, settings.ppm_release) for job in jobs]
     scheduler = schedule(heartbeat, runners)
-    log.info("%s asks for its jobs", leases.worker)
+    log.info("worker %s has started", leases.worker)
     ahead = time.time() - time.monotonic()
     while not signals.told(1):
         before, ahead = ahead, time.time() - time.monotonic()
@@ -58,9 +59,9 @@ def run(settings: Settings, database: Database, jobs: Sequence[Job]) -> None:
 
 
 def schedule(heartbeat: Heartbeat, runners: Sequence[Runner]) -> BackgroundScheduler:
-    """Return a scheduler that beats, and asks for each job at times that are the same in every worker."""
+    """Return a scheduler that sends heartbeats, and checks each job at times that are the same in every worker."""
     scheduler = BackgroundScheduler(timezone=UTC)
-    # What is late is still done, once; the default would skip it after a second.
+    # A late run still happens, once; by default it would be skipped after a second.
     once: dict[str, Any] = {"max_instances": 1, "coalesce": True, "misfire_grace_time": None}
     scheduler.add_job(heartbeat.beat, "interval", seconds=HEARTBEAT_SECONDS, next_run_time=now(), **once)
     for runner in runners:
@@ -71,14 +72,15 @@ def schedule(heartbeat: Heartbeat, runners: Sequence[Runner]) -> BackgroundSched
 
 
 def reschedule(scheduler: BackgroundScheduler) -> None:
-    """Begin every schedule anew: after the clock was set back, the next run would be that much later."""
+    """Restart every schedule: after the clock was set back, the next run would be late by the same amount."""
     for job in scheduler.get_jobs():
         job.reschedule(job.trigger)
 
 
 def _drain(scheduler: BackgroundScheduler, runners: Sequence[Runner], seconds: float) -> None:
-    """Give back what is idle, let what is in flight end, the heartbeat going on; cut it short when the time is over."""
-    log.info("leaving: what is in flight ends")
+    """Give back the leases of idle jobs, and let runs in flight end, while heartbeats continue; cut the runs short when
+    the time is over."""
+    log.info("stopping: waiting for runs in flight")
     until = time.monotonic() + seconds
     for runner in runners:
         runner.stop()

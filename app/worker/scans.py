@@ -1,4 +1,4 @@
-"""The scan: every project whose time has come, a few at a time, by one worker at a time."""
+"""The scan: of every project that is due, a few at a time, by one worker at a time."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from app.worker.process import Cancelled
 
 SCAN = "scan"
 PAUSE_SECONDS = 0.5
-"""After each that was work: many new projects at once must not take the processor from those who are served."""
+"""Pause after each scan that did work: many new projects at once must not take CPU time from users' requests."""
 JITTER = 0.1
-"""Of the interval: those that were added together do not stay together."""
+"""Fraction of the interval: projects that were added together are not scanned together forever."""
 MOST_DOUBLINGS = 5
 LONGEST_BACK_OFF = timedelta(days=1)
 KEEP_RUNS = timedelta(days=14)
 KEEP_SCANS = timedelta(days=365)
 CACHE_BYTES = 2 << 30
-"""How large the mirrors may be together; the longest unused go first, and are fetched anew when needed."""
+"""Maximum size of all mirrors; the least recently used are deleted first, and fetched again when needed."""
 log = logging.getLogger(__name__)
 
 
 class Order(Enum):
-    """Of the projects that are due. One scan goes on in each: the memory and the processor of a worker are small.
+    """Orders of the projects that are due. One scan runs in each order: a worker has little memory and CPU time.
 
-    Who adds a project looks at it, and must not wait until a thousand others have been scanned. Nor do these wait for
-    the new ones, each of which takes longer; so each is scanned some day.
+    A user who has added a project is waiting for it, and must not wait until a thousand others have been scanned. The
+    others must not wait for the new ones either, each of which takes longer. So every project is scanned eventually.
     """
 
     NEWEST = Project.scan_due_at.desc()
@@ -50,17 +50,17 @@ class Order(Enum):
 
 @dataclass(frozen=True)
 class Due:
-    """A project whose time has come."""
+    """A project that is due for a scan."""
 
     id: int
     url: str
     known: str | None
-    """The last commit, if all that a scan finds is known of it."""
+    """The last commit, if all results of a scan are known for it."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a scan: what it found, None when that is nothing new, or why it failed."""
+    """A scan's result: ``found`` is what it found, None when there is nothing new, or the error."""
 
     due: Due
     began: datetime
@@ -69,7 +69,7 @@ class Result:
 
     @property
     def outcome(self) -> str:
-        """In a word."""
+        """The outcome in one word."""
         if isinstance(self.found, GitError):
             return "failed"
         return "unchanged" if self.found is None else "ok"
@@ -77,16 +77,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Scanner:
-    """Scans what is due; a project is due again after the interval, and later after each failure in a row."""
+    """Scans the projects that are due. A project is due again after the interval, or later after failures in a row."""
 
     git: Git
     interval: timedelta
 
     def scan_due(self, run: Run) -> None:
-        """Scan what is due, until nothing is; each project is recorded as soon as its scan has ended."""
+        """Scan until no project is due; record each project as soon as its scan has ended."""
         _count_due(run.database)
         in_flight: dict[Order, int] = {}
-        going: dict[Future[Result | None], Order] = {}
+        running: dict[Future[Result | None], Order] = {}
         cut_short = False
         with ThreadPoolExecutor(len(Order), "scan") as pool:
             while True:
@@ -95,17 +95,18 @@ class Scanner:
                         continue
                     if due := _next(run.database, order, besides=in_flight.values()):
                         in_flight[order] = due.id
-                        going[pool.submit(self._scan, run, due)] = order
-                if not going:
+                        running[pool.submit(self._scan, run, due)] = order
+                if not running:
                     return
-                ended = wait(going, return_when=FIRST_COMPLETED).done
+                ended = wait(running, return_when=FIRST_COMPLETED).done
                 self._record(run, ended)
                 for future in ended:
-                    del in_flight[going.pop(future)]
+                    del in_flight[running.pop(future)]
                     cut_short |= future.result() is None
 
     def clean(self, run: Run) -> str:
-        """Forget old runs and scans, and the mirrors of projects that are gone, archived, or too many."""
+        """Delete old runs and scans, the mirrors of projects that are deleted or archived, and mirrors beyond the
+        maximum size."""
         with run.write() as session:
             session.execute(delete(JobRun).where(JobRun.job != HEARTBEAT, JobRun.finished_at < now() - KEEP_RUNS))
             session.execute(delete(Scan).where(Scan.finished_at < now() - KEEP_SCANS))
@@ -115,13 +116,13 @@ class Scanner:
         return "ok"
 
     def _scan(self, run: Run, due: Due) -> Result | None:
-        """Return what came of a scan; None when it was cut short."""
+        """Return a scan's result; None when it was cut short."""
         began = now()
         try:
             with tracing.span("scan", project=due.id):
                 found: Found | GitError | None = self.git.scan(due.url, due.known)
         except Cancelled:
-            log.info("project %s: the scan was cut short; the next worker begins it anew", due.id)
+            log.info("project %s: the scan was cut short; the next worker restarts it", due.id)
             return None
         except GitError as error:
             found = error
@@ -143,7 +144,7 @@ class Scanner:
             log.info("project %s: %s", result.due.id, result.found or result.outcome)
 
     def _write(self, run: Run, session: Session, result: Result) -> None:
-        """Write one result, unless the project is gone, or has got another address meanwhile."""
+        """Write one result, unless the project was deleted, or its address was changed meanwhile."""
         project = session.get(Project, result.due.id, with_for_update=True)
         if project is None or project.url != result.due.url:
             return
@@ -161,20 +162,20 @@ class Scanner:
 
 
 def pause(interval: timedelta, failures: int) -> timedelta:
-    """Return how long a project is left alone after its last scan, which is the last of so many failures in a row."""
+    """Return the time from a project's last scan until it is due again, given the number of failures in a row."""
     backed_off = interval * (1 << min(max(failures - 1, 0), MOST_DOUBLINGS))
     longest = max(interval, LONGEST_BACK_OFF)
-    return min(backed_off, longest) * random.uniform(1, 1 + JITTER)  # noqa: S311 - nobody gains by a guess
+    return min(backed_off, longest) * random.uniform(1, 1 + JITTER)  # noqa: S311 - guessing it gains nothing
 
 
 def _next(database: Database, order: Order, besides: Collection[int]) -> Due | None:
-    """Return the project that is due and comes first in that order, without those that are being scanned."""
+    """Return the first project in that order that is due and is not being scanned."""
     chosen = select(Project.id, Project.url, Project.last_commit, Project.activity).where(_is_due())
     with database.read() as session:
         row = session.execute(chosen.where(Project.id.not_in(besides)).order_by(order.value).limit(1)).first()
     if row is None:
         return None
-    # Without its activity it was scanned by a release that did not look as closely.
+    # Without activity, the project was scanned by an older release, which did not read as much.
     return Due(row.id, row.url, row.last_commit if row.activity is not None else None)
 
 
@@ -198,7 +199,7 @@ def _apply(found: Found, project: Project) -> None:
 
 
 def _history(project: Project, result: Result) -> Scan:
-    """Return the row that says what is new; of a scan that failed, it has the error alone."""
+    """Return the row with the new results; for a failed scan, it has only the error."""
     scan = Scan(project_id=project.id, started_at=result.began, finished_at=result.ended, error=project.scan_error)
     if project.scan_error is None:
         scan.last_commit, scan.commits, scan.contributors = project.last_commit, project.commits, project.contributors

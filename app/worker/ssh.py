@@ -1,7 +1,7 @@
-"""How git reaches a host by SSH: with the deploy key alone, only hosts whose keys are known, and asking nobody.
+"""How git connects to a host by SSH: only with the deploy key, only to hosts whose keys are known, and without prompts.
 
-No agent, no configuration of whoever runs the worker, nothing forwarded. OpenSSH's own manual, ssh_config(5), says what
-each option does.
+It uses no agent and no SSH configuration of the user that runs the worker, and forwards nothing. OpenSSH's manual,
+ssh_config(5), explains each option.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _OPTIONS = {
 
 @dataclass(frozen=True)
 class Ssh:
-    """A key, and the hosts that it is shown to."""
+    """A key, and the hosts that it is used with."""
 
     key: Path
     known_hosts: Path
 
     def options(self, host: str, port: int, address: str | None) -> tuple[str, ...]:
-        """Return what git is told, to ask a host; at this address, if one is given, and with the host's own key."""
+        """Return git's options to connect to a host: at this address, if one is given, checking the host's own key."""
         options = _OPTIONS | {"UserKnownHostsFile": str(self.known_hosts)}
         if address is not None:
             options |= {"HostName": address, "HostKeyAlias": host if port == 22 else f"[{host}]:{port}"}
@@ -49,9 +49,9 @@ class Ssh:
 
 @contextmanager
 def ready(settings: Settings) -> Iterator[Ssh | None]:
-    """Yield what the settings allow, None when that is nothing; the key lies in a folder that goes at the end.
+    """Yield the SSH access that the settings allow, or None. The key is in a folder that is deleted at the end.
 
-    In a copy: a secret has lost the end of its last line, without which OpenSSH takes no key.
+    It is a copy, because the secret has lost its final newline, without which OpenSSH accepts no key.
     """
     if settings.git_deploy_key is None or not settings.scan_known_hosts:
         yield None

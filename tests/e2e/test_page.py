@@ -80,7 +80,7 @@ def test_the_api_is_described_by_a_page_that_loads_nothing_from_elsewhere(page: 
     page.goto("/api/docs")
 
     page.locator("#operations-projects-projects_create").get_by_role("button").first.click()
-    expect(page.get_by_text("Add a project; the worker scans it soon.")).to_be_visible()
+    expect(page.get_by_text("Add a project. The worker will scan it soon.")).to_be_visible()
     assert all(url.startswith((live.url, "data:")) for url in asked), asked
 
 

@@ -233,7 +233,7 @@ def test_the_scan_in_flight_is_finished_before_the_worker_ends(
         until(lambda: scans(worker), worker)
 
         stopping = pool.submit(worker.stop, time=60)
-        until(lambda: "leaving: what is in flight ends" in worker.logs(), worker)
+        until(lambda: "stopping: waiting for runs in flight" in worker.logs(), worker)
         server.resume()
         stopping.result(60)
 

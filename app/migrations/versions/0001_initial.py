@@ -9,7 +9,7 @@ revision = "0001"
 down_revision = None
 branch_labels = None
 depends_on = None
-# "expand": the release before this revision can run on it. Anything else, or nothing, means it cannot.
+# "expand": the previous release can run on this revision. Any other value, or none, means that it cannot.
 compatibility = "expand"
 
 TIME = sa.DateTime(timezone=True)

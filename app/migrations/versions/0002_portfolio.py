@@ -11,7 +11,7 @@ revision = "0002"
 down_revision = "0001"
 branch_labels = None
 depends_on = None
-# "expand": the release before this revision can run on it. Anything else, or nothing, means it cannot.
+# "expand": the previous release can run on this revision. Any other value, or none, means that it cannot.
 compatibility = "expand"
 
 TIME = sa.DateTime(timezone=True)
@@ -20,12 +20,12 @@ ORDERS = ("id", "name", "last_commit_at", "commits", "scanned_at")
 
 
 def found() -> list[sa.Column[Any]]:
-    """Return what a scan finds: in a project of its last good one, in `scans` of each."""
+    """Return the columns for a scan's results: in a project those of its last successful scan, in `scans` of each."""
     return [sa.Column("files", sa.Integer), sa.Column("size_bytes", sa.BigInteger), sa.Column("todos", sa.Integer)]
 
 
 def upgrade() -> None:
-    # What must not be null has a default: the release before this revision does not name it.
+    # Columns that must not be null have a default, because the previous release does not set them.
     added: list[sa.Column[Any]] = [
         sa.Column("archived", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.Column("scan_failures", sa.Integer, nullable=False, server_default="0"),

@@ -1,4 +1,4 @@
-"""an index to search names and addresses by"""
+"""an index for searching names and addresses"""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ revision = "0003"
 down_revision = "0002"
 branch_labels = None
 depends_on = None
-# "expand": the release before this revision can run on it. Anything else, or nothing, means it cannot.
+# "expand": the previous release can run on this revision. Any other value, or none, means that it cannot.
 compatibility = "expand"
 
 INDEX = "ix_projects_archived_id_name_url"
 
 
 def upgrade() -> None:
-    if op.get_context().dialect.name == "sqlite":  # in Postgres it would not hold what is long
+    if op.get_context().dialect.name == "sqlite":  # a Postgres index cannot hold long values
         op.create_index(INDEX, "projects", ["archived", "id", "name", "url"])
 
 

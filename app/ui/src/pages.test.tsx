@@ -48,14 +48,14 @@ test("a project is added, and the list shows it", async () => {
 
 test("when the API refuses a project, the error is shown and the input stays", async () => {
   api[FIRST_PAGE] = page([]);
-  api["POST /api/projects"] = [409, { detail: "project 3 has the name ledger already" }];
+  api["POST /api/projects"] = [409, { detail: "project 3 already has the name ledger" }];
   open();
 
   press("Add a project");
   type("Repository", PROJECT.url);
   press("Add project");
 
-  expect((await screen.findByRole("alert")).textContent).toContain("project 3 has the name ledger already");
+  expect((await screen.findByRole("alert")).textContent).toContain("project 3 already has the name ledger");
   expect(screen.getByLabelText<HTMLInputElement>("Repository").value).toBe(PROJECT.url);
 });
 

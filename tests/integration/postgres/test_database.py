@@ -59,4 +59,4 @@ def test_it_says_that_the_schema_is_missing_and_what_to_run(empty: Database) -> 
     with pytest.raises(ProgrammingError) as caught, empty.read() as session:
         session.scalar(select(Project))
 
-    assert _sentence(caught.value) == 'the database: relation "projects" does not exist; run `ppm migrate`'
+    assert _sentence(caught.value) == 'database error: relation "projects" does not exist; run `ppm migrate`'

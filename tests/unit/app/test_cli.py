@@ -40,7 +40,7 @@ def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
     too_early = ppm("token", "create", "ci", DATABASE_URL=url)
     assert (too_early.returncode, too_early.stderr.splitlines()) == (
         1,
-        ["ppm: the database: no such table: tokens; run `ppm migrate`"],
+        ["ppm: database error: no such table: tokens; run `ppm migrate`"],
     )
 
     assert json.loads(ppm("migrate", DATABASE_URL=url).stdout)["applied"] == SHIPPED
@@ -50,12 +50,12 @@ def test_a_database_is_migrated_and_gets_a_token(tmp_path: Path) -> None:
     assert token.startswith("ppm_")
     again = ppm("token", "create", "ci", DATABASE_URL=url)
     assert (again.returncode, again.stdout) == (1, "")
-    assert again.stderr.startswith("ppm: a token is called ci already")
+    assert again.stderr.startswith("ppm: a token named ci already exists")
     assert token not in ppm("token", "list", DATABASE_URL=url).stdout
 
 
 def test_help_version_and_revisions_need_neither_settings_nor_a_database() -> None:
-    assert "Do what is due on a schedule" in ppm("--help", APP_ENV="production").stdout
+    assert "Run the scheduled jobs" in ppm("--help", APP_ENV="production").stdout
 
     found = json.loads(ppm("version", APP_ENV="production").stdout)
     assert found["release"] == "0a1b2c3d4e5f"
@@ -69,7 +69,7 @@ def test_help_version_and_revisions_need_neither_settings_nor_a_database() -> No
         ({"APP_ENV": "somewhere"}, "ppm: APP_ENV: Input should be"),
         ({"DATABASE_URL": "sqlite://"}, "ppm: DATABASE_URL: SQLite needs a file"),
         ({"DRAIN_SECONDS": "soon"}, "ppm: DRAIN_SECONDS: Input should be a valid integer"),
-        ({"DATABASE_URL": "sqlite:////nowhere/ppm.db"}, "ppm: the database: unable to open database file"),
+        ({"DATABASE_URL": "sqlite:////nowhere/ppm.db"}, "ppm: database error: unable to open database file"),
     ],
 )
 def test_what_a_user_can_mend_is_one_sentence(environment: dict[str, str], sentence: str) -> None:

@@ -158,5 +158,5 @@ def test_another_database_is_refused(url: str, words: str) -> None:
 def test_a_database_whose_driver_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
 
-    with pytest.raises(PpmError, match="Postgres needs the Python package psycopg, which is not here"):
+    with pytest.raises(PpmError, match="Postgres needs the Python package psycopg, which is missing"):
         Database("postgresql://localhost/ppm")

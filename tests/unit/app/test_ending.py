@@ -129,7 +129,7 @@ def test_a_task_that_goes_on_is_named_and_left_behind(portal: BlockingPortal, ca
     with caplog.at_level(logging.ERROR, "app.ending"):
         assert portal.call(end)
 
-    assert "the task stubborn goes on although it was cancelled twice" in caplog.text
+    assert "the task stubborn keeps running although it was canceled twice" in caplog.text
 
 
 @contextmanager
@@ -152,8 +152,8 @@ def process(script: str, *argv: str, database: Database, drain_seconds: int) -> 
 @pytest.mark.parametrize(
     ("how", "drain_seconds", "said"),
     [
-        ("swallow", 60, "the task certificate goes on although it was cancelled twice: it is left behind"),
-        ("block", 3, "Threads that still run: MainThread in block"),
+        ("swallow", 60, "the task certificate keeps running although it was canceled twice: it is abandoned"),
+        ("block", 3, "Running threads: MainThread in block"),
     ],
 )
 def test_an_api_with_a_task_that_does_not_end_leaves_in_time(
@@ -174,7 +174,7 @@ def test_a_worker_with_a_job_that_does_not_end_leaves_in_time(database: Database
         worker.send_signal(signal.SIGTERM)
         rest, _ = worker.communicate(timeout=30)
 
-    assert "not done 3 s after the signal to end" in rest
+    assert "still running 3 s after the signal to stop" in rest
     assert "in scan_for_ever" in rest
     assert worker.returncode == 1
 

@@ -152,7 +152,7 @@ def test_one_address_has_so_many_streams_and_all_together_have_so_many(
 
     refused = anonymous.get("/api/events", headers={"X-Forwarded-For": "198.51.100.7, 192.0.2.1"})
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "30")
-    assert problem(refused, 429)["detail"] == "3 streams of events are open from this address"
+    assert problem(refused, 429)["detail"] == "the limit of 3 open event streams per address is reached"
     assert anonymous.get("/api/system", headers={"X-Forwarded-For": "192.0.2.1"}).status_code == 200
 
     open_stream("192.0.2.2"), open_stream("192.0.2.3")

@@ -118,7 +118,7 @@ def test_other_ways_to_a_repository_are_closed(git: Git, url: str) -> None:
 
 
 def test_a_scan_that_takes_too_long_is_ended_with_its_git(git: Git, silent: socket.socket) -> None:
-    with pytest.raises(GitError, match=r"not done within 0\.5 s"):
+    with pytest.raises(GitError, match=r"not finished within 0\.5 s"):
         replace(git, deadline_seconds=0.5).scan(address(silent))
 
     assert gits_that_run(address(silent)) == []

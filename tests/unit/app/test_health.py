@@ -78,7 +78,7 @@ def test_it_is_not_ready_when_the_database_is_no_database(anonymous: Client, dat
     answer = anonymous.get("/readyz")
 
     assert answer.status_code == 503
-    assert answer.json()["reason"].startswith("the database does not answer")
+    assert answer.json()["reason"].startswith("the database is not responding")
 
 
 @pytest.mark.sqlite
@@ -122,4 +122,4 @@ def test_a_disk_that_runs_full_is_told_and_takes_nobody_out(anonymous: Client, m
     answer = anonymous.get("/readyz")
 
     assert (answer.status_code, answer.json()["status"]) == (200, "degraded")
-    assert "MiB are free where the database is" in answer.json()["reason"]
+    assert "MiB are free on the database's disk" in answer.json()["reason"]

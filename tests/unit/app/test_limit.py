@@ -100,7 +100,7 @@ def test_each_token_has_its_own_and_is_told_what_is_left(
 
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert [answer.headers["RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
-        assert "more than 2 requests a minute" in problem(answers[2], 429)["detail"]
+        assert "more than 2 requests per minute" in problem(answers[2], 429)["detail"]
         assert 0 < int(answers[2].headers["Retry-After"]) <= 30
         made = client.post("/api/projects", headers=two, json={"url": "https://git.example.org/a.git"})
         assert made.status_code == 201

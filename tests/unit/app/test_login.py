@@ -93,7 +93,7 @@ def test_with_https_the_cookie_is_of_this_host_and_of_https_alone(browser: Open)
 def test_a_person_who_is_not_on_the_list_is_told_so(browser: Open) -> None:
     client = browser(oauth_logins={"bob": Scope.ADMIN})
 
-    assert problem(log_in(client), 403)["detail"] == "Ann is not among those who may log in"
+    assert problem(log_in(client), 403)["detail"] == "Ann is not allowed to log in"
     problem(client.get("/api/projects"), 401)
 
 
@@ -246,7 +246,7 @@ def test_an_application_that_the_server_does_not_know_is_an_error_of_ours(browse
 
     detail = problem(log_in(wrong), 502)["detail"]
 
-    assert detail.endswith("does not know this application: incorrect_client_credentials")
+    assert detail.endswith("rejects this application's settings: incorrect_client_credentials")
 
 
 def test_a_state_that_was_made_up_is_refused(browser: Open) -> None:
@@ -289,7 +289,7 @@ def test_a_state_of_any_characters_is_no_crash(browser: Open, state: str) -> Non
 
     answer = client.get(f"/api/login/callback?code=x&state={state}")
 
-    assert problem(answer, 400)["detail"].startswith("this login was not begun in this browser")
+    assert problem(answer, 400)["detail"].startswith("this login was not started in this browser")
 
 
 def test_a_person_who_has_logged_in_reads_the_state_of_the_whole(browser: Open) -> None:

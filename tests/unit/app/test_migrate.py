@@ -197,7 +197,7 @@ def test_a_downgrade_takes_back_what_came_after_a_revision_and_lowers_the_floor(
 
 
 @pytest.mark.parametrize(
-    ("target", "words"), [(HEAD, f"no way back from {NEXT}"), ("0009", "does not know the revision 0009")]
+    ("target", "words"), [(HEAD, f"cannot revert {NEXT}"), ("0009", "does not know the revision 0009")]
 )
 def test_a_downgrade_that_cannot_be_is_refused_before_anything_changes(
     database: Database, revisions: Revisions, target: str, words: str

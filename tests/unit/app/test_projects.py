@@ -121,7 +121,7 @@ def test_an_address_is_as_long_as_its_bytes_which_an_index_must_hold(client: Cli
     ):
         body = problem(answer, 422)
         assert body["errors"][0]["field"] == "body.url"
-        assert "at most 2000 bytes of UTF-8, and this one 2001" in body["detail"]
+        assert "at most 2000 bytes of UTF-8; this one has 2001" in body["detail"]
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_a_project_is_called_after_its_host_and_path(client: Client, monkeypatch
 def test_where_nobody_set_up_ssh_an_address_for_it_is_refused_in_words(client: Client) -> None:
     body = problem(client.post("/api/projects", json={"url": "git@git.example.org:team/tool.git"}), 422)
 
-    assert "this server fetches nothing by SSH" in body["detail"]
+    assert "this server does not fetch by SSH" in body["detail"]
     assert body["errors"][0]["field"] == "body.url"
 
 

@@ -71,7 +71,7 @@ def test_whoever_has_projects_gets_no_samples(database: Database, settings: Sett
 
 
 def test_in_production_there_are_no_samples(database: Database) -> None:
-    with pytest.raises(PpmError, match="SCAN_FILES names no folder"):
+    with pytest.raises(PpmError, match="SCAN_FILES is not set"):
         samples.make(Settings(app_env="test"), database)
 
 

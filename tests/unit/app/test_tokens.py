@@ -39,10 +39,10 @@ def test_tokens_are_long_and_never_the_same(database: Database) -> None:
 def test_a_name_is_taken_once(database: Database) -> None:
     tokens.create(database, "ci")
 
-    with pytest.raises(TokenError, match="a token is called ci already"):
+    with pytest.raises(TokenError, match="a token named ci already exists"):
         tokens.create(database, "ci")
 
 
 def test_only_a_token_that_exists_can_be_revoked(database: Database) -> None:
-    with pytest.raises(TokenError, match="no token is called ci"):
+    with pytest.raises(TokenError, match="there is no token named ci"):
         tokens.revoke(database, "ci")
