@@ -22,7 +22,7 @@ const ORDERS: { value: Sort; label: string }[] = [
   { value: "scanned", label: "Least recently scanned" },
 ];
 
-interface Wanted {
+interface Filters {
   q: string;
   tag: string;
   sort: Sort;
@@ -33,12 +33,12 @@ interface Wanted {
 export function Projects() {
   const { client, news } = useClient();
   const queries = useQueryClient();
-  const [wanted, setWanted] = useState<Wanted>({ q: "", tag: "", sort: "created", archived: false, offset: 0 });
-  const [q] = useDebouncedValue(wanted.q.trim(), 200);
+  const [filters, setFilters] = useState<Filters>({ q: "", tag: "", sort: "created", archived: false, offset: 0 });
+  const [q] = useDebouncedValue(filters.q.trim(), 200);
   const [adding, setAdding] = useState(false);
   const [notice, setNotice] = useState("");
 
-  const { q: _, tag, ...rest } = wanted;
+  const { q: _, tag, ...rest } = filters;
   const query = { ...rest, limit: PAGE_SIZE, ...(q && { q }), ...(tag && { tag }) };
   const list = useQuery({
     queryKey: ["projects", query, news],
@@ -49,13 +49,13 @@ export function Projects() {
   async function add({ url, name, tags }: Values) {
     const project = await content(client.POST("/projects", { body: { url, tags, ...(name && { name }) } }));
     setNotice(`Added ${project.name}. The worker will scan it soon.`);
-    if (page && rest.sort === "created") setWanted({ ...wanted, offset: lastOffset(page.total + 1) });
+    if (page && rest.sort === "created") setFilters({ ...filters, offset: lastOffset(page.total + 1) });
     await queries.invalidateQueries();
   }
 
   // The only project on the last page is gone: go to the new last page.
-  if (page && page.items.length === 0 && page.total > 0 && page.offset === wanted.offset) {
-    setWanted({ ...wanted, offset: lastOffset(page.total) });
+  if (page && page.items.length === 0 && page.total > 0 && page.offset === filters.offset) {
+    setFilters({ ...filters, offset: lastOffset(page.total) });
   }
 
   return (
@@ -66,13 +66,13 @@ export function Projects() {
         </Title>
         <Button onClick={() => setAdding(true)}>Add a project</Button>
       </Group>
-      <Toolbar wanted={wanted} onChange={(change) => setWanted({ ...wanted, offset: 0, ...change })} onNew={() => setAdding(true)} />
+      <Toolbar filters={filters} onChange={(change) => setFilters({ ...filters, offset: 0, ...change })} onNew={() => setAdding(true)} />
       <p role="status">{notice}</p>
       {list.error && <Problem error={list.error} onRetry={() => void list.refetch()} />}
       {list.isPending && <Skeleton height={200} aria-label="Loading projects" aria-busy="true" />}
-      {page?.total === 0 && <Empty filtered={Boolean(q || tag || wanted.archived)} />}
+      {page?.total === 0 && <Empty filtered={Boolean(q || tag || filters.archived)} />}
       {page && page.items.length > 0 && <Rows page={page} />}
-      {page && page.total > page.limit && <Pager page={page} onTurn={(offset) => setWanted({ ...wanted, offset })} />}
+      {page && page.total > page.limit && <Pager page={page} onTurn={(offset) => setFilters({ ...filters, offset })} />}
       {adding && <ProjectForm onSend={add} onClose={() => setAdding(false)} />}
     </section>
   );
@@ -84,12 +84,12 @@ function lastOffset(total: number): number {
 }
 
 interface ToolbarProps {
-  wanted: Wanted;
-  onChange: (change: Partial<Wanted>) => void;
+  filters: Filters;
+  onChange: (change: Partial<Filters>) => void;
   onNew: () => void;
 }
 
-function Toolbar({ wanted, onChange, onNew }: ToolbarProps) {
+function Toolbar({ filters, onChange, onNew }: ToolbarProps) {
   const { client } = useClient();
   const search = useRef<HTMLInputElement>(null);
   const tags = useQuery({ queryKey: ["tags"], queryFn: ({ signal }) => content(client.GET("/tags", { signal })) });
@@ -104,20 +104,20 @@ function Toolbar({ wanted, onChange, onNew }: ToolbarProps) {
         label="Search"
         type="search"
         description="Press / to search, n to add a project"
-        value={wanted.q}
+        value={filters.q}
         onChange={(event) => onChange({ q: event.target.value })}
       />
       <NativeSelect
         label="Tag"
-        value={wanted.tag}
+        value={filters.tag}
         data={[{ value: "", label: "any" }, ...(tags.data ?? []).map(({ tag, projects }) => ({ value: tag, label: `${tag} (${projects})` }))]}
         onChange={(event) => onChange({ tag: event.target.value })}
       />
-      <NativeSelect label="Sort by" value={wanted.sort} data={ORDERS} onChange={(event) => onChange({ sort: event.target.value as Sort })} />
+      <NativeSelect label="Sort by" value={filters.sort} data={ORDERS} onChange={(event) => onChange({ sort: event.target.value as Sort })} />
       <Checkbox
         label="Archived"
         mb={8}
-        checked={wanted.archived}
+        checked={filters.archived}
         onChange={(event) => onChange({ archived: event.target.checked })}
       />
     </Group>
