@@ -1,4 +1,4 @@
-"""Benchmarks: each prints the table that docs/benchmarks.md shows, with the command that makes it."""
+"""Benchmarks: each prints a table that docs/benchmarks.md shows, with the command that prints it."""
 
 _ASIDE = """
 {
@@ -10,6 +10,6 @@ _ASIDE = """
 exec chrt --idle 0 "$@"
 """
 POLITE = ("setsid", "--wait", "sh", "-c", _ASIDE, "sh")
-"""Whoever deploys is, as a rule, on another machine than the host: here it must give way to the host at once. Linux
-shares the processor out among control groups first, then among sessions (sched(7), autogroup), and only within one of
-those does it heed what chrt says. A group that is idle is interrupted by whoever is not; to make one takes root."""
+"""The deploying command usually runs on another machine than the host, so here it must yield the CPU to the host at
+once. Linux divides CPU time among control groups first, then among sessions (sched(7), autogroup), and applies chrt
+only within one of those. Any other process preempts an idle control group; creating one requires root."""

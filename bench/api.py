@@ -1,9 +1,10 @@
-"""The application by itself: one api container and a worker, with 100,000 projects, beside a bare FastAPI and SQLite.
+"""The application alone: one api container and a worker, with 100,000 projects, compared with bare FastAPI and SQLite.
 
     python -m bench.api [--projects N] [--repositories N] [--seconds N] [--sustained SECONDS]
 
-Lists and reads are an open load of 200 a second, searches of 20: a latency counts from when a request was due. Writes
-are as many as 8 clients get through; at last an open load of 300 a second, beside a worker that scans all the while.
+Lists and reads are an open load of 200 per second, searches of 20 per second: a latency is measured from the time when
+the request was due. For writes, 8 clients send as many as they can. At the end, writes are an open load of 300 per
+second, while a worker scans all the time.
 """
 
 from __future__ import annotations
@@ -98,17 +99,17 @@ async def _get(session: aiohttp.ClientSession, path: str) -> bool:
 
 
 async def index(session: aiohttp.ClientSession, number: int) -> bool:
-    """Ask for a page."""
+    """Request a page of the list."""
     return await _get(session, f"/api/projects?limit=20&offset={number % 50 * 20}")
 
 
 async def read(session: aiohttp.ClientSession, number: int) -> bool:
-    """Ask for a project."""
+    """Request one project."""
     return await _get(session, f"/api/projects/{number % 5000 + 1}")
 
 
 async def search(session: aiohttp.ClientSession, number: int) -> bool:
-    """Search for what one project in ten thousand has in its name, or for what each has in its address, in turn."""
+    """Search, in turn, for a text in the name of one project in ten thousand, and for a text in every address."""
     return await _get(session, f"/api/projects?limit=20&q={f'p{number % 10}123' if number % 2 else 'git.inv'}")
 
 
@@ -121,7 +122,7 @@ async def write(session: aiohttp.ClientSession, number: int) -> bool:  # noqa: A
 
 
 async def open_load(url: str, token: str, ask: Ask, seconds: float, rate: int = RATE) -> Figures:
-    """Ask at a fixed rate, in one second."""
+    """Send requests at a fixed rate per second."""
     latencies: list[float] = []
     failed = 0
 
@@ -133,15 +134,17 @@ async def open_load(url: str, token: str, ask: Ask, seconds: float, rate: int = 
 
     async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {token}"}) as session:
         begin = time.monotonic() + 0.1
-        async with asyncio.TaskGroup() as asked:
+        async with asyncio.TaskGroup() as requests:
             for number in range(int(seconds * rate)):
-                await asyncio.sleep(begin + number / rate - time.monotonic() - 0.1)  # a long load is not begun at once
-                asked.create_task(one(session, number, begin + number / rate))
+                await asyncio.sleep(
+                    begin + number / rate - time.monotonic() - 0.1
+                )  # not all tasks of a long load at once
+                requests.create_task(one(session, number, begin + number / rate))
     return Figures(len(latencies), failed, seconds, latencies)
 
 
 async def closed_load(url: str, token: str, ask: Ask, seconds: float) -> Figures:
-    """Let clients ask one after another, as quick as they are answered."""
+    """Let each client send one request after another, as fast as it gets responses."""
     latencies: list[float] = []
     failed = 0
     until = time.monotonic() + seconds
@@ -160,7 +163,7 @@ async def closed_load(url: str, token: str, ask: Ask, seconds: float) -> Figures
 
 @contextmanager
 def containers(docker: DockerClient, image: str) -> Iterator[Callable[..., Container]]:
-    """Yield what starts a container of the image on one volume; all of it goes at the end."""
+    """Yield a function that starts a container of the image on a shared volume; remove everything at the end."""
     volume = docker.volume.create(f"ppm-bench-{uuid.uuid4().hex[:8]}")
     started: list[Container] = []
 
@@ -180,7 +183,7 @@ def containers(docker: DockerClient, image: str) -> Iterator[Callable[..., Conta
 
 
 def bridge(container: Container) -> NetworkInspectResult:
-    """Return a container's place on the engine's own network, as it is now."""
+    """Return a container's current endpoint on the engine's default network."""
     container.reload()  # type: ignore[no-untyped-call]
     networks = container.network_settings.networks
     assert networks, "it runs"
@@ -188,7 +191,7 @@ def bridge(container: Container) -> NetworkInspectResult:
 
 
 def address(container: Container) -> str:
-    """Return where a container answers, once it does."""
+    """Return a container's URL, once it answers. Raises RuntimeError when it does not."""
     url = f"http://{bridge(container).ip_address}:8000"
     for _ in range(300):
         try:
@@ -196,18 +199,18 @@ def address(container: Container) -> str:
                 return url
         except httpx.TransportError:
             time.sleep(0.1)
-    raise RuntimeError(f"it does not answer: {container.logs()[-2000:]}")
+    raise RuntimeError(f"the container does not answer: {container.logs()[-2000:]}")
 
 
 def resident(container: Container) -> int:
-    """Return the memory of the largest process of a container, in bytes."""
-    said = container.execute(["sh", "-c", "cat /proc/[0-9]*/status | grep VmRSS"])
-    return max(int(line.split()[1]) for line in str(said).splitlines()) * 1024
+    """Return the memory of a container's largest process, in bytes."""
+    lines = container.execute(["sh", "-c", "cat /proc/[0-9]*/status | grep VmRSS"])
+    return max(int(line.split()[1]) for line in str(lines).splitlines()) * 1024
 
 
 @contextmanager
 def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
-    """Serve so many repositories of one commit each by `git daemon`; yield their address and the commit."""
+    """Serve this many repositories with one commit each by `git daemon`; yield their address and the commit."""
     with tempfile.TemporaryDirectory() as folder:
         first = Path(folder) / "0.git"
         subprocess.run(["git", "init", "-q", "--bare", "-b", "trunk", str(first)], check=True)
@@ -227,9 +230,9 @@ def repositories(count: int, host: str) -> Iterator[tuple[str, str]]:
 
 
 def scan_seconds(start: Callable[..., Container], api: Container, count: int, token: str, sustained: float) -> str:
-    """Return how long a worker takes to look at repositories that have not changed, and how writes went beside it then.
+    """Return how long a worker takes to scan unchanged repositories, and the figures of writes during later scans.
 
-    At first nothing else is due. What is written then is scanned, too: it always has work.
+    At first nothing else is due. The projects that are written later are scanned, too, so the worker always has work.
     """
     with repositories(count, str(bridge(api).gateway)) as (url, tip):
         api.execute(["python", "-c", REPOSITORIES, str(count), url, tip])
@@ -238,22 +241,22 @@ def scan_seconds(start: Callable[..., Container], api: Container, count: int, to
         while int(str(api.execute(["python", "-c", LEFT]))):
             assert time.monotonic() - began < 600, worker.logs()[-2000:]
             time.sleep(1)
-        said = f"\n{count:,} repositories that have not changed were scanned in {time.monotonic() - began:.0f} s."
+        scans = f"\n{count:,} unchanged repositories were scanned in {time.monotonic() - began:.0f} s."
         writes = asyncio.run(open_load(address(api), token, write, sustained, WRITE_RATE))
         locked = sum("database is locked" in str(container.logs()) for container in (api, worker))
         memory = " and ".join(f"{resident(container) / (1 << 20):.0f}" for container in (api, worker))
         worker.stop()
     return (
-        f"{said}\n{writes.count:,} writes in {sustained:.0f} s beside a worker that scans: {writes.failed} failed, "
+        f"{scans}\n{writes.count:,} writes in {sustained:.0f} s while a worker scans: {writes.failed} failed, "
         f"p50 {writes.percentile(0.5):.1f} ms, p99 {writes.percentile(0.99):.1f} ms; {locked} of 2 logs have "
         f"`database is locked`; api and worker took {memory} MiB."
     )
 
 
 def measured(url: str, token: str, seconds: float) -> str:
-    """Return the cells of a row: each sort of reads at its rate, then writes as many as go through."""
+    """Return the cells of a row: each kind of read at its rate, then as many writes as possible."""
     reads = [asyncio.run(open_load(url, token, ask, seconds)) for ask in (index, read)]
-    # What it is compared with has no search.
+    # The bare application has no search.
     searches = asyncio.run(open_load(url, token, search, seconds, SEARCH_RATE)) if token else None
     writes = asyncio.run(closed_load(url, token, write, seconds))
     every = [*reads, *([searches] if searches else []), writes]
@@ -265,10 +268,12 @@ def measured(url: str, token: str, seconds: float) -> str:
 def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--projects", type=int, default=100_000, help="how many there are (default 100,000)")
-    parser.add_argument("--repositories", type=int, default=1_000, help="how many are scanned (default 1,000)")
-    parser.add_argument("--seconds", type=float, default=30, help="of each load (default 30)")
-    parser.add_argument("--sustained", type=float, default=60, help="seconds of writes beside scans (default 60)")
+    parser.add_argument("--projects", type=int, default=100_000, help="number of projects (default 100,000)")
+    parser.add_argument(
+        "--repositories", type=int, default=1_000, help="number of repositories to scan (default 1,000)"
+    )
+    parser.add_argument("--seconds", type=float, default=30, help="duration of each load (default 30)")
+    parser.add_argument("--sustained", type=float, default=60, help="seconds of writes during scans (default 60)")
     options = parser.parse_args()
     docker = local_docker()
     base = ensure_bases(Images(bases="local"), docker, print)["python"]

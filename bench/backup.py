@@ -1,10 +1,10 @@
-"""What a backup costs, against the tools that one would use without ppmctl: `python -m bench.backup [GIGABYTES]`.
+"""The cost of a backup, compared with the usual tools without ppmctl: `python -m bench.backup [GIGABYTES]`.
 
-On one file, in one run, three times, medians: the copy alone against `cp` and fsync, idle and while another process
-commits 400 times a second; and the whole backup, proven, compressed and encrypted, against `sqlite3 .backup`,
-`PRAGMA integrity_check`, `zstd` and `age` one after another, and against Litestream, which also brings it back. Then
-what of 100 flipped bits and cut ends is found. It needs root, Debian's sqlite3, zstd and age, and six
-times the size on disk.
+All figures are medians of three runs on the same file. The copy alone is compared with `cp` and fsync, idle and while
+another process commits 400 times per second. The complete backup (proven, compressed and encrypted) is compared with
+`sqlite3 .backup`, `PRAGMA integrity_check`, `zstd` and `age` one after another, and with Litestream, which also
+restores it. Finally, it counts how many of 100 flipped bits and truncations are detected. It needs root, Debian's
+sqlite3, zstd and age, and six times the database's size on disk.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ while not stop.is_set():
         pauses.append((before, last))
 print(json.dumps(pauses))
 """
-"""A control, as jHiccup is one (Gil Tene): what goes before every other program and does nothing but sleep, a
-millisecond each time. Where it sleeps for longer, the machine stood still, and no program has a part in that."""
+"""A control like jHiccup (Gil Tene): a program with the highest priority that only sleeps, a millisecond at a time.
+When it sleeps for longer, the whole machine stood still, and no program caused that."""
 WRITER = """
 import apsw, json, sys, time
 connection = apsw.Connection(sys.argv[1])
@@ -85,7 +85,7 @@ print(json.dumps(samples))
 
 
 def fill(database: Path, gigabytes: float) -> None:
-    """Make a database of about this size."""
+    """Create a database of about this size."""
     with closing(apsw.Connection(str(database))) as connection:
         connection.execute("PRAGMA journal_mode=WAL").fetchall()
         connection.execute("PRAGMA synchronous=OFF; CREATE TABLE ledger (number INTEGER, filling TEXT)")
@@ -97,34 +97,34 @@ def fill(database: Path, gigabytes: float) -> None:
 
 
 def timed(act: Callable[[], object]) -> float:
-    """Return the seconds that it takes."""
+    """Return the seconds that a call takes."""
     began = time.monotonic()
     act()
     return time.monotonic() - began
 
 
 def timed_copy(act: Callable[[Path, Path], None], database: Path, target: Path) -> float:
-    """Return the seconds that a copy takes on a disk that has rested."""
+    """Return the seconds that a copy takes, starting with an idle disk."""
     settled(target)
     return timed(lambda: act(database, target))
 
 
 def settled(target: Path) -> None:
-    """Remove the copy of before, and wait until the disk has done all that it was asked for, and rested."""
+    """Remove the previous copy; wait until the disk has finished all writes, and then some seconds more."""
     target.unlink(missing_ok=True)
     os.sync()
     time.sleep(SETTLING_SECONDS)
 
 
 def pages(database: Path, target: Path) -> None:
-    """Copy as the steward does, pinned, and bring the copy to the disk."""
+    """Copy as the steward does, pinned, and sync the copy to disk."""
     with pinned(database) as live:
         live.copy(target, Pace(database, 600))
     sync(target)
 
 
 def cp(database: Path, target: Path) -> None:
-    """Copy the file, which nobody writes to, and bring the copy to the disk."""
+    """Copy the file, which has no writer, and sync the copy to disk."""
     subprocess.run(["cp", str(database), str(target)], check=True)
     sync(target)
 
@@ -134,7 +134,7 @@ Pairs = list[tuple[float, float]]
 
 @contextmanager
 def beside(program: str, *argv: str) -> Iterator[Callable[[], Pairs]]:
-    """Run a program in another process; yield what ends it and returns what it saw."""
+    """Run a program in another process; yield a function that ends it and returns what it measured."""
     process = subprocess.Popen(
         [sys.executable, "-c", program, *argv], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -144,69 +144,69 @@ def beside(program: str, *argv: str) -> Iterator[Callable[[], Pairs]]:
 
 
 def p99(samples: Pairs, begin: float, end: float) -> float:
-    """Return the 99th percentile of the latencies of what was done between two moments."""
+    """Return the 99th percentile of the latencies between two moments."""
     inside = sorted(latency for at, latency in samples if begin <= at < end)
     return inside[int(len(inside) * 0.99)]
 
 
 def outside(pauses: Pairs, samples: Pairs) -> Pairs:
-    """Return the samples that waited for no pause of the machine."""
+    """Return the samples that no pause of the machine delayed."""
     return [(at, ms) for at, ms in samples if not any(at - ms / 1000 < end and begin < at for begin, end in pauses)]
 
 
 def under_load(database: Path, target: Path) -> dict[str, float]:
-    """Copy while another process commits; return the seconds, and the writer's p99 before and meanwhile."""
+    """Copy while another process commits; return the seconds, and the writer's p99 before and during the copy."""
     settled(target)
-    with beside(PAUSES, str(PAUSE_MS)) as looked, beside(WRITER, str(database), str(RATE)) as written:
+    with beside(PAUSES, str(PAUSE_MS)) as end_control, beside(WRITER, str(database), str(RATE)) as end_writer:
         began = time.monotonic()
         time.sleep(SETTLING_SECONDS)
         begin = time.monotonic()
         seconds = timed(lambda: pages(database, target))
         end = time.monotonic()
-        samples, pauses = written(), looked()
-    ran = outside(pauses, samples)
+        samples, pauses = end_writer(), end_control()
+    undisturbed = outside(pauses, samples)
     return {
         "seconds": seconds,
-        "before": p99(ran, began + 1, begin),
-        "during": p99(ran, begin, end),
+        "before": p99(undisturbed, began + 1, begin),
+        "during": p99(undisturbed, begin, end),
         "during, with the machine's pauses": p99(samples, begin, end),
         "pauses of the machine, ms": 1000 * sum(min(to, end) - at for at, to in pauses if begin <= at < end),
     }
 
 
 def steward(database: Path, backups: Path, key: Any, *command: str) -> Cost:
-    """Run a command of the steward, given the private key; return what that took."""
+    """Run a command of the steward, given the private key; return its cost."""
     keep = dict.fromkeys(("last", "hourly", "daily", "weekly", "monthly", "yearly", "safety"), 1)
-    told = {"database": str(database), "backups": str(backups), "recipients": [str(key.to_public())]}
+    values = {"database": str(database), "backups": str(backups), "recipients": [str(key.to_public())]}
     settings = database.with_name("settings.json")
-    settings.write_text(json.dumps({**told, "deadline": 3600, "rate": None, "keep": keep}))
+    settings.write_text(json.dumps({**values, "deadline": 3600, "rate": None, "keep": keep}))
     variables = {"PYTHONPATH": str(KIT), "STEWARD": str(settings)}
     return measured([sys.executable, "-m", "ppmkit.steward", *command], variables, str(key))
 
 
 def ours(database: Path, folder: Path, key: Any) -> dict[str, float]:
-    """Back up as the steward does, and make that backup fit to be used; return what both took."""
+    """Back up with the steward, and prepare that backup for use; return the cost of both."""
     backups, target = folder / "backups", folder / "restored.db"
     shutil.rmtree(backups, ignore_errors=True)
     made = steward(database, backups, key, "backup")
     back = steward(database, backups, key, "stage", "latest", str(target), "--key")
     remove(target)
-    return _told("steward", made, back)
+    return _figures("steward", made, back)
 
 
 def theirs(database: Path, folder: Path) -> dict[str, float]:
-    """Do the same with Litestream, which looks at the database only when it is asked to; return what that took."""
+    """Do the same with Litestream, which checks the database only on request; return the cost."""
     shutil.rmtree(folder / "litestream", ignore_errors=True)
     (folder / "litestream").mkdir()
     target = folder / "restored.db"
     made = litestream.copy(database, folder / "litestream")
     back = litestream.restore(folder / "litestream", target)
-    looked_at = litestream.restore(folder / "litestream", target, "-integrity-check", "full")
+    checked = litestream.restore(folder / "litestream", target, "-integrity-check", "full")
     remove(target)
-    return {**_told("litestream", made, back), "litestream: restore and integrity_check, s": looked_at.seconds}
+    return {**_figures("litestream", made, back), "litestream: restore and integrity_check, s": checked.seconds}
 
 
-def _told(name: str, made: Cost, back: Cost) -> dict[str, float]:
+def _figures(name: str, made: Cost, back: Cost) -> dict[str, float]:
     return {
         f"{name}: backup, s": made.seconds,
         f"{name}: backup, MB of memory": made.megabytes,
@@ -231,7 +231,8 @@ def peers(database: Path, folder: Path, recipient: str) -> float:
 
 
 def detected(folder: Path, key: Any) -> dict[str, int]:
-    """Return how many of 100 flipped bits and cut ends each finds, on a smaller file: every one is read as a whole."""
+    """Return how many of 100 flipped bits and truncations each tool detects, on a smaller file, because each damaged
+    file is read completely."""
     folder.mkdir()
     database, backups = folder / "ppm.db", folder / "backups"
     fill(database, DAMAGED_GIGABYTES)
@@ -252,7 +253,7 @@ def main() -> None:
         folder = Path(scratch)
         database, copy = folder / "ppm.db", folder / "copy.db"
         fill(database, gigabytes)
-        found: dict[str, list[float]] = {}
+        figures: dict[str, list[float]] = {}
         for _ in range(RUNS):
             values = {name: timed_copy(copy_it, database, copy) for name, copy_it in (("cp", cp), ("copy", pages))}
             values |= {f"under load: {name}": value for name, value in under_load(database, copy).items()}
@@ -260,8 +261,8 @@ def main() -> None:
             values |= {"peers": peers(database, folder, str(key.to_public()))}
             values |= ours(database, folder, key) | theirs(database, folder)
             for name, value in values.items():
-                found.setdefault(name, []).append(value)
-        report = {name: round(statistics.median(values), 3) for name, values in found.items()}
+                figures.setdefault(name, []).append(value)
+        report = {name: round(statistics.median(runs), 3) for name, runs in figures.items()}
         report |= {"bytes": database.stat().st_size, **detected(folder / "damaged", key)}
     print(json.dumps(report, indent=2))
 

@@ -1,6 +1,6 @@
-"""What the application is compared with: FastAPI and SQLite, and nothing else. It runs in the application's image.
+"""The baseline for the application: only FastAPI and SQLite. It runs in the application's image.
 
-No token is asked for, nothing is checked, counted or logged; a project has two columns.
+It requires no token, and validates, counts and logs nothing; a project has two columns.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ for statement in (
 
 
 class Project(BaseModel):
-    """What a client sends."""
+    """A project to add."""
 
     name: str
     url: str
@@ -55,5 +55,5 @@ async def read(id: int, response: Response) -> dict[str, Any]:
 
 @app.get("/readyz")
 async def readyz() -> dict[str, str]:
-    """It answers."""
+    """Report that it is ready."""
     return {"status": "ready"}

@@ -1,10 +1,10 @@
-"""A breaking migration of a large database under load: what waits, for how long, and what fails.
+"""A breaking migration of a large database under load: how long requests wait, and whether any fail.
 
     python -m bench.breaking
 
-It boots a throwaway host, deploys to it, fills the database, and takes all of it away at the end. The migration makes
-an index and a column of what is there, so it reads and writes the whole table; it says that the release before cannot
-run on that. Every request that comes meanwhile waits in the proxy.
+It boots a throwaway host, deploys to it, fills the database, and removes everything at the end. The migration adds a
+column and an index computed from the existing data, so it reads and writes the whole table; it is marked as breaking,
+so the previous release cannot run with it. Every request that arrives meanwhile waits in the proxy.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def downgrade() -> None:
 
 
 def run(environment: Environment, checkout: Path, token: str) -> dict[str, Any]:
-    """Upgrade to the checkout under load, then go back; return the figures of the upgrade."""
+    """Upgrade to the checkout under load, then roll back; return the figures of the upgrade."""
     url = f"http://{address()}"
     with load(url, token, rate=RATE, connections=CONNECTIONS, slow=False) as running:
         time.sleep(5)
@@ -73,8 +73,8 @@ def run(environment: Environment, checkout: Path, token: str) -> dict[str, Any]:
     missing = asyncio.run(lost(url, token, report.acknowledged))
     for failure in report.failures:
         print(failure, file=sys.stderr)
-    # Not downgraded: this SQLite keeps what a statement would need to be taken back in memory, and to drop a column
-    # is one statement for the whole table.
+    # Restored instead of downgraded: this SQLite keeps a statement's undo data in memory, and dropping a column is one
+    # statement for the whole table.
     ppmctl(checkout, "rollback", "--restore", "--yes", "-e", environment.name)
     return {
         "requests": report.requests,
@@ -89,8 +89,8 @@ def run(environment: Environment, checkout: Path, token: str) -> dict[str, Any]:
 def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="how many; figures are medians (default 3)")
-    parser.add_argument("--megabytes", type=int, default=1000, help="how large the database is (default 1000)")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs; figures are medians (default 3)")
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the database (default 1000)")
     options = parser.parse_args()
     with site() as environment, changed_checkout() as checkout:
         head = sorted(path.name for path in (PROJECT / "app/migrations/versions").glob("0*.py"))[-1][:4]
@@ -102,13 +102,13 @@ def main() -> None:
         runs = [run(environment, checkout, token) for _ in range(options.runs)]
     print("| requests | failed | lost writes | migration, s | longest wait, s | beyond the migration, s |")
     print("| --- | --- | --- | --- | --- | --- |")
-    median = {key: statistics.median(found[key] for found in runs) for key in runs[0]}
-    worst = {key: max(found[key] for found in runs) for key in ("failed", "lost")}
+    median = {key: statistics.median(figures[key] for figures in runs) for key in runs[0]}
+    worst = {key: max(figures[key] for figures in runs) for key in ("failed", "lost")}
     print(
         f"| {median['requests']:,.0f} | {worst['failed']} | {worst['lost']} | {median['migration']:.1f} "
         f"| {median['longest']:.1f} | {median['beyond']:.1f} |"
     )
-    print(f"\nDatabase: {int(size.splitlines()[-1]):,} bytes; {RATE} requests a second on {CONNECTIONS} connections")
+    print(f"\nDatabase: {int(size.splitlines()[-1]):,} bytes; {RATE} requests per second on {CONNECTIONS} connections")
 
 
 if __name__ == "__main__":

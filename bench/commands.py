@@ -1,9 +1,9 @@
-"""What commands take on an idle host: a deploy of changed code, a rollback, a deploy of an unchanged tree, help.
+"""The duration of commands on an idle host: a deploy of changed code, a rollback, a deploy of an unchanged tree, help.
 
     python -m bench.commands
 
-It boots a throwaway host, deploys to it, and takes it away at the end. The image with the changed code is built
-before the clock starts.
+It boots a throwaway host, deploys to it, and removes it at the end. The image with the changed code is built before
+the timing starts.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ppmkit.local.engine import local_docker
 from ppmkit.paths import KIT
 
 WAITING = ("start", "ready", "worker", "drain")
-"""Steps that last as long as containers take to start up or to end what they have in flight."""
+"""Steps that wait for containers to start, or to finish what they have in flight."""
 
 
 def timed(run: Callable[[], str]) -> tuple[float, str]:
-    """Return how many seconds it took, and what it returned."""
+    """Return (the seconds that a call took, what it returned)."""
     began = time.monotonic()
-    said = run()
-    return time.monotonic() - began, said
+    output = run()
+    return time.monotonic() - began, output
 
 
 def top_layer(id: str) -> int:
-    """Return the bytes of an image's top layer: of the api's, the one with the code."""
+    """Return the size of an image's top layer in bytes. In the api's image, it is the layer with the code."""
     docker = local_docker()
     image = docker.image.inspect(id)
     known = layers.chain_ids(image.root_fs.layers or [])[:-1]
@@ -49,24 +49,29 @@ def change(environment: str) -> dict[str, Any]:
     """Deploy a change of one line of code; return its figures."""
     with changed_checkout() as checkout:
         built = dict(line.split() for line in ppmctl(checkout, "images", "build", "-e", environment).splitlines())
-        seconds, said = timed(lambda: ppmctl(checkout, "deploy", "-e", environment, "--json"))
-    done = json.loads(said)
+        seconds, output = timed(lambda: ppmctl(checkout, "deploy", "-e", environment, "--json"))
+    done = json.loads(output)
     waiting = sum(step["seconds"] for step in done["steps"] if step["name"] in WAITING)
     share = done["bytes_sent"] / top_layer(built["api"])
     return {"seconds": seconds, "rest": seconds - waiting, "sent": done["bytes_sent"], "share": share}
 
 
 def roll_back(environment: str) -> dict[str, float]:
-    """Go back to the release before, which has the same schema; return {back: until users were there, seconds}."""
-    seconds, said = timed(lambda: ppmctl(KIT, "rollback", "-e", environment, "--json"))
-    [done] = json.loads(said)
+    """Roll back to the previous release, which has the same schema; return {back, seconds}.
+
+    `back` is the seconds until users were on the previous release.
+    """
+    seconds, output = timed(lambda: ppmctl(KIT, "rollback", "-e", environment, "--json"))
+    [done] = json.loads(output)
     return {"back": seconds - (done["seconds"] - done["served_seconds"]), "seconds": seconds}
 
 
 def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=5, help="how many of each; figures are medians (default 5)")
+    parser.add_argument(
+        "--runs", type=int, default=5, help="number of runs of each command; figures are medians (default 5)"
+    )
     options = parser.parse_args()
     with site() as environment:
         again, _ = timed(lambda: ppmctl(KIT, "up", "-e", environment.name))

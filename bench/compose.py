@@ -1,7 +1,7 @@
-"""A peer of the upgrade benchmark: the same stack, in one colour, as `docker compose up -d` runs it.
+"""A peer in the upgrade benchmark: the same stack, in one color, as `docker compose up -d` runs it.
 
-It has the limits, images and health checks of ours, in a project and on a volume of its own. Its Traefik
-listens on the host's port 443, without TLS: our own stack does not use it.
+It has the same limits, images and health checks as our stack, but a separate project and volume. Its Traefik listens on
+the host's port 443, without TLS: our stack does not use that port.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ComposeStack:
         return done.stdout
 
     def write(self, release: Release) -> None:
-        """Write the Compose file for a release, as a user of plain Compose would have it."""
+        """Write the Compose file for a release, as a user of plain Compose would write it."""
         stack = one_color(self.host.environment, release)
         stack["services"]["reverse-proxy"]["ports"] = ["443:8000"]
         stack["services"]["reverse-proxy"]["volumes"][0]["source"] = str(self.directory)
@@ -71,7 +71,7 @@ class ComposeStack:
         )
 
     def upgrade(self) -> None:
-        """What the manual says: change the release, `docker compose up -d`, wait until it is healthy."""
+        """Upgrade as the manual says: change the release, run `docker compose up -d`, wait until it is healthy."""
         before = httpx.get(f"{self.url}/api/system").headers["X-PPM-Release"]
         text = self.file.read_text()
         self.file.write_text(text.replace(before, f"{before}-next"))
@@ -80,7 +80,7 @@ class ComposeStack:
 
 @contextmanager
 def compose_stack(host: Host, release: Release, url: str) -> Iterator[ComposeStack]:
-    """Yield the peer, up and answering at ``url``; take it away with its volume."""
+    """Yield the peer, running and answering at ``url``; at the end, remove it with its volume."""
     directory = host.environment.directory / "peer"
     with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as scratch:
         stack = ComposeStack(host, directory, Path(scratch) / "compose.yaml", url)
@@ -96,13 +96,13 @@ def compose_stack(host: Host, release: Release, url: str) -> Iterator[ComposeSta
 
 
 def one_color(environment: Environment, release: Release) -> dict[str, Any]:
-    """Return our stack as Compose, without what blue/green needs: the services of one colour, and the proxy."""
+    """Return our stack as Compose without the parts for blue/green: the services of one color, and the proxy."""
     stack: dict[str, Any] = YAML(typ="safe").load(render.compose(environment, release))
     services = {}
     for name, service in stack["services"].items():
         if name == "reverse-proxy" or name.endswith("-blue"):
-            for ours in ("profiles", "cpu_shares"):  # that small share is for those to whom no users come yet
-                service.pop(ours, None)
+            for key in ("profiles", "cpu_shares"):  # the small share is for containers that have no users yet
+                service.pop(key, None)
             service["labels"] = {}
             services[name] = service
     services["api-blue"]["environment"]["MIGRATE_AT_START"] = "true"
@@ -110,7 +110,7 @@ def one_color(environment: Environment, release: Release) -> dict[str, Any]:
 
 
 def await_answer(url: str) -> None:
-    """Wait until the address answers 200. Raises TimeoutError after a minute."""
+    """Wait until the URL answers 200. Raises TimeoutError after a minute."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:

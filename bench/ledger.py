@@ -1,12 +1,12 @@
-"""The ledger: a client that loads the application and remembers every write that was acknowledged.
+"""The ledger: a client that loads the application and records every acknowledged write.
 
-Open loop: requests are due at a fixed rate, and a latency counts from when the request was due, so that a
-stall is charged to every request that it delays (Gil Tene, "How NOT to Measure Latency"). Half of them
-write, half read; beside them one request of 2 s (a slow upload) is in flight at all times, and one stream
-of events. Run it as a process: it prints one JSON report when its standard input closes.
+The load is open: requests are due at a fixed rate, and a latency is measured from the time when the request was due, so
+that a stall counts for every request that it delays (Gil Tene, "How NOT to Measure Latency"). Half of the requests
+write, half read. In addition, one request of 2 s (a slow upload) is in flight at all times, and one event stream. Run
+it as a process: it prints one JSON report when its standard input closes.
 
-It stands for users, who are elsewhere: where it may (as root) it goes before all others on this machine. Otherwise what
-it measures is how long it waits for the processor itself: half a second, while containers start.
+It represents users, who are on other machines, so if allowed (as root) it runs before all other processes on this
+machine. Otherwise it would measure how long it waits for the CPU itself: half a second, while containers start.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ import uvloop
 
 SLOW_SECONDS = 2.0
 RETRY_SECONDS = 0.5
-"""What a browser waits before it opens a stream again that broke; without a wait, a closed port counts thousands."""
+"""How long to wait before reopening a broken stream, as a browser does; without it, a closed port counts thousands."""
 _TIMEOUT = aiohttp.ClientTimeout(total=60)
 
 
 @dataclass
 class Report:
-    """What the client saw. Latencies are milliseconds; each sample is (second since the start, latency, method)."""
+    """What the client measured. Latencies are in milliseconds; a sample is (second since start, latency, method)."""
 
     requests: int = 0
     failed: int = 0
@@ -48,9 +48,9 @@ class Report:
     acknowledged: list[str] = field(default_factory=list)
     releases: dict[str, int] = field(default_factory=dict)
     started: float = 0.0
-    """Seconds of the system's monotonic clock, to lay other marks beside the samples."""
+    """Seconds of the system's monotonic clock, to relate the samples to other times."""
     urgent: bool = False
-    """Whether the client went before all others; without that, latencies are also its own waits for the processor."""
+    """Whether the client ran before all other processes. If not, latencies include its own waits for the CPU."""
 
     def percentile(
         self, share: float, begin: float = 0, end: float = float("inf"), methods: tuple[str, ...] = ("GET", "POST")
@@ -61,7 +61,7 @@ class Report:
 
     @property
     def longest(self) -> float:
-        """The longest latency in ms, the slow uploads excepted."""
+        """The longest latency in ms, except for the slow uploads."""
         return max((latency for _, latency, _ in self.samples), default=float("nan"))
 
 
@@ -104,7 +104,7 @@ class Client:
             self.report.acknowledged.append(name)
 
     async def _slow(self, session: aiohttp.ClientSession) -> None:
-        """Keep one request in flight whose body takes two seconds to arrive."""
+        """Always keep one request in flight whose body takes two seconds to arrive."""
         while not self.stop.is_set():
             name = uuid.uuid4().hex
             body = json.dumps({"name": name, "url": f"https://git.example.org/{name}.git"}).encode()
@@ -122,7 +122,7 @@ class Client:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _stream(self, session: aiohttp.ClientSession) -> None:
-        """Read events; a stream that ends is opened again, as a browser does; one that breaks is a failure."""
+        """Read events. Reopen a stream that ends, as a browser does. Count a stream that breaks as a failure."""
         while not self.stop.is_set():
             try:
                 async with session.get("/api/events", timeout=aiohttp.ClientTimeout(total=None)) as answer:
@@ -167,21 +167,21 @@ class Client:
 
 async def lost(url: str, token: str, acknowledged: list[str]) -> set[str]:
     """Return the acknowledged writes that the application does not have."""
-    found: set[str] = set()
+    stored: set[str] = set()
     offset = 0
     async with aiohttp.ClientSession(url, headers={"Authorization": f"Bearer {token}"}) as session:
         while True:
             async with session.get("/api/projects", params={"limit": 200, "offset": offset}) as answer:
                 answer.raise_for_status()
                 items = (await answer.json())["items"]
-            found |= {item["name"] for item in items}
+            stored |= {item["name"] for item in items}
             offset += len(items)
             if not items:
-                return set(acknowledged) - found
+                return set(acknowledged) - stored
 
 
 class Running:
-    """A load that runs in a process of its own; :meth:`stop` ends it and returns the report."""
+    """A load that runs in a separate process; :meth:`stop` ends it and returns the report."""
 
     def __init__(self, url: str, token: str, rate: float, connections: int, *, slow: bool = True) -> None:
         argv = [
@@ -204,7 +204,7 @@ class Running:
         self._report: Report | None = None
 
     def stop(self) -> Report:
-        """End the load; return what it saw."""
+        """End the load; return its report."""
         if self._report is None:
             out, _ = self._process.communicate(timeout=90)
             self._report = Report(**json.loads(out))
@@ -213,7 +213,7 @@ class Running:
 
 @contextmanager
 def load(url: str, token: str, *, rate: float = 500, connections: int = 10, slow: bool = True) -> Iterator[Running]:
-    """Load the application for as long as the block lasts; ``slow`` adds the uploads of two seconds."""
+    """Load the application until the block ends; ``slow`` adds the uploads of two seconds."""
     running = Running(url, token, rate, connections, slow=slow)
     try:
         yield running

@@ -1,4 +1,4 @@
-"""Litestream on the same file as our own backup: what a copy takes, bringing it back, and seeing damage."""
+"""Litestream on the same file as our backup: the cost of a copy and of a restore, and the detection of damage."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppmkit.steward.files import fingerprint, remove
 
 
 def copy(database: Path, folder: Path) -> Cost:
-    """Make a whole replica in a folder, as its first sync does; return what that took."""
+    """Create a complete replica in a folder, as its first sync does; return the cost."""
     config = folder / "litestream.yml"
     replica = {"type": "file", "path": str(folder / "replica")}
     config.write_text(
@@ -22,21 +22,21 @@ def copy(database: Path, folder: Path) -> Cost:
 
 
 def restore(folder: Path, target: Path, *options: str) -> Cost:
-    """Bring it back; return what that took."""
+    """Restore the replica; return the cost."""
     remove(target)
     return measured(_restore(folder, target, *options))
 
 
 def detected(folder: Path, target: Path) -> int:
-    """Damage the replica in each of the ways; return how often it is not brought back, or as it was all the same."""
+    """Damage the replica in each of the ways; return how often the restore fails, or is correct despite the damage."""
     [file] = (folder / "replica").rglob("*.ltx")
     restore(folder, target)
-    whole, found = fingerprint(target), 0
+    intact, count = fingerprint(target), 0
     for _ in damaged(file):
         remove(target)
         done = subprocess.run(_restore(folder, target), capture_output=True, check=False)
-        found += done.returncode != 0 or fingerprint(target) == whole
-    return found
+        count += done.returncode != 0 or fingerprint(target) == intact
+    return count
 
 
 def _restore(folder: Path, target: Path, *options: str) -> list[str]:

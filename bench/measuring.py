@@ -1,4 +1,4 @@
-"""What a command costs, and the damage that a backup must not hide."""
+"""The cost of a command, and damage that a backup must detect."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ WAYS = 100
 
 
 class Cost(NamedTuple):
-    """What a command took."""
+    """The cost of a command."""
 
     seconds: float
     megabytes: int
-    """The most memory that it, or a program of its own, had at once; never less than this program here has."""
+    """The peak memory of the command, or of a program that it ran; never less than this process has."""
 
 
 def measured(argv: Sequence[str], variables: Mapping[str, str] | None = None, input: str = "") -> Cost:
-    """Run a command; return what it took. Raises CalledProcessError."""
+    """Run a command; return its cost. Raises CalledProcessError."""
     began = time.monotonic()
     process = subprocess.Popen(
         argv,
@@ -35,7 +35,7 @@ def measured(argv: Sequence[str], variables: Mapping[str, str] | None = None, in
     assert process.stdin is not None, "it was asked for"
     process.stdin.write(input)
     process.stdin.close()
-    _, status, used = os.wait4(process.pid, 0)  # of this child alone: those before it may have been larger
+    _, status, used = os.wait4(process.pid, 0)  # of this child only: earlier ones may have used more
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         raise subprocess.CalledProcessError(process.returncode, argv)
@@ -43,7 +43,8 @@ def measured(argv: Sequence[str], variables: Mapping[str, str] | None = None, in
 
 
 def damaged(file: Path) -> Iterator[int]:
-    """Flip a bit of the file, or cut it off, in ever other ways, the same in each run; it is whole again at the end."""
+    """Flip a bit of the file, or truncate it, in a different way each time, the same in each run; yield the number of
+    the way. At the end the file is intact again."""
     chance, good = random.Random(1), file.with_suffix(".good")  # noqa: S311
     file.rename(good)
     try:

@@ -1,9 +1,9 @@
-"""A large database brought back from a backup under load: how long requests wait, and what fails.
+"""The restore of a large database from a backup under load: how long requests wait, and whether any fail.
 
     python -m bench.restore
 
-It boots a throwaway host, deploys to it, fills the database, backs it up, and takes all of it away at the end. What was
-written since the backup goes with the restore, as it must; no request may fail by that.
+It boots a throwaway host, deploys to it, fills the database, backs it up, and removes everything at the end. The
+restore discards what was written since the backup, as it must; no request may fail because of it.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def run(environment: Environment, backup: str, token: str) -> dict[str, float]:
 def main() -> None:
     """Print the figures as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="how many; figures are medians (default 3)")
-    parser.add_argument("--megabytes", type=int, default=1000, help="how large the database is (default 1000)")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs; figures are medians (default 3)")
+    parser.add_argument("--megabytes", type=int, default=1000, help="size of the database (default 1000)")
     options = parser.parse_args()
     with site() as environment:
         execute = ("exec", "-e", environment.name, "api", "--")
@@ -51,16 +51,15 @@ def main() -> None:
         size = ppmctl(KIT, *execute, "python", "-c", FILLING.format(size=options.megabytes * 1_000_000)).strip()
         made = json.loads(ppmctl(KIT, "backup", "create", "-e", environment.name, "--json"))
         runs = [run(environment, made["id"], token) for _ in range(options.runs)]
-    median = {key: statistics.median(found[key] for found in runs) for key in runs[0]}
+    median = {key: statistics.median(figures[key] for figures in runs) for key in runs[0]}
     print("| requests | failed | restore, s | held, s | longest wait, s |")
     print("| --- | --- | --- | --- | --- |")
     print(
-        f"| {median['requests']:,.0f} | {max(found['failed'] for found in runs):.0f} | {median['seconds']:.1f} "
+        f"| {median['requests']:,.0f} | {max(figures['failed'] for figures in runs):.0f} | {median['seconds']:.1f} "
         f"| {median['held']:.1f} | {median['longest']:.1f} |"
     )
-    print(
-        f"\nDatabase: {int(size.splitlines()[-1]):,} bytes; backup of {made['seconds']:.1f} s; {RATE} requests a second"
-    )
+    bytes = int(size.splitlines()[-1])
+    print(f"\nDatabase: {bytes:,} bytes; backup took {made['seconds']:.1f} s; {RATE} requests per second")
 
 
 if __name__ == "__main__":

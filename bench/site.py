@@ -1,4 +1,4 @@
-"""The site of the benchmarks: a fresh throwaway host, deployed to by ppmctl as a user runs it."""
+"""The site of the benchmarks: a fresh throwaway host that ppmctl deploys to, run as a user runs it."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NAME, SSH_PORT = "bench", 2901
 
 @contextmanager
 def site(bake: str | None = "0s") -> Iterator[Environment]:
-    """Yield an environment that is deployed to a fresh host of its own; ``bake``, a time to wait, is None for what it
-    is by default."""
+    """Yield an environment that is deployed to a fresh, separate host. ``bake`` is the time to wait; None is the
+    default."""
     with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as inventory:
         state = f".ppmctl/{NAME}"
         settings = {
@@ -36,7 +36,7 @@ def site(bake: str | None = "0s") -> Iterator[Environment]:
             "app": {"rate_limit_per_minute": 1_000_000},
             "secrets": {"directory": f"{inventory}/secrets"},
             "upgrade": {"bake": bake} if bake else {},
-            "provision": {"firewall": False},  # the peers listen on a port that is not ours
+            "provision": {"firewall": False},  # the peers listen on a port that our stack does not use
         }
         (Path(inventory) / f"{NAME}.yaml").write_text(json.dumps(settings))
         os.environ["PPMCTL_INVENTORY"] = inventory
@@ -48,7 +48,7 @@ def site(bake: str | None = "0s") -> Iterator[Environment]:
 
 
 def address() -> str:
-    """Return the host's own address: the port that the lab publishes goes through a proxy that a server has not."""
+    """Return the host's own address: the port that the lab publishes goes through a proxy, which a server lacks."""
     container = local_docker().container.inspect(f"ppm-{NAME}-1")
     return next(str(network.ip_address) for network in (container.network_settings.networks or {}).values())
 
@@ -62,7 +62,7 @@ def ppmctl(checkout: Path, *argv: str) -> str:
 
 
 def change_code(checkout: Path) -> None:
-    """Add a line to the api's code in a checkout: another image, which does the same."""
+    """Add a line to the api's code in a checkout: this makes another image with the same behavior."""
     code = checkout / "app" / "api" / "__init__.py"
     code.write_text(f"{code.read_text()}\n# {time.time_ns()}\n")
 

@@ -1,8 +1,8 @@
-"""A peer of the upgrade benchmark: the same stack, in one colour, as Docker Swarm runs it.
+"""A peer in the upgrade benchmark: the same stack, in one color, as Docker Swarm runs it.
 
 Rolling updates with `order: start-first`, one replica after another, each healthy before the next. Traefik finds the
-tasks by its Swarm provider, as its manual says, and looks every second (it does so every 15 by itself, and would send
-requests to tasks that are long gone). It listens on the host's port 443, without TLS: our own stack does not use it.
+tasks with its Swarm provider, as its manual says, and polls every second (the default is 15 s, with which it would send
+requests to tasks that ended long ago). It listens on the host's port 443, without TLS: our stack does not use it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ONLY_COMPOSE = (
     *("pull_policy", "restart", "scale", "mem_limit", "memswap_limit", "cpus", "pids_limit"),
     *("security_opt", "tmpfs"),
 )
-"""What Swarm calls otherwise, or has not."""
+"""Settings that Swarm names differently, or lacks."""
 
 
 @dataclass
@@ -58,11 +58,11 @@ class SwarmStack:
         return self.scratch / "stack.yaml"
 
     def write(self, release: Release) -> None:
-        """Write the stack's file for a release, as a user of Swarm would have it."""
+        """Write the stack's file for a release, as a user of Swarm would write it."""
         stack = one_color(self.host.environment, release)
         services = {name: _service(name, service) for name, service in stack["services"].items()}
         secrets = {name: {"file": str(self.scratch / name)} for name in stack["secrets"]}
-        for name in secrets:  # of its own: those of ours only their services can read
+        for name in secrets:  # new ones: only our services can read our secrets
             (self.scratch / name).write_text(token_urlsafe())
         networks = {name: {"driver": "overlay"} for name in stack["networks"]}
         written = {"version": "3.9", "services": services, "secrets": secrets, "networks": networks}
@@ -73,27 +73,27 @@ class SwarmStack:
         """Return an API token."""
         service = f"label=com.docker.swarm.service.name={STACK}_api-blue"
         container = self.docker("ps", "--quiet", "--filter", service).split()[0]
-        said = self.docker("exec", container, "ppm", "token", "create", f"bench-{time.time_ns()}")
-        return said.strip().splitlines()[-1]
+        output = self.docker("exec", container, "ppm", "token", "create", f"bench-{time.time_ns()}")
+        return output.strip().splitlines()[-1]
 
     def deploy(self) -> None:
-        """Make the stack as its file says; return when every task is there."""
+        """Deploy the stack from its file; return when every task is running."""
         self.docker("stack", "deploy", "--detach=false", "--resolve-image", "never", "-c", str(self.file), STACK)
 
     def upgrade(self) -> None:
-        """What the manual says: change the release, deploy the stack, wait until the update is complete."""
+        """Upgrade as the manual says: change the release, deploy the stack, wait until the update is complete."""
         before = httpx.get(f"{self.url}/api/system").headers["X-PPM-Release"]
         self.file.write_text(self.file.read_text().replace(before, f"{before}-next"))
         self.deploy()
 
 
 def _service(name: str, service: dict[str, Any]) -> dict[str, Any]:
-    """Given a service as Compose has it, return it as Swarm has it."""
+    """Given a service in Compose's form, return it in Swarm's form."""
     kept = {key: value for key, value in service.items() if key not in {*ONLY_COMPOSE, "labels"}}
     kept["volumes"] = [*service.get("volumes", ()), {"type": "tmpfs", "target": "/tmp"}]
     kept["deploy"] = {
         "replicas": service.get("scale", 1),
-        "endpoint_mode": "dnsrr",  # not every kernel has IPVS; Traefik goes to the tasks themselves anyway
+        "endpoint_mode": "dnsrr",  # not every kernel has IPVS, and Traefik connects to the tasks directly anyway
         "update_config": {"order": "start-first", "parallelism": 1, "failure_action": "rollback"},
         "resources": {
             "limits": {
@@ -115,7 +115,7 @@ def _service(name: str, service: dict[str, Any]) -> dict[str, Any]:
 
 
 def _proxy() -> dict[str, Any]:
-    """Return what Traefik needs to find the tasks: the engine's socket, and so root."""
+    """Return the settings with which Traefik finds the tasks: it needs the engine's socket, and therefore root."""
     return {
         "user": "0:0",
         "command": [
@@ -135,7 +135,8 @@ def _proxy() -> dict[str, Any]:
 
 @contextmanager
 def swarm_stack(host: Host, release: Release, url: str) -> Iterator[SwarmStack]:
-    """Yield the peer, up and answering at ``url``; take it away with its volume, and the host out of the swarm."""
+    """Yield the peer, running and answering at ``url``. At the end, remove it with its volume; the host leaves the
+    swarm."""
     with tempfile.TemporaryDirectory(prefix="ppmctl-bench-") as scratch:
         stack = SwarmStack(host, Path(scratch), url)
         stack.write(release)
@@ -148,24 +149,25 @@ def swarm_stack(host: Host, release: Release, url: str) -> Iterator[SwarmStack]:
         finally:
             stack.docker("stack", "rm", STACK)
             stack.docker("swarm", "leave", "--force")
-            _take_away(stack)
+            _remove_volumes(stack)
             _live_restore(host, on=True)
 
 
 def _live_restore(host: Host, *, on: bool) -> None:
-    """Let containers go on without their engine, as provisioned hosts do, or not: Swarm refuses to run with it.
+    """Turn live-restore on or off: with it, containers keep running without their engine, as on provisioned hosts.
+    Swarm refuses to run with it.
 
-    The engine starts anew: one that has left a swarm still lists its networks, which the next stack takes for its.
+    Restart the engine: one that has left a swarm still lists its networks, which the next stack would take for its own.
     """
-    was, wanted = str(not on).lower(), str(on).lower()
-    change = f's/"live-restore": {was}/"live-restore": {wanted}/'
+    before, after = str(not on).lower(), str(on).lower()
+    change = f's/"live-restore": {before}/"live-restore": {after}/'
     restart = f"sed -i '{change}' /etc/docker/daemon.json && systemctl restart docker"
     local_docker().container.execute(f"ppm-{host.name}", ["sh", "-c", restart])
     host.await_docker()
 
 
-def _take_away(stack: SwarmStack) -> None:
-    """Remove the volumes, once the tasks that use them have ended."""
+def _remove_volumes(stack: SwarmStack) -> None:
+    """Remove the containers of ended tasks, and then the volumes that they used."""
     label = f"label=com.docker.stack.namespace={STACK}"
     for container in stack.docker("ps", "--all", "--quiet", "--filter", label).split():
         stack.docker("rm", "--force", container)

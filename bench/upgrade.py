@@ -1,12 +1,12 @@
-"""An upgrade under load: ppmctl against what people use otherwise, on the same host, images and load.
+"""An upgrade under load: ppmctl compared with the usual tools, on the same host, with the same images and load.
 
     python -m bench.upgrade
 
-It boots a throwaway host, deploys to it, and takes it away at the end. The change is one line of the api's code;
-the image is built before the clock starts. ppmctl deploys as it always does. The peers are the same stack of one
-colour with a Traefik in front, upgraded as their manuals say: `docker compose up -d`, and Docker Swarm's rolling
-update with `order: start-first`. The last row is a control without any upgrade: as many containers as an upgrade
-creates, idle ones, started one after another. What that costs, no blue/green deployment can save on this machine.
+It boots a throwaway host, deploys to it, and removes it at the end. The change is one line of the api's code; the image
+is built before the timing starts. ppmctl deploys with its defaults. The peers are the same stack in one color with a
+Traefik in front, upgraded as their manuals say: `docker compose up -d`, and Docker Swarm's rolling update with `order:
+start-first`. The last row is a control without an upgrade: it starts as many idle containers as an upgrade creates, one
+after another. No blue/green deployment on this machine can cost less than that.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ HEAD = """\
 Figures = dict[str, Any]
 Peer = ComposeStack | SwarmStack
 CREATED = 4
-"""Containers that an upgrade creates: two of the api, frontend, worker."""
+"""The number of containers that an upgrade creates: two of the api, one frontend, one worker."""
 
 
 def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tuple[Figures, Report, Any]:
@@ -51,7 +51,7 @@ def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tu
     with load(url, token, rate=rate) as running:
         time.sleep(STEADY_SECONDS)
         begin = time.monotonic()
-        said = upgrade()
+        result = upgrade()
         end = time.monotonic()
         time.sleep(AFTER_SECONDS)
         report = running.stop()
@@ -68,7 +68,7 @@ def measure(url: str, token: str, rate: float, upgrade: Callable[[], Any]) -> tu
         "seconds": end - begin,
         "end": end,
     }
-    return figures, report, said
+    return figures, report, result
 
 
 def run_ppmctl(environment: Environment, rate: float) -> tuple[Figures, Report, dict[str, Any]]:
@@ -118,32 +118,32 @@ def run_control(environment: Environment, rate: float) -> Figures:
 
 
 def medians(runs: list[Figures]) -> Figures:
-    """Return the median of each figure; of what must never happen, the worst."""
+    """Return the median of each figure; for figures that should be zero or small, the worst."""
     worst = {"failed", "lost", "longest"}
     return {key: (max if key in worst else statistics.median)(run[key] for run in runs) for key in FIGURES}
 
 
 def spans(figures: Figures, deploy: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Return {step of a deploy: (when it began, when it ended)}; the last step ends with the deploy."""
-    found = {}
+    """Return {step of a deploy: (start, end)}; the last step ends with the deploy."""
+    times = {}
     begin = figures["end"] - sum(step["seconds"] for step in deploy["steps"])
     for step in deploy["steps"]:
-        found[step["name"]] = (begin, begin + step["seconds"])
+        times[step["name"]] = (begin, begin + step["seconds"])
         begin += step["seconds"]
-    return found
+    return times
 
 
 def by_step(figures: Figures, report: Report, deploy: dict[str, Any]) -> dict[str, tuple[float, float, float]]:
     """Return {step of a deploy: (seconds, p99 of reads, p99 of writes)}."""
-    found = {}
+    steps = {}
     for name, (begin, end) in spans(figures, deploy).items():
         reads, writes = (report.percentile(0.99, begin, end, (method,)) for method in ("GET", "POST"))
-        found[name] = (end - begin, reads, writes)
-    return found
+        steps[name] = (end - begin, reads, writes)
+    return steps
 
 
 def busy_p99(figures: Figures, report: Report, deploy: dict[str, Any]) -> float:
-    """Return the p99 of a deploy in ms without its bake, which waits."""
+    """Return a deploy's p99 in ms without its bake, which only waits."""
     begin, end = spans(figures, deploy)["bake"]
     outside = (figures["end"] - figures["seconds"], begin), (end, figures["end"])
     samples = [sample for sample in report.samples if any(first <= sample[0] < last for first, last in outside)]
@@ -152,29 +152,29 @@ def busy_p99(figures: Figures, report: Report, deploy: dict[str, Any]) -> float:
 
 def row(name: str, runs: list[Figures]) -> str:
     """Return a row of the table."""
-    found = medians(runs)
+    values = medians(runs)
     return (
-        f"| {name} | {found['requests']:,.0f} | {found['failed']:,} | {found['lost']} | {found['p99_steady']:.0f} "
-        f"| {found['p99']:.0f} | {found['p99'] / found['p99_steady']:.1f} | {found['slowed']:,.0f} "
-        f"| {found['longest']:,.0f} | {found['seconds']:.1f} |"
+        f"| {name} | {values['requests']:,.0f} | {values['failed']:,} | {values['lost']} | {values['p99_steady']:.0f} "
+        f"| {values['p99']:.0f} | {values['p99'] / values['p99_steady']:.1f} | {values['slowed']:,.0f} "
+        f"| {values['longest']:,.0f} | {values['seconds']:.1f} |"
     )
 
 
 def print_remarks(reports: list[Report]) -> None:
-    """Print what else the client saw."""
+    """Print the client's other results."""
     slow, reopened = sum(report.slow for report in reports), sum(report.reconnects for report in reports)
-    print(f"Slow uploads: {slow}; streams that the server ended and the client opened again: {reopened}")
+    print(f"Slow uploads: {slow}; streams that the server ended and the client reopened: {reopened}")
     if not all(report.urgent for report in reports):
-        print("The client had to share the processor: as root its latencies are those of the application.")
+        print("The client had to share the CPU. Run as root to measure only the application's latencies.")
     for failure in (failure for report in reports for failure in report.failures):
         print(failure)
 
 
 def main() -> None:
-    """Print the table and what a deploy took, as Markdown."""
+    """Print the table and the durations of a deploy's steps, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=3, help="how many of each; figures are medians (default 3)")
-    parser.add_argument("--rate", type=float, default=500, help="requests a second (default 500)")
+    parser.add_argument("--runs", type=int, default=3, help="number of runs of each; figures are medians (default 3)")
+    parser.add_argument("--rate", type=float, default=500, help="requests per second (default 500)")
     options = parser.parse_args()
     ours: list[Figures] = []
     composed: list[Figures] = []
@@ -183,8 +183,8 @@ def main() -> None:
     deploys: list[dict[str, Any]] = []
     reports: list[Report] = []
 
-    def ran(runs: list[Figures], figures: Figures) -> None:
-        """Keep what a run has found, and show it: the rest takes a while, and may fail."""
+    def keep(runs: list[Figures], figures: Figures) -> None:
+        """Keep a run's figures, and print them at once: the remaining runs take a while, and may fail."""
         runs.append(figures)
         print(row("", [figures]), file=sys.stderr)
 
@@ -192,13 +192,15 @@ def main() -> None:
         for number in range(options.runs):
             print(f"run {number + 1} of {options.runs}", file=sys.stderr)
             figures, report, deploy = run_ppmctl(environment, options.rate)
-            ran(ours, figures)
+            keep(ours, figures)
             deploys.append(deploy)
             reports.append(report)
-            ran(composed, run_peer(environment, options.rate, compose_stack))
-            ran(control, run_control(environment, options.rate))
-        for _ in range(options.runs):  # last: it asks for an engine without live-restore, which ends what runs there
-            ran(swarmed, run_peer(environment, options.rate, swarm_stack))
+            keep(composed, run_peer(environment, options.rate, compose_stack))
+            keep(control, run_control(environment, options.rate))
+        for _ in range(
+            options.runs
+        ):  # last: it needs an engine without live-restore, and restarting it ends containers
+            keep(swarmed, run_peer(environment, options.rate, swarm_stack))
     print(HEAD)
     print(row("`ppmctl deploy`", ours))
     print(row("`docker compose up -d`", composed))
@@ -210,7 +212,8 @@ def main() -> None:
     runs = list(zip(ours, reports, deploys, strict=True))
     steps = [by_step(*run) for run in runs]
     for name in steps[0]:
-        seconds, reads, writes = (statistics.median(found) for found in zip(*(run[name] for run in steps), strict=True))
+        columns = zip(*(run[name] for run in steps), strict=True)
+        seconds, reads, writes = (statistics.median(column) for column in columns)
         print(f"| {name} | {seconds:.1f} | {reads:.0f} | {writes:.0f} |")
     busy = statistics.median(busy_p99(*run) for run in runs)
     print(f"\np99 of the deploy without its bake: {busy:.0f} ms, {busy / medians(ours)['p99_steady']:.1f} x before")

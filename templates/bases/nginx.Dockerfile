@@ -1,4 +1,4 @@
-# nginx as Debian has it; stands for nginx:1.28 where no registry answers. That has curl, for health checks.
+# Debian's nginx; replaces nginx:1.28 when no registry answers. It includes curl, as that image does, for health checks.
 ARG DEBIAN_IMAGE=debian:13-slim
 FROM ${DEBIAN_IMAGE}
 # hadolint ignore=DL3008

@@ -1,4 +1,4 @@
-# Python as Debian has it; stands for python:3.13-slim where no registry answers.
+# Debian's Python; replaces python:3.13-slim when no registry answers.
 ARG DEBIAN_IMAGE=debian:13-slim
 FROM ${DEBIAN_IMAGE}
 # hadolint ignore=DL3008
