@@ -1,7 +1,7 @@
 #!/bin/sh
-# Make the file tree of a Debian image.
-#   $1 empty directory   $2 mirror, or nothing for debootstrap's own   $3 mirror of security updates, or nothing
-# A change of this file makes every base image anew.
+# Create the file tree of a Debian image.
+#   $1 empty directory   $2 mirror, or nothing for debootstrap's default   $3 mirror of security updates, or nothing
+# A change to this file rebuilds every base image.
 set -eu
 tree=$1 mirror=${2:-} security=${3:-} suite=trixie
 
@@ -12,7 +12,7 @@ mirror=$(awk '$1 == "deb" {print $2; exit}' "$tree/etc/apt/sources.list")
     echo "deb $mirror $suite-updates main"
     if [ -n "$security" ]; then echo "deb $security $suite-security main"; fi
 } > "$tree/etc/apt/sources.list"
-# An image needs neither the packages that it was installed from nor apt's caches.
+# The image needs neither the packages that it was installed from, nor apt's caches.
 cat > "$tree/etc/apt/apt.conf.d/slim" <<'APT'
 Acquire::Languages "none";
 Acquire::GzipIndexes "true";
@@ -33,7 +33,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 chroot "$tree" apt-get update -qq
 chroot "$tree" apt-get upgrade -y -qq
 
-# What the exclusions above would have left out, and what only this machine needed.
+# Remove files that the exclusions above would have left out, and files that only the build needed.
 find "$tree/usr/share/doc" -type f ! -name copyright -delete
 find "$tree/usr/share/doc" -type l -delete
 find "$tree/usr/share/doc" -type d -empty -delete
