@@ -1,4 +1,4 @@
-"""What an environment says of its backups. Pure; the rest of the environment is in ``ppmkit/config/environment.py``."""
+"""The section `backup` of an environment. Pure; the other sections are in ``ppmkit/config/environment.py``."""
 
 from __future__ import annotations
 
@@ -11,98 +11,95 @@ from ppmkit.config.types import Bytes, Duration, Model, Name, Recipient
 
 
 class Keep(Model):
-    """How many backups stay, with restic's meaning: of each of the last N hours (days, …) that have one, the newest.
-
-    One that is pinned, and the newest that is verified, stay whatever these say.
-    """
+    """Retention, with restic's rules: the newest backup of each of the last N hours (days, …) that have one is kept."""
 
     last: NonNegativeInt = 3
-    """The newest ones."""
+    """Number of newest backups to keep."""
     hourly: NonNegativeInt = 0
-    """Hours."""
+    """Number of hours."""
     daily: NonNegativeInt = 7
-    """Days, in UTC; so are the others."""
+    """Number of days. Days and all other periods are in UTC."""
     weekly: NonNegativeInt = 4
-    """Weeks, from Monday on."""
+    """Number of weeks, which start on Monday."""
     monthly: NonNegativeInt = 6
-    """Months."""
+    """Number of months."""
     yearly: NonNegativeInt = 0
-    """Years."""
+    """Number of years."""
     safety: NonNegativeInt = 3
-    """Of those that a restore made of what it replaced; they count for nothing else."""
+    """Number of safety backups, which a restore makes of the database that it replaces. No other rule counts these."""
     migration: NonNegativeInt = 3
-    """Of those that an upgrade or a rollback made before it changed the schema; they count for nothing else."""
+    """Number of migration backups, which an upgrade or a rollback makes before it changes the schema. No other rule
+    counts these."""
 
 
 class Target(Model):
-    """A place elsewhere that every backup is copied to."""
+    """A remote location that every backup is copied to."""
 
     name: Name
-    """What it is called: `ppmctl restore --from NAME`."""
+    """The target's name, as in `ppmctl restore --from NAME`."""
     to: str = Field(pattern=r"^[A-Za-z0-9_][\w.+@ -]*:\S*[^/\s]$", examples=["offsite:bucket/ppm"])
-    """A remote of the secret `rclone_conf`, which is an rclone.conf (https://rclone.org/docs), and a path there."""
+    """A remote from the secret `rclone_conf` (an rclone.conf, https://rclone.org/docs), and a path on that remote."""
 
 
 class Continuous(Model):
-    """Every change of the database, shipped as it is made: `ppmctl restore --at TIME` brings back any moment.
-
-    The steward's container gets 256 MiB for it. A database of more than 4 GB needs about 60 MB for each further GB:
-    raise `services.steward.memory`.
-    """
+    """Ship every database change as it is made, so that `ppmctl restore --at TIME` can restore any moment."""
 
     keep: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(hours=24)
-    """How far back, at the least; what is shipped takes room on the host for about twice as long."""
+    """How far back you can restore, at least. Shipped changes take up space on the host for about twice as long."""
     interval: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = timedelta(seconds=1)
-    """How often what was written is shipped: of what was written so long before TIME, and while that was shipped, some
-    may be missing; of what was written after it, nothing is there."""
+    """How often changes are shipped. A restore to TIME may miss what was written up to this long before TIME, plus the
+    time that shipping took. It contains nothing that was written after TIME."""
 
 
 TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["02:30"])]
 
 
 class Backup(Model):
-    """Backups: when and how they are made, who can read them, how long they stay."""
+    """Backups: when and how they are made, who can read them, and how long they are kept."""
 
     at: Annotated[tuple[TimeOfDay, ...], Field(min_length=1)] = ("02:30",)
-    """Times of day, in UTC, at which the steward makes one, removes those that no rule keeps, and copies it to the
-    targets. What was missed while it did not run is made up for, once."""
+    """Times of day, in UTC, at which the steward makes a backup, removes the backups that no rule keeps, and copies the
+    new one to the targets. If the steward was not running at these times, it makes one backup when it starts."""
     drill: str = Field("sun 04:30", pattern=r"^(mon|tue|wed|thu|fri|sat|sun) ([01]\d|2[0-3]):[0-5]\d$")
-    """When the steward reads back the latest backup and another one, in UTC: down to the digests of every table where
-    they are not encrypted, else whether the file is still what was written. `ppmctl backup drill` goes further."""
+    """When the steward reads back the latest backup and one other, in UTC. It compares the digests of every table, or,
+    if the backup is encrypted, only checks that the file is unchanged. `ppmctl backup drill` checks more."""
     objective: Duration = timedelta(hours=26)
-    """How old the newest backup may get; then the steward counts as unhealthy."""
+    """Maximum age of the newest backup. If it is older, the steward counts as unhealthy."""
     heartbeat: bool = False
-    """After each backup that was made on the schedule and verified, the steward gets the URL in the secret
-    `heartbeat_url`, so that somebody else notices when there is none."""
+    """After each scheduled backup that was verified, the steward sends a GET request to the URL in the secret
+    `heartbeat_url`, so that an outside service notices when backups stop."""
 
     recipients: tuple[Recipient, ...] = ()
-    """Public keys of age (`age1…`) or SSH (`ssh-ed25519 …`) that backups are encrypted to; none: not encrypted. Hosts
-    need no private key."""
+    """Public keys that backups are encrypted to: age (`age1…`) or SSH (`ssh-ed25519 …`). Without any, backups are not
+    encrypted. Hosts need no private key."""
     identity_file: str | None = None
-    """The private key of one of them, on this machine: only what reads a backup needs it (`backup verify`, `drill`,
-    `restore`). Relative to the project's folder."""
+    """The file on this machine with the private key of one recipient. Only commands that read a backup need it
+    (`backup verify`, `drill`, `restore`). Relative to the project's folder."""
     deadline: Duration = timedelta(hours=1)
-    """How long one may take."""
+    """How long making a backup may take."""
     wal_cap: Bytes = ByteSize(1 << 30)
-    """By how much the WAL may grow while the database is copied: SQLite cannot empty it meanwhile. More gives the
-    backup up."""
+    """How much the WAL may grow while the database is copied, because SQLite cannot empty it during that time. If it
+    grows more, the backup is abandoned."""
     rate: Bytes | None = None
-    """Bytes a second at most while the database is copied. Default: as fast as it goes."""
+    """Maximum bytes per second at which the database is copied. Default: no limit."""
     keep: Keep = Keep()
+    """How many backups are kept. A pinned backup and the newest verified one are always kept."""
     targets: tuple[Target, ...] = ()
-    """Where every backup is copied to; what came there is read back. `backup prune` removes there what goes here."""
+    """Where every backup is copied to. Each copy is read back. `backup prune` also removes there what it removes on the
+    host."""
     continuous: Continuous | None = None
-    """Between two backups: every change is kept too, on the host, by Litestream. `{}` for the defaults. Default: none
-    is."""
+    """Also keep every change between two backups, on the host, with Litestream. `{}` turns it on with its defaults.
+    Default: off. The steward's container gets 256 MiB more memory for it. For a database of more than 4 GB, add about
+    60 MB to `services.steward.memory` for each further GB."""
 
     @property
     def memory(self) -> ByteSize:
-        """What the steward's container may use beyond its own limit: Litestream is in it, too."""
+        """Memory that the steward's container gets in addition to its own limit, for Litestream."""
         return ByteSize(0 if self.continuous is None else 256 << 20)
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Names of the secrets that the steward mounts, and nobody else."""
+        """Names of the secrets that only the steward mounts."""
         wanted = {"rclone_conf": bool(self.targets), "heartbeat_url": self.heartbeat}
         return tuple(name for name, needed in wanted.items() if needed)
 

@@ -1,7 +1,7 @@
-"""The typed environment: what ``deploy/inventory/<environment>.yaml`` may say. Pure: no host, no Docker.
+"""The typed environment: every key of ``deploy/inventory/<environment>.yaml``. Pure: no host, no Docker.
 
-Every key has a description: together they are the reference page and the JSON Schema
-(``ppmctl config schema``). Reading a file, and errors with line and column, are in ``ppmkit/config/file.py``.
+The keys' descriptions become the reference page and the JSON Schema (``ppmctl config schema``).
+``ppmkit/config/file.py`` reads the file and reports errors with line and column.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ __all__ = ["Bytes", "Duration", "Environment", "HostAddress", "Images", "Model",
 
 
 GOING_BACK = timedelta(seconds=15)
-"""How long going back from a hold may take, at the most."""
+"""How long undoing a hold may take at most."""
 
 
 class HostAddress(Model):
-    """One server, and how SSH reaches it. ``~/.ssh/config``, agents and jump hosts apply."""
+    """A server, and how SSH reaches it. ``~/.ssh/config``, agents and jump hosts work as usual."""
 
     name: Name
-    """What ppmctl calls the host in its output."""
+    """The host's name in ppmctl's output."""
     address: Address
-    """DNS name, IP address, or a Host of ~/.ssh/config: without user, port or brackets."""
+    """DNS name, IP address, or a Host of ~/.ssh/config, without user, port or brackets."""
     port: Port = 22
-    """The port of its sshd."""
+    """The port that sshd listens on."""
 
 
 class Ssh(Model):
-    """Who logs in, and with which key."""
+    """How ppmctl logs in to the hosts: which users and which keys."""
 
     user: Name = "deploy"
-    """The user that deploys; `provision` creates it, in the docker group."""
+    """The user that deploys. `provision` creates it, in the docker group."""
     provision_user: Name = "root"
-    """The user that provisions; anyone but root needs sudo without a password."""
+    """The user that provisions. Any user except root needs sudo without a password."""
     identity_file: str | None = None
-    """Private key. Default: what OpenSSH picks (agent, ~/.ssh). Relative to the project's folder; `~` is
-    your home."""
+    """File of the private key. Default: OpenSSH chooses (agent, ~/.ssh). Relative to the project's folder; `~` is your
+    home directory."""
     known_hosts_file: str | None = None
-    """Known host keys. Default: OpenSSH's own. A key that is not in there is never accepted."""
+    """File of known host keys. Default: OpenSSH's own. A host key that is not in it is never accepted."""
     connect_timeout: Duration = timedelta(seconds=10)
-    """After how long a host counts as unreachable."""
+    """A host that does not answer within this time counts as unreachable."""
 
     @field_validator("identity_file", "known_hosts_file")
     @classmethod
@@ -62,26 +62,27 @@ class Ssh(Model):
 
 
 class Service(Model):
-    """What one container of a service may use."""
+    """Limits of each container of a service."""
 
     replicas: PositiveInt = 1
-    """How many containers."""
+    """Number of containers."""
     memory: Bytes
     """Memory limit of one container."""
     cpus: PositiveFloat
-    """Processor limit of one container, in cores."""
+    """CPU limit of one container, in cores."""
     pids: PositiveInt = 256
-    """Limit of processes and threads of one container."""
+    """Maximum number of processes and threads in one container."""
 
 
 class SingleService(Service):
-    """A service of which exactly one container runs."""
+    """Limits of a service that runs in exactly one container."""
 
     replicas: Literal[1] = 1
+    """Always 1."""
 
 
 class Services(Model):
-    """Limits of every service."""
+    """Limits for each service."""
 
     api: Service = Service(replicas=2, memory=ByteSize(256 << 20), cpus=1.0)
     frontend: Service = Service(memory=ByteSize(64 << 20), cpus=0.5, pids=64)
@@ -94,35 +95,43 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9]\S*$")]
 
 
 class Bases(Model):
-    """Base images that the Dockerfiles start from, and Traefik."""
+    """The Dockerfiles' base images, and the image of Traefik."""
 
     python: Reference = "python:3.13-slim-trixie"
+    """Base image of the api, the worker and the steward."""
     node: Reference = "node:24-trixie-slim"
+    """Builds the frontend."""
     nginx: Reference = "nginx:1.28"
+    """Base image of the frontend."""
     traefik: Reference = "traefik:v3.7"
+    """The reverse proxy."""
 
 
 class RegistryImages(Model):
-    """Images that CI has pushed; each by digest."""
+    """The images that CI has pushed, each by digest."""
 
     api: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    """The api and the worker."""
     frontend: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    """The frontend."""
     steward: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
+    """The steward."""
     traefik: str = Field(pattern=r"^[A-Za-z0-9]\S*@sha256:[0-9a-f]{64}$")
-    """3.7.3 or newer."""
+    """Traefik 3.7.3 or newer."""
 
 
 class Images(Model):
     """Where the images come from."""
 
     source: Literal["build", "registry"] = "build"
-    """`build`: here, then only the layers that a host lacks are sent over SSH. `registry`: hosts pull by digest."""
+    """`build`: build here; only the layers that a host is missing are sent, over SSH. `registry`: hosts pull by
+    digest."""
     bases: Literal["auto", "registry", "local"] = "auto"
-    """`registry`: pull `registry_bases`. `local`: make them from Debian's archive and PyPI (air-gapped sites).
-    `auto`: registry, and local when none answers."""
+    """Where base images come from. `registry`: pull `registry_bases`. `local`: build them from Debian's archive and
+    PyPI (for air-gapped sites). `auto`: `registry`, or `local` if no registry answers."""
     registry_bases: Bases = Bases()
     registry: RegistryImages | None = None
-    """The images by digest; needed when `source` is registry."""
+    """The images by digest. Required when `source` is `registry`."""
 
     @model_validator(mode="after")
     def _registry_is_named(self) -> Images:
@@ -132,23 +141,24 @@ class Images(Model):
 
 
 class Secrets(Model):
-    """Where the values of the secrets are on this machine. On hosts they are files that others cannot reach."""
+    """Where the secrets' values are on this machine. On hosts, they are files that other users cannot reach."""
 
     provider: Literal["age", "files", "command"] = "files"
-    """`age`: one encrypted file for each secret in `directory`, made to be committed. `files`: plain files there, which
-    git ignores. `command`: whatever `command` prints, so that any password manager works."""
+    """`age`: one encrypted file per secret in `directory`, meant to be committed. `files`: plain files there, which git
+    ignores. `command`: the output of `command`, so that any password manager works."""
     directory: str | None = None
-    """Default: secrets/<environment>. Relative to the project's folder."""
+    """Directory of the secrets' files. Default: `secrets/<environment>`. Relative to the project's folder."""
     recipients: tuple[Recipient, ...] = ()
-    """Public keys of all who deploy, of age or SSH: what is written from now on can be read by them only."""
+    """Public keys (age or SSH) of everyone who deploys. Only they can read age files that are written from now on."""
     identity_file: str | None = None
-    """The private key that opens age files. Default: ~/.config/ppmctl/age.txt; PPMCTL_AGE_IDENTITY names another."""
+    """File of the private key that opens age files. Default: ~/.config/ppmctl/age.txt. PPMCTL_AGE_IDENTITY overrides
+    it."""
     command: tuple[str, ...] = ()
-    """Program and arguments; `{name}` and `{environment}` are filled in: [pass, show, "ppm/{environment}/{name}"]."""
+    """Program and arguments; `{name}` and `{environment}` are replaced: `[pass, show, "ppm/{environment}/{name}"]`."""
     accept_previous: Duration = timedelta(days=7)
-    """How long a release gets the value of before a rotation too, for what is signed with it."""
+    """How long after a rotation a release also gets the previous value, to accept what was signed with it."""
     max_age: Duration = timedelta(days=365)
-    """From which age on `secrets check` wants a secret rotated."""
+    """`secrets check` reports secrets that are older than this, so that you rotate them."""
 
     @model_validator(mode="after")
     def _command_is_there(self) -> Secrets:
@@ -158,65 +168,66 @@ class Secrets(Model):
 
 
 class Upgrade(Model):
-    """Deadlines of an upgrade, and what a new release is judged by."""
+    """Deadlines of an upgrade, and the criteria that a new release is judged by."""
 
     ready_timeout: Duration = timedelta(seconds=90)
-    """How long a new container may take to get ready."""
+    """How long a new container may take to become ready."""
     switch_timeout: Duration = timedelta(seconds=15)
-    """How long the proxy may take to send everyone to the new colour."""
+    """How long the proxy may take to send all users to the new color."""
     drain_timeout: Duration = timedelta(seconds=30)
-    """How long requests and scans in flight may take to end on the old colour."""
+    """How long requests and scans in flight on the old color may take to finish."""
     migrate_timeout: Duration = timedelta(minutes=10)
     """How long migrations may take."""
     hold_limit: Duration = timedelta(seconds=30)
-    """How long requests may wait while the database changes in a way that the old release cannot bear. When it is
-    over, the upgrade is undone."""
+    """How long requests may wait while the database changes in a way that the old release cannot run with. If the
+    change takes longer, the upgrade is undone."""
     smoke: tuple[UrlPath, ...] = ("/", "/api/system", "/api/openapi.json")
-    """Paths that must answer 200 without a login: of every container of the new release before anyone is sent to it,
-    and at the public port while it bakes. Choose some that need the database, and all of the code to be loaded."""
+    """Paths that must answer 200 without a login: on every container of the new release before it gets any users, and
+    on the public port during the bake. Choose paths that need the database and that load all of the code."""
     canary_step: Duration = timedelta(seconds=30)
     """How long each share of `deploy --canary 5,25,100` is watched."""
     bake: Duration = timedelta(seconds=5)
-    """How long errors are watched after the switch, with the old colour ready to take over again. `0s`: not at all."""
+    """How long errors are watched after the switch, while the old color stays ready to take over again. `0s`: not at
+    all."""
     max_error_ratio: Annotated[float, Field(ge=1)] = 2
-    """How many times as many of the new release's answers may be 5xx as of the old one's, of all and of those on each
-    route; more is rolled back. Routes that failed before, and what clients do wrong, do not count."""
+    """A new release is rolled back if its share of 5xx responses is more than this many times the old release's,
+    overall or on any one route. Routes that failed before, and errors that clients cause, do not count."""
     max_latency_ratio: Annotated[float, Field(ge=1)] = 3
-    """How many times as long 95 % of the answers may take in a canary as the old release's; more is rolled back.
-    Up to 100 ms are always allowed. Small answers to GET and HEAD count, which no client can draw out."""
+    """A canary is rolled back if its 95th percentile latency is more than this many times the old release's. Up to
+    100 ms is always allowed. Only small responses to GET and HEAD count, because clients cannot slow these down."""
     min_requests: PositiveInt = 50
-    """From how many answers of each release on latencies are compared. An old release with fewer counts as one with so
-    many answers and no error."""
+    """Minimum responses per release before latencies are compared. When errors are compared, an old release with fewer
+    responses is treated as if it had this many, the missing ones without an error."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
-    """How many releases stay on the host, with their images and with what their pages load when they are still open
-    in a browser; the rollback target is always one of them."""
+    """How many releases are kept on the host, with their images and with the files that their pages load when they are
+    still open in a browser. The rollback target is always one of them."""
 
 
 class Provision(Model):
     """What `ppmctl provision` sets up beyond the minimum."""
 
     docker: Literal["distribution", "docker"] = "distribution"
-    """Packages of the distribution, or Docker's own repository. An engine that is there already is kept."""
+    """Install Docker from the distribution's packages, or from Docker's own repository. An existing engine is kept."""
     time_sync: bool = True
-    """Install and start chrony, unless the host already keeps its clock."""
+    """Install and start chrony, unless the host already keeps its clock in sync."""
     root_login: bool | None = None
-    """Whether root may log in by SSH, with a key. Default: in a lab only. Elsewhere the user that deploys provisions
-    from then on, by sudo, unless `ssh.provision_user` is somebody else already."""
+    """Whether root may log in over SSH, with a key. Default: only in a lab. Where root may not, `ssh.user` provisions
+    from then on, with sudo, unless `ssh.provision_user` already names a user other than root."""
     firewall: bool = True
-    """Only SSH, http and https from outside, also where Docker publishes other ports: rules of nftables. Containers
-    reach nothing of the host itself, and no cloud's metadata."""
+    """Allow only SSH, http and https from outside, even if Docker publishes other ports (nftables rules). Containers
+    cannot reach the host itself or a cloud's metadata service."""
     security_updates: bool = True
-    """The distribution's security updates install themselves (unattended-upgrades)."""
+    """Install the distribution's security updates automatically (unattended-upgrades)."""
     swap: Bytes = ByteSize(1 << 30)
-    """The size of a swap file for a host that has no swap; `0B`: none. Containers do not use it: their limit is one of
-    memory and swap both."""
+    """Size of the swap file for a host that has no swap; `0B`: no swap file. Containers do not use it, because their
+    limit covers memory and swap together."""
     audit: bool = False
-    """Install auditd, and have it record who changes logins, sudo, SSH's and Docker's settings, or rights below
+    """Install auditd, and record who changes logins, sudo, the settings of SSH and Docker, or permissions below
     /srv/ppm."""
 
 
 class Environment(Model):
-    """One environment: the hosts, the application's settings and the limits."""
+    """One environment: its hosts, the application's settings and the limits."""
 
     name: Name
     """Set from the file's name."""
@@ -224,8 +235,8 @@ class Environment(Model):
     """`hosts`: servers over SSH. `lab`: throwaway servers that `ppmctl up` boots on this machine.
     `dev`: plain Docker Compose on this machine, with hot reload."""
     url: PublicUrl
-    """Where users reach the application. https brings certificates from Let's Encrypt; http is for labs. An
-    internationalized name is used in its ASCII form, and a slash at the end is dropped."""
+    """Where users reach the application. With https, certificates come from Let's Encrypt; http is for labs. An
+    internationalized name is converted to its ASCII form, and a trailing slash is dropped."""
     hosts: tuple[HostAddress, ...] = ()
     ssh: Ssh = Ssh()
     app: App = App()
@@ -271,23 +282,23 @@ class Environment(Model):
 
     @property
     def client_timeout(self) -> timedelta:
-        """How long a request may take to arrive: as long as it may have to wait in a hold, at the least."""
+        """How long a request may take to arrive: at least as long as it may have to wait in a hold."""
         return max(self.proxy.client_timeout, self.upgrade.hold_limit + GOING_BACK)
 
     @property
     def root_login(self) -> bool:
-        """Whether root may log in on the hosts by SSH."""
+        """Whether root may log in to the hosts over SSH."""
         asked = self.provision.root_login
         return self.kind == "lab" if asked is None else asked
 
     @property
     def acme(self) -> bool:
-        """Whether certificates come from a CA by themselves."""
+        """Whether certificates are requested from a CA automatically."""
         return self.tls and self.proxy.certificates == "acme"
 
     @property
     def wildcard(self) -> str | None:
-        """The name that the CA is asked for in the place of the domain, if another one."""
+        """The wildcard name that is requested from the CA instead of the domain, if any."""
         challenge = self.proxy.dns_challenge
         if not self.acme or challenge is None or not challenge.wildcard:
             return None
@@ -295,7 +306,7 @@ class Environment(Model):
 
     @property
     def proxy_secrets(self) -> tuple[str, ...]:
-        """Names of the secrets that the proxy reads, and nobody else."""
+        """Names of the secrets that only the proxy reads."""
         if not self.tls:
             return ()
         if not self.acme:
@@ -306,32 +317,32 @@ class Environment(Model):
 
     @property
     def worker_secrets(self) -> tuple[str, ...]:
-        """Names of the secrets that the worker reads, and nobody else."""
+        """Names of the secrets that only the worker reads."""
         return ("git_deploy_key",) if self.app.scan_known_hosts else ()
 
     @property
     def domain(self) -> str:
-        """The name in `url`, without its port."""
+        """The host name in `url`, without the port."""
         return urlsplit(self.url).hostname or ""
 
     @property
     def database(self) -> PurePosixPath:
-        """The file of SQLite, as the containers see it."""
+        """The path of the SQLite file in the containers."""
         return PurePosixPath(urlsplit(self.app.database_url).path.removeprefix("/"))
 
     @property
     def project(self) -> str:
-        """The Compose project, on every host of the environment."""
+        """The name of the Compose project on every host of the environment."""
         return f"ppm-{self.name}"
 
     @property
     def directory(self) -> PurePosixPath:
-        """Where the environment lies on its hosts."""
+        """The environment's directory on its hosts."""
         return PurePosixPath("/srv/ppm") / self.name
 
 
 def pick_host(environment: Environment, name: str | None) -> HostAddress:
-    """Return the host of that name, or the first one. Raises UsageError for a name that is not there."""
+    """Return the host with this name, or the first host if there is none. Raises UsageError for an unknown name."""
     for address in environment.hosts:
         if name in (None, address.name):
             return address
@@ -340,5 +351,5 @@ def pick_host(environment: Environment, name: str | None) -> HostAddress:
 
 
 def only(environment: Environment, name: str | None) -> Environment:
-    """Return the environment with no other host than the named one, if one is named. Raises UsageError."""
+    """Return the environment with only the named host, or unchanged without a name. Raises UsageError."""
     return environment.model_copy(update={"hosts": (pick_host(environment, name),)}) if name else environment
