@@ -100,14 +100,14 @@ class Backup(Model):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Names of the secrets that only the steward mounts."""
-        wanted = {"rclone_conf": bool(self.targets), "heartbeat_url": self.heartbeat}
-        return tuple(name for name, needed in wanted.items() if needed)
+        needed = {"rclone_conf": bool(self.targets), "heartbeat_url": self.heartbeat}
+        return tuple(name for name, is_needed in needed.items() if is_needed)
 
     @model_validator(mode="after")
     def _leaves_encrypted(self) -> Backup:
         if self.targets and not self.recipients:
-            raise ValueError("what leaves the host is encrypted: `targets` needs `recipients`")
+            raise ValueError("copies that leave the host must be encrypted: `targets` needs `recipients`")
         names = [target.name for target in self.targets]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two targets are called {', '.join(sorted(twice))}")
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two targets have the same name: {', '.join(sorted(duplicates))}; rename one")
         return self

@@ -1,4 +1,4 @@
-"""What `ppmctl config check` sees beyond the values: files that are named, and what is most likely not meant."""
+"""The checks of `ppmctl config check` beyond the values: files that the config names, and likely mistakes."""
 
 from __future__ import annotations
 
@@ -25,101 +25,101 @@ _RESERVED = re.compile(
 )
 """Names and addresses that are reserved for examples."""
 _PUBLIC = re.compile(rb"(ssh-|ecdsa-|sk-|age1)")
-"""How public keys of SSH and age begin."""
+"""The beginning of a public key of SSH or age."""
 
 
 _INTO_COMPOSE = {"url", "app", "proxy", "images"}
-"""Keys whose values stand in a Compose file."""
+"""Keys whose values are written into a Compose file."""
 
 
 @dataclass(frozen=True)
 class Named:
-    """A file that the config names and that must be there."""
+    """A file that the config names and that must exist."""
 
     location: Location
     path: Path
     wrong: str | None
-    """Why it cannot be used, if so."""
+    """Why the file cannot be used, or None."""
 
 
 def check(name: str) -> tuple[Environment, list[Remark]]:
-    """Return an environment, and warnings about its file in the order of its lines.
+    """Return an environment, and the warnings about its file, sorted by line.
 
-    Raises ConfigError with every mistake, a file that is named and cannot be used among them.
+    Raises ConfigError with every mistake, including each named file that cannot be used.
     """
     document, environment = read(name)
     named = files(environment)
     wrong = [document.remark(each.location, f"{dotted(each.location)}: {each.wrong}") for each in named if each.wrong]
     if wrong:
         raise document_error(document, wrong)
-    found = [*_without_unit(document), *_without_key(document, environment)]
-    found += [document.remark(location, sentence) for location, sentence in _double_dollars(environment)]
+    warnings = [*_without_unit(document), *_without_key(document, environment)]
+    warnings += [document.remark(location, sentence) for location, sentence in _double_dollars(environment)]
     if not name.endswith(EXAMPLE):
-        found += _placeholders(document)
-    return environment, sorted(found)
+        warnings += _placeholders(document)
+    return environment, sorted(warnings)
 
 
 def notes(environment: Environment) -> tuple[str, ...]:
-    """Return what is valid and may still not be meant, a line each."""
+    """Return notes about values that are valid but may be a mistake, one line each."""
     return tuple(sentence for _, sentence in _double_dollars(environment))
 
 
 def _double_dollars(environment: Environment) -> Iterator[tuple[Location, str]]:
     for location, text in texts(environment.model_dump(mode="json", include=_INTO_COMPOSE)):
         if "$$" in text:
-            where = dotted(location)
-            yield location, f"{where}: `$$` is two dollar signs. Compose once made one of them; for one, write `$`"
+            sentence = "`$$` is two dollar signs; earlier versions made it one. To get one, write `$`"
+            yield location, f"{dotted(location)}: {sentence}"
 
 
 def files(environment: Environment) -> list[Named]:
-    """Return the files of this machine that the config names, but for those that a command makes when they are absent.
+    """Return the files on this machine that the config names, except missing ones that a command will create.
 
-    `lab up` makes the SSH key and known_hosts of a lab, `secrets init` the key of age and the directory.
+    `lab up` creates a lab's SSH key and known_hosts; `secrets init` creates the age key and the directory.
     """
     ssh, secrets = environment.ssh, environment.secrets
-    found = []
+    named = []
     if ssh.identity_file and environment.kind == "hosts":
         path = local_path(ssh.identity_file)
-        found.append(Named(("ssh", "identity_file"), path, _no_key(path) or _open_to_others(path)))
+        named.append(Named(("ssh", "identity_file"), path, _no_key(path) or _open_to_others(path)))
     if ssh.known_hosts_file and environment.kind == "hosts":
         path = local_path(ssh.known_hosts_file)
-        found.append(Named(("ssh", "known_hosts_file"), path, _no_file(path)))
+        named.append(Named(("ssh", "known_hosts_file"), path, _no_file(path)))
     if secrets.provider != "command" and secrets.directory and _exists(path := local_path(secrets.directory)):
-        found.append(Named(("secrets", "directory"), path, _no_directory(path)))
+        named.append(Named(("secrets", "directory"), path, _no_directory(path)))
     keys = {
         ("secrets", "identity_file"): secrets.identity_file if secrets.provider == "age" else None,
         ("backup", "identity_file"): environment.backup.identity_file,
     }
     for location, key in keys.items():
         if key and _exists(path := local_path(key)):
-            found.append(Named(location, path, _no_key(path)))
-    return found
+            named.append(Named(location, path, _no_key(path)))
+    return named
 
 
 def _exists(path: Path) -> bool:
-    """Return whether something is there, as far as this user can tell."""
+    """Return whether the path exists, as far as this user can tell."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except OSError:  # a directory on the way is closed to this user
+    except OSError:  # this user may not enter a directory above it
         return True
     return True
 
 
 def _no_directory(path: Path) -> str | None:
-    """Return why that is no directory, or None."""
+    """Return why the path cannot be used as a directory, or None."""
     try:
-        return None if stat.S_ISDIR(path.stat().st_mode) else f"{path} is no directory"
+        return None if stat.S_ISDIR(path.stat().st_mode) else f"{path} is not a directory"
     except OSError as error:
         return f"{path} cannot be read: {error.strerror}"
 
 
 def _no_file(path: Path) -> str | None:
-    """Return why nothing can be read from there, or None."""
+    """Return why the file cannot be read, or None."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            return f"{path} is no file"
+            return f"{path} is not a file"
         path.open("rb").close()
     except FileNotFoundError:
         return f"{path} does not exist"
@@ -129,21 +129,21 @@ def _no_file(path: Path) -> str | None:
 
 
 def _no_key(path: Path) -> str | None:
-    """Return why no private key can be read from there, or None."""
+    """Return why no private key can be read from the file, or None."""
     if wrong := _no_file(path):
         return wrong
     with path.open("rb") as file:
         public = _PUBLIC.match(file.read(16))
     if public or path.suffix == ".pub":
-        return f"{path} is a public key; name the private one"
+        return f"{path} is a public key; use the private key"
     return None
 
 
 def _open_to_others(path: Path) -> str | None:
-    """Return why OpenSSH ignores a private key that it could read, or None (sshkey_perm_ok in its authfile.c)."""
+    """Return why OpenSSH ignores a readable private key, or None (sshkey_perm_ok in its authfile.c)."""
     status = path.stat()
     if status.st_uid == os.geteuid() and status.st_mode & 0o077:
-        return f"others can read {path}, so SSH ignores it: chmod 600 {path}"
+        return f"other users can read {path}, so SSH ignores it: chmod 600 {path}"
     return None
 
 
@@ -173,7 +173,7 @@ def _holds_size(annotation: Any) -> bool:
 
 
 def _without_key(document: Document, environment: Environment) -> Iterator[Remark]:
-    """Yield a warning when the private key of the backups is not here: only what reads a backup needs it."""
+    """Yield a warning if the backups' private key is missing here. Only commands that read a backup need it."""
     key, location = environment.backup.identity_file, ("backup", "identity_file")
     if key and not _exists(local_path(key)):
         sentence = f"{local_path(key)} does not exist; `backup verify`, `drill` and `restore` need it"

@@ -1,4 +1,4 @@
-"""The YAML of an environment's file, with line and column of everything in it. Pure."""
+"""The YAML of an environment's file, with the line and column of each item. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ppmkit.errors import ConfigError
 
 Location = tuple[int | str, ...]
-"""The keys and numbers of list items that lead to a part of the file."""
+"""The path to a part of the file: keys, and positions in lists."""
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _KEY = re.compile(r"(?:\?\s+)?(.*?)\s*(?::(?=\s|$)|$)")
 
 
 @dataclass(frozen=True, order=True)
 class Remark:
-    """One thing to say about a file."""
+    """One message about a place in a file."""
 
     file: str
     line: int
@@ -37,29 +37,29 @@ class Document:
     """A file that has been read."""
 
     file: str
-    """The path, as people are shown it."""
+    """The path that users see in messages."""
     text: str
     data: Any
-    """ruamel's containers, which know their lines."""
+    """ruamel's containers, which know the lines of their items."""
 
     def remark(self, location: Location, sentence: str) -> Remark:
-        """Return a remark about the deepest part of ``location`` that the file has."""
+        """Return a remark about the deepest part of ``location`` that exists in the file."""
         data = self.data
         line, column = 1, 1
         for key in location:
-            found = _position(data, key)
-            if found is None:
+            position = _position(data, key)
+            if position is None:
                 break
-            line, column = found
+            line, column = position
             data = data[key]
         return Remark(self.file, line, column, sentence)
 
     def plain(self) -> Any:
-        """Return plain containers, which is what pydantic checks strictly, without keys that are no text."""
+        """Return plain containers, which pydantic can check strictly, without the keys that are not text."""
         return _plain(self.data)
 
     def wrong_keys(self) -> Iterator[Remark]:
-        """Yield a remark about every key that YAML takes for something else than a text."""
+        """Yield a remark about every key that YAML does not read as text."""
         return self._wrong_keys((), self.data)
 
     def _wrong_keys(self, location: Location, value: Any) -> Iterator[Remark]:
@@ -71,29 +71,29 @@ class Document:
                 yield from self._wrong_keys((*location, key), item)
 
     def _wrong_key(self, location: Location, mapping: Any, key: Any) -> Remark:
-        where, found = dotted(location) or "the file", _position(mapping, key)
-        if found is None:  # merged from an anchor, where it is remarked on
-            return self.remark(location, f"{where}: the key `{key}` is {kind(key)}, not a text")
-        line, column = found
+        where, position = dotted(location) or "the file", _position(mapping, key)
+        if position is None:  # merged from an anchor, which gets its own remark
+            return self.remark(location, f"{where}: the key `{key}` is {kind(key)}, not text")
+        line, column = position
         match = _KEY.match("".join(self.text.splitlines()[line - 1 : line])[column - 1 :])
         written = (match and match[1]) or str(key)
         sentence = f'{where}: YAML reads the key `{written}` as {kind(key)}; quote it: "{written}"'
         return Remark(self.file, line, column, sentence)
 
     def control_characters(self) -> Iterator[Remark]:
-        """Yield a remark about every text with a character that no variable of a container and no path can have."""
+        """Yield a remark about every text with a character that no container variable and no path may contain."""
         for location, text in texts(self.data):
             if control := _CONTROL.search(text):
                 where = _CONTROL.sub("?", dotted(location))
-                yield self.remark(location, f"{where}: a value cannot hold the character {control[0]!r}")
+                yield self.remark(location, f"{where}: a value cannot contain the character {control[0]!r}")
 
     def scalars(self) -> Iterator[tuple[Location, Any]]:
-        """Yield every value that is no container, with where it is."""
+        """Yield every value that is not a container, with its location."""
         return _scalars((), self.data)
 
 
 def parse(text: str, file: str) -> Document:
-    """Return what a YAML file says. Raises ConfigError with line and column."""
+    """Return the parsed YAML file. Raises ConfigError with line and column."""
     fix = f"Fix {file}"
     try:
         return Document(file, text, YAML().load(text))
@@ -107,7 +107,7 @@ def parse(text: str, file: str) -> Document:
 
 
 def texts(value: Any, location: Location = ()) -> Iterator[tuple[Location, str]]:
-    """Yield every text in a value, keys too, with where it is."""
+    """Yield every text in a value, including keys, with its location."""
     if isinstance(value, str):
         yield location, value
     elif isinstance(value, Mapping):
@@ -121,7 +121,7 @@ def texts(value: Any, location: Location = ()) -> Iterator[tuple[Location, str]]
 
 
 def dotted(location: Location) -> str:
-    """Return a location as people write it: hosts[0].address."""
+    """Return a location in the usual notation: hosts[0].address."""
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
@@ -129,12 +129,12 @@ def dotted(location: Location) -> str:
 
 
 def kind(value: Any) -> str:
-    """Return what a value is, in the words of people who write YAML."""
+    """Return the kind of a value, in terms of YAML."""
     names: dict[type | tuple[type, ...], str] = {
-        type(None): "nothing",
+        type(None): "null",
         (list, tuple): "a list",
         Mapping: "a mapping",
-        str: "a text",
+        str: "text",
         bool: "true or false",
         (int, float): "a number",
         datetime.date: "a date",
@@ -143,7 +143,7 @@ def kind(value: Any) -> str:
 
 
 def _position(data: Any, key: Any) -> tuple[int, int] | None:
-    """Return line and column, from 1, of an item of ruamel's container, or None where it has none of its own."""
+    """Return an item's line and column, from 1, in ruamel's container, or None if the item has none there."""
     marks = getattr(data, "lc", None)
     if marks is None:
         return None

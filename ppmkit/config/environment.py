@@ -57,7 +57,7 @@ class Ssh(Model):
     @classmethod
     def _no_variable(cls, path: str | None) -> str | None:
         if path and "${" in path:
-            raise ValueError("OpenSSH would put a variable of the shell in the place of `${…}`: write the path itself")
+            raise ValueError("OpenSSH would replace `${…}` with an environment variable; write the path itself")
         return path
 
 
@@ -252,27 +252,34 @@ class Environment(Model):
     @classmethod
     def _hosts_differ(cls, hosts: tuple[HostAddress, ...]) -> tuple[HostAddress, ...]:
         names = [host.name for host in hosts]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"two hosts are called {', '.join(sorted(twice))}")
-        places: dict[tuple[str, int], str] = {}
+        if duplicates := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"two hosts have the same name: {', '.join(sorted(duplicates))}; rename one")
+        by_place: dict[tuple[str, int], str] = {}
         for host in hosts:
-            first = places.setdefault((host.address.lower(), host.port), host.name)
+            first = by_place.setdefault((host.address.lower(), host.port), host.name)
             if first != host.name:
-                raise ValueError(f"{first} and {host.name} are one host: both are {host.address}, port {host.port}")
+                place = f"{host.address}, port {host.port}"
+                raise ValueError(f"{first} and {host.name} are the same host: both are {place}; remove one")
         return hosts
 
     @model_validator(mode="after")
     def _fits_together(self) -> Environment:
         if self.kind != "dev" and not self.hosts:
-            raise ValueError("`hosts` is empty: name at least one host, or set `kind: dev`")
+            raise ValueError("`hosts` is empty: add at least one host, or set `kind: dev`")
         if self.acme and self.proxy.letsencrypt_email is None:
             raise ValueError("an https `url` needs `proxy.letsencrypt_email`, or `proxy.certificates: files`")
         if self.acme and is_address(self.domain):
-            raise ValueError(f"no CA is asked for the address {self.domain}: `url` needs a name, or own certificates")
+            raise ValueError(
+                f"no certificate can be requested for the IP address {self.domain}: use a domain name in `url`, or set "
+                "`proxy.certificates: files`"
+            )
         if self.acme and self.proxy.ca_server is None and "." not in self.domain:
-            raise ValueError(f"Let's Encrypt gives no certificate for {self.domain}: it knows public domains only")
+            raise ValueError(
+                f"Let's Encrypt issues no certificate for {self.domain}, only for public domains: use one in `url`, or "
+                "set `proxy.ca_server` or `proxy.certificates: files`"
+            )
         if self.wildcard and self.wildcard.count(".") < 2:
-            raise ValueError(f"no CA gives a certificate for {self.wildcard}: leave `proxy.dns_challenge.wildcard`")
+            raise ValueError(f"no CA issues a certificate for {self.wildcard}: remove `proxy.dns_challenge.wildcard`")
         return self
 
     @property
@@ -288,8 +295,8 @@ class Environment(Model):
     @property
     def root_login(self) -> bool:
         """Whether root may log in to the hosts over SSH."""
-        asked = self.provision.root_login
-        return self.kind == "lab" if asked is None else asked
+        setting = self.provision.root_login
+        return self.kind == "lab" if setting is None else setting
 
     @property
     def acme(self) -> bool:
@@ -347,7 +354,7 @@ def pick_host(environment: Environment, name: str | None) -> HostAddress:
         if name in (None, address.name):
             return address
     names = ", ".join(address.name for address in environment.hosts)
-    raise UsageError(f"there is no host {name} in {environment.name}", next=f"Its hosts: {names}")
+    raise UsageError(f"{environment.name} has no host {name}", next=f"Its hosts: {names}")
 
 
 def only(environment: Environment, name: str | None) -> Environment:

@@ -1,4 +1,4 @@
-"""What is wrong with the values of an environment's file, in plain words. Pure."""
+"""Messages about wrong values in an environment's file, in plain words. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ALLOWED = {
     "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
-    "string_type": "a text",
+    "string_type": "text",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "int_type": "a whole number",
@@ -30,10 +30,10 @@ _ALLOWED = {
     "byte_size_unit": "a size with its unit, as in 256MiB",
     "float_parsing": "a number",
 }
-"""By pydantic's kind of error; its own words are Python's."""
+"""The allowed value for each of pydantic's error types. Pydantic's own messages use Python's terms."""
 _PATTERNS = {NAME: NAME_IN_WORDS}
 _KEY = "[key]"
-"""Pydantic's last part of the location of a mapping's key."""
+"""The last part of the location that pydantic reports for a mapping's key."""
 
 
 def remarks(error: ValidationError, document: Document) -> Iterator[Remark]:
@@ -45,7 +45,7 @@ def remarks(error: ValidationError, document: Document) -> Iterator[Remark]:
 
 
 def _follows(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
-    """Whether pydantic says this only because of another mistake: an item that is wrong does not count as one."""
+    """Return whether this error only follows from another one: pydantic does not count a wrong item as an item."""
     place = detail["loc"]
     return detail["type"] == "too_short" and any(
         len(other["loc"]) > len(place) and other["loc"][: len(place)] == place for other in details
@@ -58,10 +58,10 @@ def _place(location: Location) -> Location:
 
 def _sentence(detail: ErrorDetails) -> str:
     location = detail["loc"]
-    context, found = detail.get("ctx", {}), detail["input"]
-    path, shown = dotted(location), f"found {_shown(found)}"
+    context, value = detail.get("ctx", {}), detail["input"]
+    path, found = dotted(location), f"found {_shown(value)}"
     if location and location[-1] == _KEY:
-        path, shown = dotted(location[:-2]), f"found the key {_shown(found)}"
+        path, found = dotted(location[:-2]), f"found the key {_shown(value)}"
     match detail["type"]:
         case "extra_forbidden":
             return _unknown_key(location)
@@ -70,19 +70,19 @@ def _sentence(detail: ErrorDetails) -> str:
         case "value_error":
             return f"{path}: {context['error']}" if path else str(context["error"])
         case "literal_error":
-            return f"{path}: {shown}; allowed: {context['expected']}"
+            return f"{path}: {found}; allowed: {context['expected']}"
         case "string_pattern_mismatch" if context["pattern"] in _PATTERNS:
-            return f"{path}: {shown}; allowed: {_PATTERNS[context['pattern']]}"
+            return f"{path}: {found}; allowed: {_PATTERNS[context['pattern']]}"
         case "string_pattern_mismatch":
-            return f"{path}: {shown}; it must match {context['pattern']}"
+            return f"{path}: {found}; it must match {context['pattern']}"
         case "too_short":
             return f"{path}: found {context['actual_length']} items; at least {context['min_length']} item is needed"
     message = detail["msg"].removeprefix("Input should be ").removeprefix("a valid ")
-    return f"{path}: {shown}; allowed: {_ALLOWED.get(detail['type'], message)}"
+    return f"{path}: {found}; allowed: {_ALLOWED.get(detail['type'], message)}"
 
 
-def _shown(found: Any) -> str:
-    return repr(found) if isinstance(found, str | int | float) else kind(found)
+def _shown(value: Any) -> str:
+    return repr(value) if isinstance(value, str | int | float) else kind(value)
 
 
 def _unknown_key(location: Location) -> str:
@@ -95,7 +95,7 @@ def _unknown_key(location: Location) -> str:
 
 
 def _keys(location: Location) -> list[str]:
-    """Return the keys that the model at ``location`` knows."""
+    """Return the keys of the model at ``location``."""
     model: type[BaseModel] = Environment
     for part in location:
         if isinstance(part, str):
@@ -104,7 +104,7 @@ def _keys(location: Location) -> list[str]:
 
 
 def model_in(annotation: Any) -> type[BaseModel] | None:
-    """Return the model that an annotation holds: itself, or inside a tuple or a union."""
+    """Return the model in an annotation: the annotation itself, or a part of a tuple or union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    return next((found for inner in get_args(annotation) if (found := model_in(inner))), None)
+    return next((model for inner in get_args(annotation) if (model := model_in(inner))), None)

@@ -1,4 +1,4 @@
-"""Reading ``deploy/inventory/<environment>.yaml``: errors point at file, line and column, in plain words."""
+"""Read ``deploy/inventory/<environment>.yaml``. Errors say file, line and column, in plain words."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ from ppmkit.errors import ConfigError, UsageError
 from ppmkit.paths import PROJECT
 
 EXAMPLE = ".example"
-"""How the names of environments end that are there to be copied."""
+"""The ending of the names of environments that are meant to be copied."""
 
 
 def local_path(named: str) -> Path:
-    """Return the file or directory of this machine that a config names.
+    """Return the file or directory on this machine that a config names.
 
-    ``~`` is somebody's home, and what is relative begins at the project's folder. Raises ConfigError.
+    ``~`` and ``~user`` are home directories; a relative path starts at the project's folder. Raises ConfigError.
     """
     try:
         return PROJECT / Path(named).expanduser()
     except RuntimeError as error:
-        raise ConfigError(f"{named}: this machine has no such user", next="Write the whole path") from error
+        raise ConfigError(f"{named}: this machine has no such user", next="Write the full path") from error
 
 
 def inventory() -> Path:
-    """Return the directory of the environments; PPMCTL_INVENTORY names another one."""
+    """Return the directory of the environments; PPMCTL_INVENTORY overrides it."""
     return Path(os.environ.get("PPMCTL_INVENTORY") or PROJECT / "deploy" / "inventory")
 
 
@@ -46,12 +46,12 @@ def environments() -> list[str]:
 
 
 def load(name: str) -> Environment:
-    """Return the environment of that name. Raises ConfigError with every mistake in its file."""
+    """Return the environment with this name. Raises ConfigError with every mistake in its file."""
     return read(name)[1]
 
 
 def read(name: str) -> tuple[Document, Environment]:
-    """Return an environment's file and what it says. Raises ConfigError with every mistake in it."""
+    """Return an environment's file, and the environment itself. Raises ConfigError with every mistake in the file."""
     path = inventory() / f"{name}.yaml"
     if not path.is_file():
         raise _no_such_environment(name, path)
@@ -63,20 +63,20 @@ def read(name: str) -> tuple[Document, Environment]:
     if not isinstance(document.data, Mapping):
         raise ConfigError(
             f"{shown}:1:1: found {kind(document.data)}; an environment is a mapping of keys to values",
-            next="Begin with a copy of production.example.yaml",
+            next="Start from a copy of production.example.yaml",
         )
-    found = [*document.wrong_keys(), *document.control_characters()]
+    problems = [*document.wrong_keys(), *document.control_characters()]
     try:
         environment = Environment.model_validate({**document.plain(), "name": bare})
     except ValidationError as error:
-        raise document_error(document, [*found, *remarks(error, document)]) from error
-    if found:
-        raise document_error(document, found)
+        raise document_error(document, [*problems, *remarks(error, document)]) from error
+    if problems:
+        raise document_error(document, problems)
     return document, environment
 
 
 def document_error(document: Document, found: Iterable[Remark]) -> ConfigError:
-    """Return the error that tells all mistakes of a file, in the order of its lines."""
+    """Return the error with all mistakes in a file, sorted by line."""
     return ConfigError(
         "\n".join(str(remark) for remark in sorted(found)),
         next=f"Fix {document.file}; every key is in docs/configuration.md and `ppmctl config schema`",
@@ -84,7 +84,7 @@ def document_error(document: Document, found: Iterable[Remark]) -> ConfigError:
 
 
 def load_hosts(name: str) -> Environment:
-    """Return an environment that has hosts. Raises ConfigError, and UsageError for one of kind `dev`."""
+    """Return an environment that has hosts. Raises ConfigError, and UsageError for an environment of kind `dev`."""
     environment = load(name)
     if not environment.hosts:
         raise UsageError(
@@ -131,7 +131,7 @@ def _no_such_environment(name: str, path: Path) -> ConfigError:
     hint = f"; did you mean {near[0]}?" if near else ""
     return ConfigError(
         f"there is no environment {name}: {shown} does not exist{hint}",
-        next=f"Environments: {', '.join(names) or 'none'}; a new one: copy production.example.yaml",
+        next=f"Environments: {', '.join(names) or 'none'}; for a new one, copy production.example.yaml",
     )
 
 
@@ -139,6 +139,6 @@ def _not_a_name(name: str, path: Path) -> ConfigError:
     fit = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32]
     shown = os.path.relpath(path)
     return ConfigError(
-        f"{shown}: the file's name is the environment's, and `{name}` cannot be one; allowed: {NAME_IN_WORDS}",
-        next=f"Rename the file, to {fit}.yaml say" if re.fullmatch(NAME, fit) else "Rename the file",
+        f"{shown}: the file name is the environment's name, but `{name}` is not a valid name; allowed: {NAME_IN_WORDS}",
+        next=f"Rename the file, for example to {fit}.yaml" if re.fullmatch(NAME, fit) else "Rename the file",
     )

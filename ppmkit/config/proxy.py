@@ -38,11 +38,11 @@ class Dns(Model):
         if unread := _AWS_CREDENTIALS & {name.removesuffix("_FILE") for name in self.secrets}:
             raise ValueError(
                 f"AWS's client does not read {', '.join(sorted(unread))} from a file: write `AWS_SHARED_CREDENTIALS:"
-                " dns_aws`, and let that secret be the text of a credentials file (`[default]`, aws_access_key_id = …,"
+                " dns_aws`, and set that secret to the text of a credentials file (`[default]`, aws_access_key_id = …,"
                 " aws_secret_access_key = …)"
             )
-        if twice := self.variables.keys() & {*self.secrets, *self.files}:
-            raise ValueError(f"{', '.join(sorted(twice))}: in `secrets` or in `variables`, not in both")
+        if in_both := self.variables.keys() & {*self.secrets, *self.files}:
+            raise ValueError(f"{', '.join(sorted(in_both))}: set in both `secrets` and `variables`; remove one")
         return self
 
     @property
@@ -107,7 +107,9 @@ class Proxy(Model):
     @model_validator(mode="after")
     def _one_ca(self) -> Proxy:
         if self.staging and self.ca_server:
-            raise ValueError("`staging` is Let's Encrypt's: leave it, or leave `ca_server`")
+            raise ValueError(
+                "`staging` selects Let's Encrypt's staging CA, and `ca_server` another CA; remove one of them"
+            )
         return self
 
     @property

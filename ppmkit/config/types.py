@@ -1,4 +1,4 @@
-"""What the values in an environment's file look like: durations, sizes, names. Pure."""
+"""Types of the values in an environment's file: durations, sizes, names. Pure."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ from pydantic import (
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BINARY = (("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10))
 _NOT_IN_HOSTS = re.compile(r"[\s\x00-\x1f\x7f'`\"$\\;&<>|(){}\[\]]")
-"""What OpenSSH takes in the name of no host (valid_hostname in its ssh.c)."""
+"""Characters that OpenSSH does not allow in a host name (valid_hostname in its ssh.c)."""
 _DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h|d)$")
 
 
 def _duration(value: Any) -> Any:
-    """Given "30s" or "1.5h", return seconds; anything else is left for pydantic to judge."""
+    """Given "30s" or "1.5h", return seconds. A number without a unit is an error; pydantic checks other types."""
     if isinstance(value, str):
-        found = _DURATION.match(value.strip())
-        if not found:
+        match = _DURATION.match(value.strip())
+        if not match:
             raise ValueError(f"not a duration: {value!r}; write a number and a unit: 500ms, 30s, 5m, 1h, 7d")
-        return float(found[1]) * _UNITS[found[2]]
+        return float(match[1]) * _UNITS[match[2]]
     if isinstance(value, int | float) and not isinstance(value, bool):
         raise ValueError(f"a duration needs a unit: write {value}s, {value}m or {value}h")  # noqa: TRY004
     return value
 
 
 def _written(duration: timedelta) -> str:
-    """Given a duration, return it as an environment's file has it: 90s, 1.5s."""
+    """Given a duration, return it in the format of an environment's file: 90s, 1.5s."""
     return f"{duration.total_seconds():.15g}s"
 
 
@@ -51,7 +51,7 @@ Duration = Annotated[
 
 
 def _size(size: int) -> str:
-    """Given bytes, return them as an environment's file has them: 256MiB, 100B."""
+    """Given bytes, return them in the format of an environment's file: 256MiB, 100B."""
     unit, factor = next(((name, 1 << shift) for name, shift in _BINARY if size and size % (1 << shift) == 0), ("B", 1))
     return f"{size // factor}{unit}"
 
@@ -63,12 +63,12 @@ Bytes = Annotated[
 ]
 Port = Annotated[int, Field(ge=1, le=65535)]
 NAME = r"^[a-z][a-z0-9-]{0,31}$"
-NAME_IN_WORDS = "lower-case letters, digits and hyphens, a letter first, 32 characters at the most"
+NAME_IN_WORDS = "lowercase letters, digits and hyphens, starting with a letter, at most 32 characters"
 Name = Annotated[str, Field(pattern=NAME)]
 
 
 def _address(address: str) -> str:
-    """Return what is the name or the address of a server and nothing else; say where the rest of it belongs."""
+    """Return a server's name or address. Raises ValueError for anything else, and says where the other parts belong."""
     user, at, host = address.rpartition("@")
     scheme, slashes, rest = address.partition("://")
     inner, bracket, port = address.removeprefix("[").partition("]")
@@ -76,20 +76,20 @@ def _address(address: str) -> str:
     if not address:
         raise ValueError("it is empty; write a DNS name, an IP address or a Host of ~/.ssh/config")
     if slashes:
-        raise ValueError(f"{address!r} is a URL; write the name or address alone: {rest.rstrip('/') or scheme!r}")
+        raise ValueError(f"{address!r} is a URL; write only the name or address: {rest.rstrip('/') or scheme!r}")
     if at:
-        raise ValueError(f"{address!r} names a user; write {host!r} here, and the user as `ssh.user: {user}`")
+        raise ValueError(f"{address!r} contains a user; write {host!r} here, and set `ssh.user: {user}`")
     if bracket and address.startswith("["):
-        beside = f", and `port: {port[1:]}` beside it" if port else ""
-        raise ValueError(f"{address!r} has brackets; write {inner!r} here{beside}")
+        and_port = f", and add `port: {port[1:]}`" if port else ""
+        raise ValueError(f"{address!r} has brackets; write {inner!r} here{and_port}")
     if colon and not _is_ip(address):
         if ":" in number:
-            raise ValueError(f"{address!r} is no IPv6 address")
-        raise ValueError(f"{address!r} names a port; write {name!r} here, and `port: {number}` beside it")
+            raise ValueError(f"{address!r} is not an IPv6 address")
+        raise ValueError(f"{address!r} contains a port; write {name!r} here, and add `port: {number}`")
     if address.startswith("-"):
-        raise ValueError(f"{address!r} begins with a hyphen, so SSH would take it for an option")
+        raise ValueError(f"{address!r} begins with a hyphen, so SSH would read it as an option")
     if wrong := _NOT_IN_HOSTS.search(address):
-        raise ValueError(f"{address!r} holds {wrong[0]!r}, which no name of a host can")
+        raise ValueError(f"{address!r} contains {wrong[0]!r}, which is not allowed in a host name")
     return address
 
 
@@ -118,6 +118,6 @@ UrlPath = Annotated[str, Field(pattern=r"^/\S*$", examples=["/api/system"])]
 
 
 class Model(BaseModel):
-    """Frozen, and closed: an unknown key is an error, never passed over."""
+    """Frozen and closed: an unknown key is an error and is never ignored."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)

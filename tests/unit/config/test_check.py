@@ -76,9 +76,9 @@ def test_what_is_relative_begins_at_the_projects_folder_and_what_is_absolute_sta
     ("name", "words"),
     [
         ("gone", "/gone does not exist"),
-        ("folder", "/folder is no file"),
-        ("id.pub", "/id.pub is a public key; name the private one"),
-        ("public", "/public is a public key; name the private one"),
+        ("folder", "/folder is not a file"),
+        ("id.pub", "/id.pub is a public key; use the private key"),
+        ("public", "/public is a public key; use the private key"),
         ("open", "SSH ignores it: chmod 600 "),
     ],
 )
@@ -113,7 +113,7 @@ def test_what_is_there_must_be_what_is_needed(inventory: Path) -> None:
     key(inventory, "file", PUBLIC_KEY)
     said = mistakes(inventory, f"{SITE}secrets: {{provider: age, directory: {inventory}/file}}\n")
     assert "secrets.directory: " in said
-    assert "/file is no directory" in said
+    assert "/file is not a directory" in said
 
     said = mistakes(inventory, f"{SITE}secrets: {{provider: age, identity_file: {inventory}/file}}\n")
     assert "secrets.identity_file: " in said

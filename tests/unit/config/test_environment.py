@@ -96,14 +96,16 @@ def test_https_needs_an_address_for_the_authority(inventory: Path) -> None:
 
 
 def test_two_hosts_of_one_name_are_refused(inventory: Path) -> None:
-    assert "test.yaml:2:1: hosts: two hosts are called one" in error(inventory, BASE + "  - {name: one, address: x}\n")
+    assert "test.yaml:2:1: hosts: two hosts have the same name: one;" in error(
+        inventory, BASE + "  - {name: one, address: x}\n"
+    )
 
 
 @pytest.mark.parametrize(("first", "second"), [("web-1", "WEB-1"), ("web-1", "web-1, port: 22"), ("::1", "::1")])
 def test_two_hosts_at_one_address_and_port_are_refused(inventory: Path, first: str, second: str) -> None:
     text = f"url: http://x\nhosts:\n  - {{name: a, address: '{first}'}}\n  - {{name: b, address: {second}}}\n"
 
-    assert "hosts: a and b are one host: both are " in error(inventory, text)
+    assert "hosts: a and b are the same host: both are " in error(inventory, text)
 
 
 def test_two_hosts_behind_two_ports_of_one_address_are_fine(inventory: Path) -> None:
@@ -113,17 +115,17 @@ def test_two_hosts_behind_two_ports_of_one_address_are_fine(inventory: Path) -> 
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        ("deploy@web-1", "names a user; write 'web-1' here, and the user as `ssh.user: deploy`"),
-        ("web-1:2222", "names a port; write 'web-1' here, and `port: 2222` beside it"),
-        ("ssh://web-1", "is a URL; write the name or address alone: 'web-1'"),
-        ("https://web-1/", "is a URL; write the name or address alone: 'web-1'"),
+        ("deploy@web-1", "contains a user; write 'web-1' here, and set `ssh.user: deploy`"),
+        ("web-1:2222", "contains a port; write 'web-1' here, and add `port: 2222`"),
+        ("ssh://web-1", "is a URL; write only the name or address: 'web-1'"),
+        ("https://web-1/", "is a URL; write only the name or address: 'web-1'"),
         ("[::1]", "has brackets; write '::1' here"),
-        ("[::1]:2222", "has brackets; write '::1' here, and `port: 2222` beside it"),
-        ("1::2::3", "is no IPv6 address"),
-        ("web 1", "holds ' ', which no name of a host can"),
-        ("web\\n1", "holds '\\n', which no name of a host can"),
-        ("web-1;reboot", "holds ';', which no name of a host can"),
-        ("-oProxyCommand=x", "begins with a hyphen, so SSH would take it for an option"),
+        ("[::1]:2222", "has brackets; write '::1' here, and add `port: 2222`"),
+        ("1::2::3", "is not an IPv6 address"),
+        ("web 1", "contains ' ', which is not allowed in a host name"),
+        ("web\\n1", "contains '\\n', which is not allowed in a host name"),
+        ("web-1;reboot", "contains ';', which is not allowed in a host name"),
+        ("-oProxyCommand=x", "begins with a hyphen, so SSH would read it as an option"),
         ("", "it is empty; write a DNS name, an IP address or a Host of ~/.ssh/config"),
     ],
 )
@@ -148,8 +150,8 @@ def test_names_addresses_and_hosts_of_ones_own_ssh_config_are_addresses(inventor
         ("007", "a number"),
         ("0x1F", "a number"),
         ("1e3", "a number"),
-        ("null", "nothing"),
-        ("~", "nothing"),
+        ("null", "null"),
+        ("~", "null"),
         ("true", "true or false"),
         ("2026-11-29", "a date"),
         ("2026-11-29 10:00:00", "a date"),
@@ -203,13 +205,13 @@ def test_a_key_that_is_merged_from_an_anchor_is_found_too(inventory: Path) -> No
         ("backup: {at: []}\n", "backup.at: found 0 items; at least 1 item is needed"),
         ("app: []\n", "app: found a list; allowed: a mapping"),
         ("app: {oauth_logins: [alice]}\n", "app.oauth_logins: found a list; allowed: a mapping"),
-        ("app: {oauth_client_id: 123}\n", "app.oauth_client_id: found 123; allowed: a text"),
-        ("app: {oauth_client_id: 2026-11-29}\n", "app.oauth_client_id: found a date; allowed: a text"),
+        ("app: {oauth_client_id: 123}\n", "app.oauth_client_id: found 123; allowed: text"),
+        ("app: {oauth_client_id: 2026-11-29}\n", "app.oauth_client_id: found a date; allowed: text"),
         ("app: {oauth_organizations: {a b: read}}\n", "app.oauth_organizations: found the key 'a b'; it must match "),
         ("provision: {swap: [1]}\n", "provision.swap: found a list; allowed: "),
         ("provision: {swap: 1.5}\n", "provision.swap: found 1.5; allowed: a size with its unit, as in 256MiB"),
         ("provision: {audit: perhaps}\n", "provision.audit: found 'perhaps'; allowed: true or false"),
-        ("ssh: {user: Deploy}\n", "ssh.user: found 'Deploy'; allowed: lower-case letters, digits and hyphens"),
+        ("ssh: {user: Deploy}\n", "ssh.user: found 'Deploy'; allowed: lowercase letters, digits and hyphens"),
     ],
 )
 def test_one_mistake_is_one_sentence_in_the_words_of_yaml(inventory: Path, text: str, words: str) -> None:
@@ -231,7 +233,7 @@ def test_a_file_that_ends_in_yml_is_pointed_out(inventory: Path) -> None:
 @pytest.mark.parametrize(("name", "better"), [("Prod", "prod.yaml"), ("prod_eu", "prod-eu.yaml"), ("1", "Rename the")])
 def test_a_file_whose_name_cannot_be_an_environments_must_be_renamed(inventory: Path, name: str, better: str) -> None:
     (inventory / f"{name}.yaml").write_text(BASE)
-    with pytest.raises(ConfigError, match=f"`{name}` cannot be one; allowed: lower-case letters") as raised:
+    with pytest.raises(ConfigError, match=f"`{name}` is not a valid name; allowed: lowercase letters") as raised:
         load(name)
     assert raised.value.next
     assert better in raised.value.next
@@ -281,7 +283,7 @@ def test_a_wildcard_needs_a_domain_below_one_that_is_registered(inventory: Path)
     text = BASE.replace("http://localhost:8101", "https://example.org")
     text += f"proxy: {{letsencrypt_email: a@b.org, {challenge}}}\n"
 
-    assert "no CA gives a certificate for *.org" in error(inventory, text)
+    assert "no CA issues a certificate for *.org" in error(inventory, text)
     assert read(inventory, text.replace("example.org", "ppm.example.org")).wildcard == "*.example.org"
 
 
@@ -297,7 +299,7 @@ def test_secrets_of_a_dns_provider_have_the_names_of_variables_and_of_secrets(in
     for wrong in ("x: dns_token", "X: session_secret", "X: dns_../../x", "X: dns_"):
         assert "it must match" in challenge(inventory, f"secrets: {{{wrong}}}")
     assert "at least 1 item" in challenge(inventory, "secrets: {}")
-    assert "in `secrets` or in `variables`" in challenge(inventory, "secrets: {X: dns_x}, variables: {X_FILE: /x}")
+    assert "in both `secrets` and `variables`" in challenge(inventory, "secrets: {X: dns_x}, variables: {X_FILE: /x}")
 
 
 @pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY_FILE"])

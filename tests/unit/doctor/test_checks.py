@@ -164,5 +164,5 @@ def test_a_file_of_this_machine_that_the_config_names_is_looked_at(tmp_path: Pat
     [check] = [check for check in examine(environment) if check.name == "backup.identity_file"]
 
     assert (check.where, check.ok) == (HERE, False)
-    assert "is a public key; name the private one" in check.found
+    assert "is a public key; use the private key" in check.found
     assert "deploy/inventory/test.yaml" in check.fix

@@ -283,6 +283,6 @@ def test_a_control_character_is_refused_with_its_place(monkeypatch: pytest.Monke
 
     shown = os.path.relpath(file)
     assert raised.value.message.splitlines() == [
-        f"{shown}:4:3: app.cors_origin: a value cannot hold the character '\\x00'",
-        f"{shown}:5:18: app.oauth_logins.a?: a value cannot hold the character '\\x07'",
+        f"{shown}:4:3: app.cors_origin: a value cannot contain the character '\\x00'",
+        f"{shown}:5:18: app.oauth_logins.a?: a value cannot contain the character '\\x07'",
     ]
