@@ -1,1 +1,1 @@
-"""The steps of an upgrade and of a rollback."""
+"""Upgrade steps and rollback steps."""

@@ -1,4 +1,4 @@
-"""The assets of old pages: every frontend keeps its own on a volume, and those of releases that are gone go too."""
+"""Old pages' assets: every frontend keeps its own on a volume; the assets of removed releases are pruned."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ _TIMEOUT_SECONDS = 60
 
 
 def prune(host: Host) -> str:
-    """Keep the assets of the releases that have a record on the host; return why that did not go well, or nothing.
+    """Remove the assets of releases without a record on the host; return why that failed, or an empty text.
 
-    That users of a release long gone may miss a file, or that a file is in the way, is no reason to fail a deploy.
+    A failure does not fail the deploy: at worst, users of a release removed long ago miss a file.
     """
     frontend = next((c for c in containers(host) if c.role == "frontend" and c.running), None)
     if frontend is None:
-        return "no frontend runs"
+        return "no frontend is running"
     kept = [record.id for record in records(host)]
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "exec", frontend.id, "keep-assets", *kept]
     try:
-        done = bounded.run(argv, timeout=_TIMEOUT_SECONDS)
+        result = bounded.run(argv, timeout=_TIMEOUT_SECONDS)
     except subprocess.TimeoutExpired:
-        return f"keep-assets did not end within {_TIMEOUT_SECONDS} s"
-    return "" if done.returncode == 0 else done.stderr.strip() or f"keep-assets ended with status {done.returncode}"
+        return f"keep-assets did not finish within {_TIMEOUT_SECONDS} s"
+    return (
+        "" if result.returncode == 0 else result.stderr.strip() or f"keep-assets exited with status {result.returncode}"
+    )

@@ -1,4 +1,4 @@
-"""What a failed start looks like, on one screen: the last answer, and each container's end and last words."""
+"""Diagnosis of a failed start, on one screen: the last answer, and each container's exit and last log lines."""
 
 from __future__ import annotations
 
@@ -18,55 +18,55 @@ _CAUSES = (
     ("killed for its memory limit", "it needs more memory than services.*.memory gives it"),
     ("ModuleNotFoundError|ImportError", "the image lacks a dependency: is it in the lock file?"),
     ("SyntaxError|IndentationError", "the code does not parse"),
-    ("no such (table|column)", "the code expects a schema that no migration makes"),
+    ("no such (table|column)", "the code expects a schema that no migration creates"),
     ("waiting: the database is at", "no migration leads from the database's revision to the release's"),
-    ("session secret|/run/secrets", "a secret is missing or unfit: ppmctl secrets check"),
-    ("Read-only file system|Permission denied", "it writes where it may not: only /data and /tmp are its own"),
+    ("session secret|/run/secrets", "a secret is missing or invalid: ppmctl secrets check"),
+    ("Read-only file system|Permission denied", "it writes to a read-only path: only /data and /tmp are writable"),
     ("No space left on device|database or disk is full", "the host's disk is full"),
-    ("database is locked", "something else holds the database for long"),
+    ("database is locked", "another process keeps the database locked"),
 )
-"""What a sign in the last words most likely means, the surest first."""
-_LOOK_BACK = "1h"
+"""(pattern in the log lines, its most likely cause), the most certain first."""
+_EVENTS_SINCE = "1h"
 _EVENTS_SECONDS = 20.0
 
 
-def of(host: Host, stack: Stack, color: Color, last: str) -> str:
-    """Return what was seen of a colour's containers, after ``last``, the answer that was not good."""
+def report(host: Host, stack: Stack, color: Color, last: str) -> str:
+    """Return ``last``, the answer that was not good, then the state and log of each of a color's containers."""
     blocks = [last]
-    for found in stack.containers:
-        if found.color == color:
-            blocks.append(f"{_state(host, found)}\n{_log(host, found)}".rstrip())
+    for container in stack.containers:
+        if container.color == color:
+            blocks.append(f"{_state(host, container)}\n{_log(host, container)}".rstrip())
     text = "\n\n".join(blocks)
-    cause = likely(text)
+    cause = likely_cause(text)
     return f"{text}\n\nmost likely: {cause}" if cause else text
 
 
-def likely(seen: str) -> str | None:
-    """Given what was seen, return the likely cause, or None when it could be anything."""
-    return next((cause for sign, cause in _CAUSES if re.search(sign, seen)), None)
+def likely_cause(seen: str) -> str | None:
+    """Given the answer, states and logs, return the likely cause, or None when there is no sign of any."""
+    return next((cause for pattern, cause in _CAUSES if re.search(pattern, seen)), None)
 
 
-def _state(host: Host, found: Found) -> str:
-    """Return how a container is, and how often it ended: one that is restarted has forgotten that."""
-    events = _events(host, found)
-    ends = [event["Actor"]["Attributes"] for event in events if event["Action"] == "die"]
-    state = f"{found.name}: {found.status}"
-    if ends:
-        state += f", ended {len(ends)} times, the last time with exit code {ends[-1].get('exitCode')}"
-    elif not found.running:
-        state += f", exit code {found.exit_code}"
-    if found.oom_killed or any(event["Action"] == "oom" for event in events):
-        state += ", killed for its memory limit (raise services.*.memory, or mend the leak)"
+def _state(host: Host, container: Found) -> str:
+    """Return a container's state, and how often it exited: only the engine's events know that after a restart."""
+    events = _events(host, container)
+    exits = [event["Actor"]["Attributes"] for event in events if event["Action"] == "die"]
+    state = f"{container.name}: {container.status}"
+    if exits:
+        state += f", exited {len(exits)} times, the last time with exit code {exits[-1].get('exitCode')}"
+    elif not container.running:
+        state += f", exit code {container.exit_code}"
+    if container.oom_killed or any(event["Action"] == "oom" for event in events):
+        state += ", killed for its memory limit (raise services.*.memory, or fix the leak)"
     return state
 
 
-def _events(host: Host, found: Found) -> list[dict[str, Any]]:
-    """Return what the engine tells of a container, oldest first."""
+def _events(host: Host, container: Found) -> list[dict[str, Any]]:
+    """Return the engine's events of a container, oldest first."""
     engine = ["docker", "-H", f"unix://{host.docker_socket}", "events", "--format", "{{json .}}"]
-    argv = [*engine, "--since", _LOOK_BACK, "--until", "0s", "--filter", f"container={found.id}"]
+    argv = [*engine, "--since", _EVENTS_SINCE, "--until", "0s", "--filter", f"container={container.id}"]
     return [json.loads(line) for line in bounded.run(argv, timeout=_EVENTS_SECONDS).stdout.splitlines()]
 
 
-def _log(host: Host, found: Found) -> str:
-    log = str(host.docker.container.logs(found.id, tail=_LINES))
+def _log(host: Host, container: Found) -> str:
+    log = str(host.docker.container.logs(container.id, tail=_LINES))
     return "\n".join(f"    {line}" for line in log.splitlines())

@@ -1,4 +1,4 @@
-"""What must hold on a host before an upgrade touches it: engine, disk, ports, clock, database, domain for a CA."""
+"""Preflight checks of a host before an upgrade touches it: engine, disk, ports, clock, database, domain for a CA."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MIN_ENGINE = (20, 10)
 MIN_FREE = 1 << 30
-"""Bytes that the disk of Docker and of the environment must have free: images, snapshot and WAL."""
+"""Bytes that must be free on Docker's disk and on the environment's: for images, snapshot and WAL."""
 MAX_CLOCK_OFFSET = 5.0
 
 _FACTS = """
@@ -28,7 +28,7 @@ ss -ltnH | awk '{n = split($4, a, ":"); print "port", a[n]}' | sort -u
 
 
 def check(host: Host, stack: Stack) -> None:
-    """Raise PreflightError, naming what to do, when an upgrade could not end well on this host."""
+    """Raise PreflightError, with what to do, when an upgrade could not succeed on this host."""
     directory = host.environment.directory
     lines = host.run(["sh", "-c", _FACTS, "sh", str(directory)]).stdout.splitlines()
     facts = [line.split() for line in lines]
@@ -52,7 +52,7 @@ def check(host: Host, stack: Stack) -> None:
     _check_ports(host, stack, {fact[1] for fact in facts if fact[0] == "port"})
     _check_engine(host)
     journal_mode.refuse_unless_wal(host)
-    if not stack.running("reverse-proxy"):  # who has a certificate needs to prove nothing
+    if not stack.running("reverse-proxy"):  # a proxy that runs has its certificate already
         acme.check(host)
 
 
@@ -62,7 +62,7 @@ def _public(host: Host) -> list[int]:
 
 
 def _check_firewall(host: Host, opened: set[str], provision: str) -> None:
-    """Refuse when users would not get through: what a deploy asks itself comes by the loopback."""
+    """Refuse when users would not get through: a deploy's own checks use the loopback, so they would not notice."""
     closed = [str(port) for port in _public(host) if str(port) not in opened]
     if opened and closed:
         raise _refuse(host, f"its firewall does not let users through to port {', '.join(closed)}", provision)
@@ -84,7 +84,7 @@ def _check_engine(host: Host) -> None:
     from python_on_whales import DockerException
 
     try:
-        found = host.engine_version
+        version = host.engine_version
     except DockerException as error:
         raise _refuse(
             host,
@@ -92,9 +92,9 @@ def _check_engine(host: Host) -> None:
             f"ppmctl provision -e {host.environment.name}",
             error.stderr,
         ) from error
-    if found < MIN_ENGINE:
-        said = ".".join(map(str, found))
-        raise _refuse(host, f"its Docker engine is {said}; 20.10 or newer is needed", "Upgrade docker there")
+    if version < MIN_ENGINE:
+        dotted = ".".join(map(str, version))
+        raise _refuse(host, f"its Docker engine is {dotted}; 20.10 or newer is needed", "Upgrade Docker there")
 
 
 def _refuse(host: Host, message: str, next_step: str, seen: str | None = None) -> PreflightError:

@@ -1,7 +1,7 @@
-"""The step `proxy` of an upgrade: the release's proxy runs, with its settings and routes. And its undo.
+"""The step `proxy` of an upgrade, and its undo: the release's proxy runs, with its settings and routes.
 
-Going back leads to what ran and to the files that lay there when the step began. So neither today's YAML nor the
-version of ppmctl matters for it.
+The undo brings back the container and the files from when the step began, so it depends neither on today's YAML nor
+on the version of ppmctl.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ppmkit.proxy import traefik as proxy
 from ppmkit.release import render
 from ppmkit.release.model import Color
 from ppmkit.upgrade import swap
-from ppmkit.upgrade.swap import FILES, ROLE, ROUTES, Look, Swap, traefik
+from ppmkit.upgrade.swap import FILES, ROLE, ROUTES, Check, Swap, traefik
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
@@ -31,9 +31,9 @@ _POLICY = "unless-stopped"
 
 
 def start(operation: Operation) -> str:
-    """Start the release's proxy, replace the one that runs, or leave that alone; return in words what was done.
+    """Start the release's proxy, replace the one that runs, or leave it as it is; return the step's outcome.
 
-    Users are served as before then. Raises OperationError when they would not be: the proxy of before serves again.
+    Users are then served as before. Raises OperationError when they are not; the previous proxy then serves again.
     """
     host, settings = operation.host, operation.environment
     if operation.resumed:
@@ -43,21 +43,21 @@ def start(operation: Operation) -> str:
         _settle(operation)
         operation.look_again()
     stack = operation.stack
-    found = stack.active(ROLE) or stack.of(ROLE)
-    fits = bool(found) and found[0].setup.config_hash == _wanted_hash(operation)
-    if fits and found[0].running and operation.was_done("proxy"):
+    present = stack.active(ROLE) or stack.of(ROLE)
+    fits = bool(present) and present[0].setup.config_hash == _wanted_hash(operation)
+    if fits and present[0].running and operation.was_done("proxy"):
         return "is there"
-    files, there = _files(operation, settings), _read(operation, traefik(host))
-    if fits and found[0].running and files == there:
+    files, current = _files(operation, settings), _read(operation, traefik(host))
+    if fits and present[0].running and files == current:
         return "unchanged"
     _remember(operation)
-    return _replace(operation, files) if found and not fits else _adapt(operation, files, there)
+    return _replace(operation, files) if present and not fits else _adapt(operation, files, current)
 
 
-def take_back(operation: Operation) -> None:
-    """Bring back the proxy of before, with its settings and routes, and see that it serves users as it did.
+def undo(operation: Operation) -> None:
+    """Bring back the previous proxy, with its settings and routes, and confirm that it serves users as it did.
 
-    Where the release of before does not run any more, they stay where they are.
+    When the previous release does not run anymore, the new proxy stays.
     """
     host, live, remembered = operation.host, operation.intent.live, _folder(operation, "before")
     forward, back = _settle(operation)
@@ -65,58 +65,58 @@ def take_back(operation: Operation) -> None:
     if live is None or not stack.running("api", live) or not swap.exists(host, remembered):
         clean(operation)
         return
-    look = _served(operation, live, host.read(remembered / ROUTES) or "")
+    check = _service_check(operation, live, host.read(remembered / ROUTES) or "")
     if forward != "done":
-        if not stack.active(ROLE) and forward:  # neither could be started then
+        if not stack.active(ROLE) and forward:  # the swap script could start neither
             host.docker.container.start(swap.planned(host, _folder(operation, "forward"))["old"])
         _write(operation, _read(operation, remembered))
     elif back != "done":
-        _swap_back(operation, look)
-    _see(operation, "the proxy of before does not serve users as it did", look)
+        _swap_back(operation, check)
+    _confirm(operation, "the previous proxy does not serve users as it did", check)
     clean(operation)
 
 
 def replaced(operation: Operation) -> bool:
-    """Return whether the operation has replaced the proxy, and not taken that back."""
+    """Return whether the operation has replaced the proxy, and has not undone that."""
     host = operation.host
     forward, back = (swap.outcome(host, _folder(operation, part)) for part in ("forward", "back"))
     return forward == "done" and back != "done"
 
 
 def clean(operation: Operation) -> None:
-    """Remove what the step has left for its undo: files, and the container of the proxy of before."""
+    """Remove what the step has kept for its undo: files, and the previous proxy's container."""
     folder = _folder(operation)
     if swap.exists(operation.host, folder):
-        swap.remove_resting(operation)
+        swap.remove_stopped(operation)
         swap.remove_aside(operation.host)
         operation.host.run(["rm", "-rf", str(folder)])
 
 
-def _adapt(operation: Operation, files: Files, there: Files) -> str:
-    """Give the proxy that runs other files, or start it with them."""
+def _adapt(operation: Operation, files: Files, current: Files) -> str:
+    """Give the existing proxy these files, and start it if it does not run."""
     live, runs = operation.stack.live, operation.stack.running(ROLE)
     _write(operation, files)
     if not runs:
         operation.compose.compose.up([ROLE], detach=True, dependencies=False, no_build=True, quiet=True)
         operation.look_again()
-    other = any(files.get(path) != there.get(path) for path in FILES if path != proxy_settings.FILE)
-    if live is not None and (other or not runs):
+    changed = any(files.get(path) != current.get(path) for path in FILES if path != proxy_settings.FILE)
+    if live is not None and (changed or not runs):
         try:
-            _see(
+            _confirm(
                 operation,
                 "the proxy does not serve users with its new settings",
-                _served(operation, live, files[ROUTES]),
+                _service_check(operation, live, files[ROUTES]),
             )
         except OperationError:
-            _write(operation, there)
+            _write(operation, current)
             raise
-    return "started" if not runs else "has other routes" if other else "unchanged"
+    return "started" if not runs else "new routes" if changed else "unchanged"
 
 
 def _replace(operation: Operation, files: Files) -> str:
-    """Put the release's proxy in the place of the one that runs."""
+    """Replace the running proxy with the release's."""
     host, live = operation.host, operation.stack.live
-    swap.remove_resting(operation)
+    swap.remove_stopped(operation)
     host.run(["rm", "-rf", *(str(_folder(operation, part)) for part in ("forward", "back"))])
     old = (operation.stack.active(ROLE) or operation.stack.of(ROLE))[0]
     new = swap.create(operation, operation.compose)
@@ -125,35 +125,35 @@ def _replace(operation: Operation, files: Files) -> str:
     for path, text in files.items():
         host.write(plan.folder / "after" / path, text)
     swap.prepare(operation, plan)
-    last = swap.run(operation, plan, _served(operation, live, files[ROUTES]))
+    last = swap.run(operation, plan, _service_check(operation, live, files[ROUTES]))
     outcome = swap.outcome(host, plan.folder) or ""
     if outcome == "done":
-        return "replaced by one with other settings"
-    why, said = outcome.removeprefix("undone: "), proxy.words(host, plan.new.id)
+        return "replaced by a proxy with new settings"
+    why, logs = outcome.removeprefix("undone: "), proxy.words(host, plan.new.id)
     raise OperationError(
         f"{host.name}: the new proxy did not serve users: {why}",
         host=host.name,
-        seen="\n".join(part for part in (last, *said) if part),
-        next=f"Correct what the proxy does not take, then: ppmctl deploy -e {operation.environment.name}",
+        seen="\n".join(part for part in (last, *logs) if part),
+        next=f"Fix the settings that the proxy rejects, then: ppmctl deploy -e {operation.environment.name}",
     )
 
 
-def _swap_back(operation: Operation, look: Look) -> None:
+def _swap_back(operation: Operation, check: Check) -> None:
     host, folder = operation.host, _folder(operation, "back")
-    was = swap.planned(host, _folder(operation, "forward"))
+    forward = swap.planned(host, _folder(operation, "forward"))
     host.run(["rm", "-rf", str(folder)])
     by_id = {c.id: c for c in operation.stack.of(ROLE)}
-    before = by_id.get(was["old"]) or swap.create(operation, operation.old_compose)  # somebody has removed it
-    # Not those that they have now: a proxy that has given way is not to come back by itself.
-    policies = (was["new_policy"], was["old_policy"])
-    plan = Swap(folder, by_id.get(was["new"], operation.stack.of(ROLE)[0]), before, policies, "keep")
+    before = by_id.get(forward["old"]) or swap.create(operation, operation.old_compose)  # it was removed by hand
+    # Not the current restart policies: the engine must not start a replaced proxy again.
+    policies = (forward["new_policy"], forward["old_policy"])
+    plan = Swap(folder, by_id.get(forward["new"], operation.stack.of(ROLE)[0]), before, policies, "keep")
     swap.copy(host, _folder(operation, "before"), folder / "after")
     swap.prepare(operation, plan)
-    swap.run(operation, plan, look)
+    swap.run(operation, plan, check)
     outcome = swap.outcome(host, folder) or ""
     if outcome != "done":
         raise OperationError(
-            f"{host.name}: the proxy of before could not be started ({outcome.removeprefix('undone: ')})",
+            f"{host.name}: the previous proxy could not be started ({outcome.removeprefix('undone: ')})",
             host=host.name,
             seen=host.read(folder / "log"),
             next=f"ppmctl abort -e {operation.environment.name}",
@@ -161,14 +161,14 @@ def _swap_back(operation: Operation, look: Look) -> None:
 
 
 def _settle(operation: Operation) -> tuple[str | None, str | None]:
-    """Let replacements end that were cut short, there and back; return how each ended."""
+    """Let interrupted replacements end, forward and back; return the outcome of each."""
     host = operation.host
     forward = swap.settle(host, _folder(operation, "forward"), "back")
     return forward, swap.settle(host, _folder(operation, "back"), "keep")
 
 
 def _remember(operation: Operation) -> None:
-    """Keep what the proxy reads now, and by what users are served: undoing leads back to that."""
+    """Save what the proxy reads now, and the paths on which users are served: the undo brings these back."""
     host, stack, folder = operation.host, operation.stack, _folder(operation, "before")
     if swap.exists(host, folder):
         return
@@ -176,13 +176,13 @@ def _remember(operation: Operation) -> None:
     release = stack.release(live) if live else None
     served = [path for path in proxy.USED if release and probe.answer(host.public, path, release) is None]
     host.write(_folder(operation, "served"), "".join(f"{path}\n" for path in served))
-    if live and not routes.servers(host.read(traefik(host) / ROUTES) or "", live)["api"]:  # somebody spoilt them
+    if live and not routes.servers(host.read(traefik(host) / ROUTES) or "", live)["api"]:  # broken by hand
         proxy.route(host, stack, live=live, preview=None, logged=False)
     swap.copy(host, traefik(host), folder)
 
 
-def _served(operation: Operation, live: Color | None, text: str) -> Look:
-    """Return a look whether the live colour serves users through these routes, as it did when the step began."""
+def _service_check(operation: Operation, live: Color | None, text: str) -> Check:
+    """Return a check that the live color serves users through these routes, as it did when the step began."""
     host = operation.host
     if live is None:
         return lambda: probe.silent(host)
@@ -191,32 +191,32 @@ def _served(operation: Operation, live: Color | None, text: str) -> Look:
     return lambda: proxy.unserved(host, live, servers, release, paths)
 
 
-def _see(operation: Operation, wrong: str, look: Look) -> None:
-    """Wait until users are served. Raises OperationError that says what is wrong."""
+def _confirm(operation: Operation, failure: str, check: Check) -> None:
+    """Wait until users are served. Raises OperationError with this message when they are not."""
     host, timeout = operation.host, operation.environment.upgrade.switch_timeout.total_seconds()
-    if last := proxy.explained(host, operation.stack, probe.poll(host, look, timeout)):
-        raise OperationError(f"{host.name}: {wrong}", host=host.name, seen=last)
+    if last := proxy.explained(host, operation.stack, probe.poll(host, check, timeout)):
+        raise OperationError(f"{host.name}: {failure}", host=host.name, seen=last)
 
 
 def _files(operation: Operation, settings: Environment) -> dict[str, str]:
-    """Return what the release's proxy reads while users are where they are."""
+    """Return what the release's proxy reads while users stay on the live color."""
     live = operation.stack.live
     text = render.routes(settings, live=live, preview=live, servers=operation.stack.servers((live,)))
-    shown = render.certificates(settings, operation.release)
+    certificate_files = render.certificates(settings, operation.release)
     return {
         ROUTES: text,
         proxy_settings.FILE: proxy_settings.recorded(settings),
-        **{f"dynamic/{name}": content for name, content in shown.items()},
+        **{f"dynamic/{name}": content for name, content in certificate_files.items()},
     }
 
 
 def _read(operation: Operation, folder: PurePosixPath) -> dict[str, str]:
-    found = {path: operation.host.read(folder / path) for path in FILES}
-    return {path: text for path, text in found.items() if text is not None}
+    texts = {path: operation.host.read(folder / path) for path in FILES}
+    return {path: text for path, text in texts.items() if text is not None}
 
 
 def _write(operation: Operation, files: Files) -> None:
-    """Have the proxy read these files, and no other."""
+    """Have the proxy read exactly these files."""
     host = operation.host
     for path in FILES:
         if path in files:
@@ -233,5 +233,5 @@ def _wanted_hash(operation: Operation) -> str:
 
 
 def _folder(operation: Operation, part: str = "") -> PurePosixPath:
-    """Return where the host keeps what the step needs for its undo, or a part of it; gone when the operation ends."""
+    """Return the host's folder for the step's undo, or a part of it; it is removed when the operation ends."""
     return operation.environment.directory / "swaps" / operation.intent.operation / part

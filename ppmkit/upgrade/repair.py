@@ -1,4 +1,4 @@
-"""Putting right what somebody changed on a host by hand, where the other steps would leave it alone."""
+"""Repair of manual changes on a host that the other steps would leave as they are."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 _OPTIONS = {"pids": "pids_limit"}
 
 
-def mend(operation: Operation) -> str:
-    """Write edited files anew, and set back the limits of containers that stay; return what was done."""
+def repair(operation: Operation) -> str:
+    """Rewrite edited files, and reset the limits of containers that stay; return what was done."""
     items = {item.what: item.means for item in operation.drift}
-    done = [*_files(operation, set(items)), *_containers(operation, set(items))]
-    return ", ".join(done) or "nothing was changed by hand"
+    repairs = [*_files(operation, set(items)), *_containers(operation, set(items))]
+    return ", ".join(repairs) or "nothing was changed by hand"
 
 
 def _files(operation: Operation, drifted: set[str]) -> list[str]:
@@ -31,14 +31,14 @@ def _files(operation: Operation, drifted: set[str]) -> list[str]:
         operation.host.write(environment.directory / path, wanted[path])
     on_host.write(operation.host, [values[path] for path in sorted(drifted & values.keys())], release.images.steward)
     written = sorted(drifted & (wanted.keys() | values.keys()))
-    needless = sorted(path for path in drifted - wanted.keys() if path.startswith(where))
-    for path in needless:
+    extra = sorted(path for path in drifted - wanted.keys() if path.startswith(where))
+    for path in extra:
         operation.host.run(["rm", "-f", str(environment.directory / path)])
-    return [f"wrote {path}" for path in written] + [f"removed {path}" for path in needless]
+    return [f"wrote {path}" for path in written] + [f"removed {path}" for path in extra]
 
 
 def _containers(operation: Operation, drifted: set[str]) -> list[str]:
-    """Set back what `docker update` and `docker pause` do, while the containers run."""
+    """Undo `docker update` and `docker pause`, while the containers run."""
     kept = [c for c in operation.stack.containers if c.name in drifted and c.color in (None, operation.target)]
     if not kept:
         return []
@@ -46,14 +46,14 @@ def _containers(operation: Operation, drifted: set[str]) -> list[str]:
         render.compose(operation.environment, operation.release), operation.environment.project
     )
     engine = operation.host.docker.container
-    done = []
+    repairs = []
     for container in kept:
         if container.status == "paused":
             engine.unpause(container.id)
-            done.append(f"unpaused {container.name}")
+            repairs.append(f"unpaused {container.name}")
         service = services.get(container.service)
         wanted = service.setup.model_dump(include=set(LIMITS), exclude_none=True) if service else {}
         if wanted != container.setup.model_dump(include=set(wanted)):
             engine.update(container.id, **{_OPTIONS.get(name, name): value for name, value in wanted.items()})
-            done.append(f"set back {container.name}")
-    return done
+            repairs.append(f"reset the limits of {container.name}")
+    return repairs

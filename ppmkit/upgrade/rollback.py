@@ -1,7 +1,8 @@
-"""`ppmctl rollback`: the release of before, with its own config, secrets and images; and what becomes of the data.
+"""`ppmctl rollback`: returns to the previous release, with its own config, secrets and images.
 
-Untouched, when the release of before can run on the schema as it is. Else downgraded, after a rehearsal on a copy.
-Else, if asked for, restored from the snapshot of before the migration, which loses what was written since.
+The data stays untouched when the previous release can run on the schema as it is. Otherwise it is downgraded, after a
+rehearsal on a copy. With `--restore`, it is restored from the snapshot from before the migration instead, which loses
+what was written since.
 """
 
 from __future__ import annotations
@@ -25,63 +26,63 @@ if TYPE_CHECKING:
 
 
 class Schema(Model):
-    """What a database says of itself."""
+    """The schema that a database reports."""
 
     revision: str | None
     floor: str | None
 
 
 def plan(host: Host, operation: Operation, now: Record, wanted: Record, *, restore: bool) -> Change | None:
-    """Return what the rollback does to the database, or None. Raises PreflightError when there is no way back."""
+    """Return the rollback's change to the database, or None. Raises PreflightError when a rollback is impossible."""
     if now.schema_after == wanted.revisions[-1]:
-        return None  # not worth a second of asking: a release that cannot run on the schema does not get ready
+        return None  # asking takes a second, and a release that cannot run on the schema never gets ready
     command = ("schema", str(migrate.database(operation)))
-    found = Schema.model_validate(oneoff.ask(host, operation.compose, "steward", command, timeout=60))
-    if fits(found, wanted.revisions):
+    schema = Schema.model_validate(oneoff.ask(host, operation.compose, "steward", command, timeout=60))
+    if fits(schema, wanted.revisions):
         return None
     if restore:
-        return bring_back(now, wanted, str(migrate.database(operation)))
+        return restore_plan(now, wanted, str(migrate.database(operation)))
     service = f"api-{operation.intent.live}"
     answer = oneoff.ask(host, operation.old_compose, service, ("ppm", "migrations"), timeout=60)
     irreversible = migrations.Migrations.model_validate(answer).irreversible
-    return take_back(found, now, wanted, irreversible, service)
+    return downgrade_plan(schema, now, wanted, irreversible, service)
 
 
-def fits(found: Schema, revisions: Sequence[str]) -> bool:
+def fits(schema: Schema, revisions: Sequence[str]) -> bool:
     """Return whether a release that knows these revisions, oldest first, can run on the database as it is."""
-    if found.revision in revisions:
-        return found.revision == revisions[-1]
-    return found.floor in revisions
+    if schema.revision in revisions:
+        return schema.revision == revisions[-1]
+    return schema.floor in revisions
 
 
-def take_back(found: Schema, now: Record, wanted: Record, irreversible: Sequence[str], service: str) -> Change:
-    """Return how the current release downgrades the schema, by its service. Raises PreflightError when it cannot."""
-    goal = wanted.revisions[-1]
-    between = now.revisions[now.revisions.index(goal) + 1 :] if goal in now.revisions else ()
-    fixed = [revision for revision in between if revision in irreversible]
-    if between and not fixed:
+def downgrade_plan(schema: Schema, now: Record, wanted: Record, irreversible: Sequence[str], service: str) -> Change:
+    """Return how the current release's service downgrades the schema. Raises PreflightError when it cannot."""
+    target = wanted.revisions[-1]
+    between = now.revisions[now.revisions.index(target) + 1 :] if target in now.revisions else ()
+    blocking = [revision for revision in between if revision in irreversible]
+    if between and not blocking:
         return Change(
             way="hold",
             service=service,
             of_live=True,
-            command=("ppm", "downgrade", goal),
-            said=f"{found.revision} → {goal}",
+            command=("ppm", "downgrade", target),
+            said=f"{schema.revision} → {target}",
         )
-    why = f"there is no downgrade from {', '.join(fixed)}" if fixed else f"{now.id} knows no way back to {goal}"
+    why = f"there is no downgrade from {', '.join(blocking)}" if blocking else f"{now.id} has no downgrade to {target}"
     raise PreflightError(
         f"release {wanted.id} cannot run on the database, and {why}. Nothing was changed",
-        next="ppmctl rollback --restore brings back the snapshot from before the migration, and says what is lost"
+        next="ppmctl rollback --restore restores the snapshot from before the migration; it shows first what is lost"
         if _has_snapshot(now, wanted)
-        else "Deploy a release that can: ppmctl deploy",
+        else "Deploy a release that can run on it: ppmctl deploy",
     )
 
 
-def bring_back(now: Record, wanted: Record, database: str) -> Change:
-    """Return how the snapshot from before the migration comes back. Raises PreflightError when there is none."""
+def restore_plan(now: Record, wanted: Record, database: str) -> Change:
+    """Return how the snapshot from before the migration is restored. Raises PreflightError when there is none."""
     if now.snapshot is None or not _has_snapshot(now, wanted):
         raise PreflightError(
-            f"there is no snapshot that release {wanted.id} could run on. Nothing was changed",
-            next="ppmctl rollback tries without one; or deploy a release that can run on the database",
+            f"there is no snapshot that release {wanted.id} can run on. Nothing was changed",
+            next="Try ppmctl rollback without --restore, or deploy a release that can run on the database",
         )
     command = ("restore", now.snapshot, database)
     return Change(way="hold", service="steward", command=command, said=f"the snapshot of {wanted.revisions[-1]}")
@@ -92,7 +93,7 @@ def _has_snapshot(now: Record, wanted: Record) -> bool:
 
 
 def find_change(operation: Operation) -> str:
-    """Say what becomes of the database, as it was decided when the rollback began."""
+    """Return what happens to the database, as decided when the rollback began."""
     change = operation.change or operation.intent.change
     if change is None:
         return "the data stays untouched"

@@ -1,4 +1,4 @@
-"""The steps that roll a release out: send it, start it, wait for it, switch to it, drain the old one, record it."""
+"""Rollout steps: send a release, start it, wait for it, switch to it, drain the old one, record it."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ship(operation: Operation) -> str:
 
 
 def place(operation: Operation) -> str:
-    """Lay the release's files and secrets on the host; both are never edited later."""
+    """Write the release's files and secrets to the host; both are never edited later."""
     environment, host = operation.environment, operation.host
     give_place(host, operation.release.images.steward)
     placed = on_host.place(host, operation.secrets, operation.release.images.steward)
@@ -56,16 +56,16 @@ def place(operation: Operation) -> str:
 
 
 def start(operation: Operation) -> str:
-    """Create the target colour, and start one container of each service: the others follow once it answers.
+    """Create the target color, and start one container of each service: the others follow once it answers.
 
-    Nobody is sent to it yet, nor any more by the canary of a run that was killed. Where a hold comes all start now:
-    users wait from then on.
+    No users are sent to it yet; this also ends the canary of a run that was killed. Before a hold, all containers start
+    now, because users wait during the hold.
     """
     traefik.route(operation.host, operation.stack, live=operation.stack.live, preview=None)
     operation.compose.compose.create([f"{role}-{operation.target}" for role in PORTS], no_build=True)
     operation.look_again()
-    resting = [_resting(operation, role) for role in PORTS]
-    _start(operation, [c for found in resting for c in (found if operation.held else found[:1])])
+    stopped = [_stopped(operation, role) for role in PORTS]
+    _start(operation, [c for containers in stopped for c in (containers if operation.held else containers[:1])])
     stack = operation.look_again()
     return ", ".join(c.name for role in PORTS for c in stack.running(role, operation.target))
 
@@ -73,11 +73,11 @@ def start(operation: Operation) -> str:
 def await_ready(operation: Operation) -> str:
     """Wait until every new container answers through the proxy, on the path that users will take.
 
-    A container that loads its code takes a processor, whatever its share. So the next one starts when those before
-    it answer: two at once would leave none to users.
+    Starting a container saturates a core regardless of its CPU share. So the next one starts only when the previous
+    ones answer: two at once could leave no core for users.
     """
     _await_answers(operation)
-    for container in [c for role in PORTS for c in _resting(operation, role)]:
+    for container in [c for role in PORTS for c in _stopped(operation, role)]:
         _start(operation, [container])
         operation.look_again()
         _await_answers(operation)
@@ -86,7 +86,7 @@ def await_ready(operation: Operation) -> str:
 
 
 def _await_answers(operation: Operation) -> None:
-    """Wait until each of the target's containers that was started answers. Raises NotReady."""
+    """Wait until each of the target's started containers answers. Raises NotReady."""
     host, environment, stack = operation.host, operation.environment, operation.stack
     traefik.route(host, stack, live=stack.live, preview=operation.target)
     timeout = environment.upgrade.ready_timeout.total_seconds()
@@ -95,13 +95,13 @@ def _await_answers(operation: Operation) -> None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
             host=host.name,
-            seen=diagnosis.of(host, operation.look_again(), operation.target, last),
-            next=f"Mend it and run: ppmctl deploy -e {environment.name}. A look at it: docker logs on {host.name}",
+            seen=diagnosis.report(host, operation.look_again(), operation.target, last),
+            next=f"Fix it and re-run: ppmctl deploy -e {environment.name}. To inspect it: docker logs on {host.name}",
         )
 
 
 def switch(operation: Operation) -> str:
-    """Send users to the target colour, and see that they are."""
+    """Send users to the target color, and confirm that they get there."""
     full_share(operation)
     traefik.route(operation.host, operation.stack, live=operation.target, preview=None)
     timeout = operation.environment.upgrade.switch_timeout.total_seconds()
@@ -110,7 +110,7 @@ def switch(operation: Operation) -> str:
 
 
 def drain(operation: Operation) -> str:
-    """Let the old colour end what it has in flight, then stop it; it stays for a rollback."""
+    """Let the old color finish its requests in flight, then stop it; it stays for a rollback."""
     old = [c.id for role in ROLES for c in operation.stack.active(role, other(operation.target))]
     stop(operation.host, old)
     watch.end(operation)
@@ -118,7 +118,7 @@ def drain(operation: Operation) -> str:
 
 
 def record(operation: Operation) -> str:
-    """Write release.json, point `current` at it, and remove what is too old to return to."""
+    """Write release.json, point `current` at it, and remove releases too old for a rollback."""
     host, release, directory = operation.host, operation.release, operation.environment.directory
     entry = Record(
         release=release,
@@ -141,25 +141,25 @@ def record(operation: Operation) -> str:
     if operation.held:
         hold.clean(operation)
     removed = prune.prune(host, keep=operation.environment.upgrade.keep_releases)
-    said = [f"release {release.id}"]
+    outcome = [f"release {release.id}"]
     if removed:
-        said.append(f"older ones removed: {removed}")
+        outcome.append(f"older ones removed: {removed}")
     if problem := assets.prune(host):
-        said.append(f"assets of old pages: {problem}")
-    return "; ".join(said)
+        outcome.append(f"assets of old pages: {problem}")
+    return "; ".join(outcome)
 
 
 def stop_target(operation: Operation) -> None:
-    """Take the preview away and stop the new containers; they stay for a look."""
+    """Remove the preview route and stop the new containers; they are kept for inspection."""
     stack = operation.look_again()
-    if stack.live == operation.target:  # there was no colour to go back to
+    if stack.live == operation.target:  # no other color to go back to
         return
     traefik.route(operation.host, stack, live=stack.live, preview=None)
     stop(operation.host, [c.id for role in ROLES for c in stack.active(role, operation.target)])
 
 
 def switch_back(operation: Operation) -> None:
-    """Send users to the old colour again, all of them; where none runs, they stay where they are."""
+    """Send all users to the old color again; if it does not run, they stay where they are."""
     old = other(operation.target)
     stack = operation.look_again()
     if not stack.running("api", old):
@@ -168,7 +168,7 @@ def switch_back(operation: Operation) -> None:
     timeout = operation.environment.upgrade.switch_timeout.total_seconds()
     if (release := stack.release(old)) is None:
         return
-    # A proxy that this operation has put there may be what is wrong: its undo sees that users are served.
+    # The proxy that this operation started may be the fault; the undo of the step proxy confirms that users are served.
     with suppress(OperationError) if proxy.replaced(operation) else nullcontext():
         traefik.confirm_live(operation.host, stack, old, release, timeout)
 
@@ -177,7 +177,7 @@ def up(operation: Operation, service: str) -> None:
     operation.compose.compose.up([service], detach=True, dependencies=False, no_build=True, quiet=True)
 
 
-def _resting(operation: Operation, role: str) -> list[Found]:
+def _stopped(operation: Operation, role: str) -> list[Found]:
     """Return the target's containers of a role that do not run."""
     return [c for c in operation.stack.of(role, operation.target) if not c.active]
 
@@ -188,6 +188,6 @@ def _start(operation: Operation, containers: Sequence[Found]) -> None:
 
 
 def stop(host: Host, containers: list[str]) -> None:
-    """Stop containers side by side, each with the grace period that Compose gave it."""
+    """Stop containers in parallel, each with the grace period that Compose gave it."""
     if containers:
         host.docker.container.stop(containers)

@@ -1,8 +1,8 @@
-"""The blue/green upgrade of one host. Read STEPS from top to bottom: that is what a deploy does.
+"""Blue/green upgrade of one host. Read STEPS from top to bottom: that is what a deploy does.
 
-Each step is idempotent, journaled, bounded by a deadline and names its undo. Up to the final one a failure (or
-Ctrl-C) undoes what was done, in reverse; after that the only way is forward. An operation that was cut short (`kill
--9`, a lost network) is in the journal: `ppmctl deploy`, `resume` or `abort` sees to it.
+Each step is idempotent, journaled, bounded by a deadline and names its undo. Up to the final step, a failure (or
+Ctrl-C) undoes what was done, in reverse; after that, the operation can only be finished. An interrupted operation
+(`kill -9`, a lost network) is in the journal: `ppmctl deploy`, `resume` or `abort` handles it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ppmkit.upgrade.worker import give_back_worker, hand_over_worker
 
 
 def _changes_data(operation: Operation) -> bool:
-    """Whether there is data, and it will change."""
+    """Return whether there is data, and it will change."""
     return operation.change is not None and operation.change.way != "fresh"
 
 
-def _beside(operation: Operation) -> bool:
+def _not_held(operation: Operation) -> bool:
     return operation.change is not None and operation.change.way != "hold"
 
 
@@ -35,7 +35,7 @@ def _migration(operation: Operation) -> float:
 
 
 def _readiness(operation: Operation) -> float:
-    """Return the seconds in which each container may take as long as one may."""
+    """Return a deadline that gives each container in turn its full ready_timeout."""
     services = operation.environment.services
     containers = services.api.replicas + services.frontend.replicas
     return containers * operation.environment.upgrade.ready_timeout.total_seconds() + 300
@@ -44,13 +44,13 @@ def _readiness(operation: Operation) -> float:
 STEPS: tuple[Step, ...] = (
     Step("ship", ship),
     Step("place", place),
-    Step("mend", repair.mend),
-    Step("proxy", proxy.start, undo=proxy.take_back),
+    Step("mend", repair.repair),
+    Step("proxy", proxy.start, undo=proxy.undo),
     Step("watch", watch.begin, undo=watch.end),
     Step("schema", migrate.find_pending),
     Step("snapshot", migrate.snapshot, undo=migrate.drop_snapshot, when=_changes_data, deadline=_migration),
     Step("rehearse", migrate.rehearse, when=_changes_data, deadline=_migration),
-    Step("migrate", migrate.apply, when=_beside, deadline=_migration),
+    Step("migrate", migrate.apply, when=_not_held, deadline=_migration),
     Step("start", start, undo=stop_target),
     Step("hold", hold.hold, undo=hold.reopen, when=_held, deadline=_migration),
     Step("ready", await_ready, deadline=_readiness),
@@ -66,4 +66,4 @@ STEPS: tuple[Step, ...] = (
 )
 
 STEWARD_STEPS = tuple(step for step in STEPS if step.name in ("place", "steward"))
-"""What a deploy does that changes nothing but the settings of backups."""
+"""The steps of a deploy that changes only backup settings."""

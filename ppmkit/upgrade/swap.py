@@ -1,7 +1,7 @@
-"""One container of the proxy takes the place of another, with other files beside it.
+"""Replacement of the proxy's container by another one, with other files.
 
-Nothing listens between the end of one and the start of the other. So a script on the host (swap.sh) does that, with the
-new container already created: whatever becomes of this machine, one proxy serves.
+Nothing listens between the stop of one and the start of the other. So a script on the host (swap.sh) does both, with
+the new container already created: even if this machine fails, one proxy serves.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ if TYPE_CHECKING:
 ROLE = "reverse-proxy"
 ROUTES = f"dynamic/{render.ROUTES}"
 FILES = (proxy_settings.FILE, f"dynamic/{render.CERTIFICATES}", ROUTES)
-"""All that decides whom the proxy sends where and what it shows, below :func:`traefik`."""
-Look = Callable[[], str | None]
-"""Returns None when users are served, else what was seen."""
+"""The files that decide where the proxy sends users and which certificates it shows, below :func:`traefik`."""
+Check = Callable[[], str | None]
+"""Returns None when users are served, else the answer that was not good."""
 Silence = Literal["back", "keep"]
-"""What becomes of a replacement when nobody says that users are served."""
+"""Default outcome of a replacement without a confirmation that users are served."""
 _SCRIPT = Path(__file__).with_suffix(".sh")
 _ASIDE = "before.yaml"
 _POLL = 0.1
 _SPARE_SECONDS = 5
-"""How much longer the script waits than the one that looks whether users are served."""
+"""How much longer the script waits than the ppmctl that checks whether users are served."""
 _ENGINE_SECONDS = 120
 """How long the script may take beyond that, when the engine is slow or restarts."""
 _COPY = f"""
@@ -55,29 +55,29 @@ _DETACHED = 'cd "$1" && setsid nohup sh swap.sh $2 >> log 2>&1 < /dev/null &'
 
 @dataclass(frozen=True)
 class Swap:
-    """One replacement. ``folder`` on the host holds all about it; in its ``after`` is what shall lie there then."""
+    """One replacement. ``folder`` on the host holds its files; ``after`` in it has the files for the new proxy."""
 
     folder: PurePosixPath
     old: Found
-    """The container that goes."""
+    """The container that is replaced."""
     new: Found
     policies: tuple[str, str]
-    """The restart policies of the two, for the time when one of them serves for good."""
+    """The restart policies of the two, to set on the one that serves in the end."""
     silence: Silence
 
 
 def traefik(host: Host) -> PurePosixPath:
-    """Return the folder of what the proxy reads, and of what it was made with."""
+    """Return the folder of the files that the proxy reads, and of the settings that it was created with."""
     return host.environment.directory / "traefik"
 
 
 def copy(host: Host, source: PurePosixPath, target: PurePosixPath) -> None:
-    """Copy what the proxy reads from one folder to a new one; one that is there already stays as it is."""
+    """Copy what the proxy reads from one folder to a new one; an existing target folder stays as it is."""
     host.run(["sh", "-c", _COPY, "sh", str(source), str(target)])
 
 
 def create(operation: Operation, compose: DockerClient) -> Found:
-    """Have Compose make a further container of the proxy, which does not run, and leave those alone that there are."""
+    """Have Compose create another container of the proxy, stopped, and leave the existing ones as they are."""
     known = {c.id for c in operation.stack.of(ROLE)}
     scale = {ROLE: len(known) + 1}
     compose.compose.up([ROLE], start=False, recreate=False, scales=scale, dependencies=False, no_build=True, quiet=True)
@@ -85,7 +85,7 @@ def create(operation: Operation, compose: DockerClient) -> Found:
 
 
 def prepare(operation: Operation, swap: Swap) -> None:
-    """Write down what the script needs, beside what lies in ``after``."""
+    """Write the files that the script needs next to ``after``."""
     host, folder = operation.host, swap.folder
     values = {
         "traefik": str(traefik(host)),
@@ -98,16 +98,16 @@ def prepare(operation: Operation, swap: Swap) -> None:
         "silence": swap.silence,
     }
     copy(host, traefik(host), folder / "before")
-    if beside := routes.aside(host.read(traefik(host) / ROUTES) or "", proxy.ASIDE):
-        host.write(folder / _ASIDE, beside)
+    if aside := routes.aside(host.read(traefik(host) / ROUTES) or "", proxy.ASIDE):
+        host.write(folder / _ASIDE, aside)
     host.write(folder / "swap.sh", _SCRIPT.read_text(encoding="utf-8"))
     host.write(folder / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
 
 
-def run(operation: Operation, swap: Swap, look: Look) -> str | None:
-    """Let the script begin, and tell it to keep the new proxy once users are served; return what was seen last.
+def run(operation: Operation, swap: Swap, check: Check) -> str | None:
+    """Start the script, and tell it to keep the new proxy once users are served; return the last bad answer.
 
-    When it ends, :func:`outcome` says how.
+    When the script has ended, :func:`outcome` returns its result.
     """
     host, folder = operation.host, swap.folder
     _begin(host, folder)
@@ -115,7 +115,7 @@ def run(operation: Operation, swap: Swap, look: Look) -> str | None:
     while outcome(host, folder) is None:
         if not started and (started := exists(host, folder / "started")):
             host.forget_proxy_settings()
-        if started and not (last := look() or ""):
+        if started and not (last := check() or ""):
             host.write(folder / "keep", "")
             break
         if time.monotonic() > deadline:
@@ -129,33 +129,33 @@ def run(operation: Operation, swap: Swap, look: Look) -> str | None:
 
 
 def settle(host: Host, folder: PurePosixPath, silence: Silence) -> str | None:
-    """Let a replacement end that was cut short; return its outcome, None when there was none."""
+    """Let an interrupted replacement end; return its outcome, or None when there was none."""
     if not exists(host, folder / "plan"):
         return None
     if outcome(host, folder) is None:
         host.write(folder / silence, "it was cut short\n")
-        _begin(host, folder, "again")  # leaves one alone that still runs
+        _begin(host, folder, "again")  # does nothing if the script still runs
     return _await(host, folder, _ENGINE_SECONDS)
 
 
 def outcome(host: Host, folder: PurePosixPath) -> str | None:
-    """Return "done", or why not; None before the end."""
+    """Return "done", or the reason for the failure; None before the end."""
     text = host.read(folder / "outcome")
     return None if text is None else text.strip()
 
 
 def planned(host: Host, folder: PurePosixPath) -> dict[str, str]:
-    """Return what the script was told, by name: the ids ``old`` and ``new``, their policies, …"""
+    """Return the script's values by name: the ids ``old`` and ``new``, their policies, …"""
     return dict(re.findall(r"^(\w+)='(.*)'$", host.read(folder / "plan") or "", re.MULTILINE))
 
 
-def remove_resting(operation: Operation) -> None:
-    """Remove the containers of the proxy that do not run, where another one does; that one gets the plain name."""
+def remove_stopped(operation: Operation) -> None:
+    """If a container of the proxy runs, remove the others and give it the plain name."""
     docker, stack = operation.host.docker.container, operation.look_again()
     if not stack.active(ROLE):
         return
-    if resting := [c.id for c in stack.of(ROLE) if not c.active]:
-        docker.remove(resting)
+    if stopped := [c.id for c in stack.of(ROLE) if not c.active]:
+        docker.remove(stopped)
         stack = operation.look_again()
     name = f"{operation.environment.project}-{ROLE}-1"
     if name not in {c.name for c in stack.of(ROLE)}:
@@ -164,22 +164,22 @@ def remove_resting(operation: Operation) -> None:
 
 
 def remove_aside(host: Host) -> None:
-    """Remove the routes that lay beside those in force."""
+    """Remove the additional routes next to those in force."""
     host.run(["rm", "-f", str(traefik(host) / "dynamic" / _ASIDE)])
 
 
 def exists(host: Host, path: PurePosixPath) -> bool:
-    """Return whether there is such a file on the host."""
+    """Return whether the path exists on the host."""
     return host.run(["test", "-e", str(path)], check=False).status == 0
 
 
-def _begin(host: Host, folder: PurePosixPath, how: str = "") -> None:
-    host.run(["sh", "-c", _DETACHED, "sh", str(folder), how])
+def _begin(host: Host, folder: PurePosixPath, argument: str = "") -> None:
+    host.run(["sh", "-c", _DETACHED, "sh", str(folder), argument])
 
 
 def _await(host: Host, folder: PurePosixPath, seconds: float) -> str:
     deadline = time.monotonic() + seconds
-    while (said := outcome(host, folder)) is None:
+    while (ended := outcome(host, folder)) is None:
         if time.monotonic() > deadline:
             raise OperationError(
                 f"{host.name}: the replacement of the proxy has not ended",
@@ -189,7 +189,7 @@ def _await(host: Host, folder: PurePosixPath, seconds: float) -> str:
             )
         host.rest(_POLL)
     host.forget_proxy_settings()
-    return said
+    return ended
 
 
 def _timeout(operation: Operation) -> float:

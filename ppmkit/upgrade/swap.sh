@@ -1,11 +1,11 @@
 #!/bin/sh
-# Puts another proxy in the place of the one that runs. It works on the host and needs no other machine: whatever
-# becomes of the one that started it, it ends with one proxy that serves. Values: `plan`, beside this file.
-# What both proxies read is in the directories before/ and after/; a file that is not there is removed.
+# Replaces the running proxy with another one. It runs on the host and needs no other machine: even if the machine
+# that started it fails, it ends with one proxy that serves. Values: `plan`, next to this file.
+# The directories before/ and after/ hold what each proxy reads; a file that is missing there is removed.
 # It ends by writing `outcome`: "done", or "undone: why".
 #
-# A reboot may end it at any moment. The engine then starts what its restart policy says, and that proxy finds its
-# routes: the new ones, or beside them those of before under other names.
+# A reboot may stop it at any moment. The engine then starts the proxy whose restart policy says so, and that proxy
+# finds its routes: the new ones, and the previous ones next to them under other names.
 set -u
 cd "$(dirname "$0")" || exit 1
 . ./plan
@@ -42,7 +42,7 @@ back() {
     await_engine
     place_all before
     stop "$new"
-    for _ in $(seq 100); do # its port may be taken for a moment yet
+    for _ in $(seq 100); do # its port may still be taken for a moment
         docker start "$old" > /dev/null && break
         sleep 0.3
     done

@@ -1,4 +1,4 @@
-"""Handing over from the old worker to the new one, and back."""
+"""Handover from the old worker to the new one, and back."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ppmkit.upgrade.rollout import stop, up
 
 
 def hand_over_worker(operation: Operation) -> str:
-    """Start the new worker on standby, then drain the old one: each job's lease passes from one to the other."""
+    """Start the new worker on standby, then drain the old one: the new worker takes over each job's lease."""
     up(operation, f"worker-{operation.target}")
     _confirm_worker(operation, working=False)
     stop(operation.host, [c.id for c in operation.stack.active("worker", other(operation.target))])
@@ -20,34 +20,34 @@ def hand_over_worker(operation: Operation) -> str:
 
 
 def give_back_worker(operation: Operation) -> None:
-    """Let the old worker work again: on standby first, if it is gone; then stop the new one."""
+    """Let the old worker work again: start it on standby first, if it stopped; then stop the new one."""
     stack = operation.look_again()
     if stack.live == operation.target and not operation.held:
         return
     old = other(operation.target)
-    # After a hold the database is not the old one's yet: who ends that starts its worker too.
-    gone = [] if operation.held else [c.id for c in stack.of("worker", old) if not c.active]
-    if gone:
-        operation.host.docker.container.start(gone)
-        _see_worker(operation, old, working=False)  # whatever is seen, the new one must go
+    # After a hold, the old worker cannot use the database yet: the undo of the hold starts it.
+    stopped = [] if operation.held else [c.id for c in stack.of("worker", old) if not c.active]
+    if stopped:
+        operation.host.docker.container.start(stopped)
+        _await_worker(operation, old, working=False)  # whatever the result, the new worker must stop
     stop(operation.host, [c.id for c in stack.active("worker", operation.target)])
 
 
 def _confirm_worker(operation: Operation, *, working: bool) -> None:
-    """Wait until the target's worker lives, and works. Raises NotReady."""
+    """Wait until the target's worker is alive and, with ``working``, runs jobs. Raises NotReady."""
     host = operation.host
-    if last := _see_worker(operation, operation.target, working=working):
+    if last := _await_worker(operation, operation.target, working=working):
         raise NotReady(
             f"{host.name}: the new worker did not {'take over' if working else 'start'}",
             host=host.name,
-            seen=diagnosis.of(host, operation.look_again(), operation.target, last),
+            seen=diagnosis.report(host, operation.look_again(), operation.target, last),
         )
 
 
-def _see_worker(operation: Operation, color: Color, *, working: bool) -> str | None:
-    """Wait until the api tells that a colour's worker lives, and works; return None, or what was seen last."""
+def _await_worker(operation: Operation, color: Color, *, working: bool) -> str | None:
+    """Wait until the api reports that a color's worker is alive, or working; return None, or the last answer."""
     timeout = operation.environment.upgrade.ready_timeout.total_seconds()
-    for found in operation.look_again().running("worker", color):
-        if found.release and found.started:
-            return confirm_worker(operation.host, found.release, found.started, timeout, working=working)
-    return "its container does not run"
+    for container in operation.look_again().running("worker", color):
+        if container.release and container.started:
+            return confirm_worker(operation.host, container.release, container.started, timeout, working=working)
+    return "its container is not running"

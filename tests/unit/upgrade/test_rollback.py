@@ -8,7 +8,7 @@ import pytest
 
 from ppmkit.errors import PreflightError
 from ppmkit.release.model import Images, Record, Release, Source
-from ppmkit.upgrade.rollback import Schema, bring_back, fits, take_back
+from ppmkit.upgrade.rollback import Schema, downgrade_plan, fits, restore_plan
 
 IMAGES = Images(api="a", frontend="f", steward="s", traefik="t")
 
@@ -49,7 +49,7 @@ def test_a_release_fits_the_schema_it_knows_or_one_that_only_expanded(
 def test_a_schema_goes_back_by_the_release_that_knows_the_way() -> None:
     found = Schema(revision="3", floor="3")
 
-    change = take_back(found, record("new", "1", "2", "3"), record("old", "1"), (), "api-green")
+    change = downgrade_plan(found, record("new", "1", "2", "3"), record("old", "1"), (), "api-green")
 
     assert (change.service, change.of_live, change.command) == ("api-green", True, ("ppm", "downgrade", "1"))
     assert change.said == "3 → 1"
@@ -62,7 +62,7 @@ def test_without_a_downgrade_the_next_step_is_the_snapshot_if_there_is_one(snaps
     now = record("new", "1", "2", snapshot=snapshot)
 
     with pytest.raises(PreflightError, match="no downgrade from 2") as refused:
-        take_back(Schema(revision="2", floor="2"), now, record("old", "1"), ("2",), "api-blue")
+        downgrade_plan(Schema(revision="2", floor="2"), now, record("old", "1"), ("2",), "api-blue")
 
     assert words in str(refused.value.next)
 
@@ -70,8 +70,8 @@ def test_without_a_downgrade_the_next_step_is_the_snapshot_if_there_is_one(snaps
 def test_the_snapshot_comes_back_if_the_release_can_run_on_it() -> None:
     now = record("new", "1", "2", "3", snapshot="/data/snapshots/1.db")
 
-    change = bring_back(now, record("old", "1", "2"), "/data/ppm.db")
+    change = restore_plan(now, record("old", "1", "2"), "/data/ppm.db")
 
     assert change.command == ("restore", "/data/snapshots/1.db", "/data/ppm.db")
-    with pytest.raises(PreflightError, match="no snapshot that release older could run on"):
-        bring_back(now, record("older", "1"), "/data/ppm.db")
+    with pytest.raises(PreflightError, match="no snapshot that release older can run on"):
+        restore_plan(now, record("older", "1"), "/data/ppm.db")
