@@ -1,1 +1,1 @@
-"""The migration gate, and the hold: changing the database while requests wait."""
+"""Migration gate and hold: database changes while requests wait."""

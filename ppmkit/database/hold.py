@@ -1,8 +1,8 @@
-"""The hold: the database changes while requests wait in the proxy instead of failing.
+"""Hold: the database changes while requests wait in the proxy instead of failing.
 
-New requests are sent to the idle colour, whose containers run but do not listen yet: a connection that is refused
-has sent nothing, so the proxy tries again. Then the old colour drains, and a script on the host (hold.sh) does the
-rest. It runs there and not here, because whoever is between two releases must not depend on this machine.
+New requests are sent to the idle color, whose containers run but do not listen yet: a refused connection has sent
+nothing, so the proxy retries. Then the old color drains, and a script on the host (hold.sh) does the rest. It runs on
+the host because a host between two releases must not depend on this machine.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _TASKS = ("copy", _CHANGE, "restore")
 
 
 def refuse_if_too_long(operation: Operation) -> None:
-    """Raise OperationError when users would wait longer than they may, as the rehearsal has it."""
+    """Raise OperationError when, according to the rehearsal, users would wait longer than allowed."""
     environment = operation.environment
     predicted = operation.findings.predicted or 0.0
     limit = environment.upgrade.hold_limit.total_seconds()
     if operation.intent.maintenance or predicted <= limit:
         return
     raise OperationError(
-        f"{operation.host.name}: requests would wait for {predicted:.1f} s and more, {limit:g} s are allowed",
+        f"{operation.host.name}: requests would wait for {predicted:.1f} s or more; {limit:g} s are allowed",
         host=operation.host.name,
         next=f"Raise upgrade.hold_limit, or show a maintenance page meanwhile: "
         f"ppmctl deploy -e {environment.name} --maintenance",
@@ -52,25 +52,25 @@ def refuse_if_too_long(operation: Operation) -> None:
 
 
 def hold(operation: Operation) -> str:
-    """Change the database while requests wait; the target colour serves at the end."""
+    """Change the database while requests wait; the target color serves at the end."""
     began = time.monotonic()
     outcome = _await_outcome(operation) if _runs(operation) else _outcome(operation)
-    if outcome is None or (operation.resumed and outcome != "done"):  # an earlier one went back; this is another try
+    if outcome is None or (operation.resumed and outcome != "done"):  # an earlier attempt was undone; retry
         refuse_if_too_long(operation)
         _prepare(operation)
         watch.look(operation)
         began = _begin(operation)
         outcome = _await_outcome(operation)
     held = time.monotonic() - began
-    failed = watch.failures(operation)  # told, and no reason to go back: rows may have been written
+    failed = watch.failures(operation)  # reported only: undoing could lose rows that were written meanwhile
     if outcome != "done":
         raise OperationError(
             f"{operation.host.name}: {outcome.removeprefix('undone: ')}",
             host=operation.host.name,
             seen="\n".join(
-                filter(None, [operation.host.read(_directory(operation) / "log"), _last_words(operation), failed])
+                filter(None, [operation.host.read(_directory(operation) / "log"), _log_of_change(operation), failed])
             ),
-            next="The rehearsal went well: mend what differs from it, then deploy again",
+            next="The rehearsal succeeded: fix what differs from it, then deploy again",
         )
     operation.look_again()
     operation.note(Findings(held=round(held, 3), failed=failed))
@@ -80,13 +80,13 @@ def hold(operation: Operation) -> str:
 
 
 def reopen(operation: Operation) -> None:
-    """Let the release of before serve again, on the database as it was. Raises when rows would be lost by that."""
+    """Let the previous release serve again, on the database as it was. Raises when that would lose rows."""
     host, live = operation.host, operation.intent.live
-    assert live is not None, "nobody is held when nobody served"
+    assert live is not None, "without a live release there is no hold"
     if _runs(operation):
         _await_outcome(operation)
     if _outcome(operation) == "done":
-        _take_back(operation)
+        _restore(operation)
     stack = operation.look_again()
     paused = [c for role in ("api", "frontend", "worker") for c in stack.of(role, live)] + [*stack.of("steward")]
     if stopped := [c.id for c in paused if not c.active]:
@@ -95,56 +95,56 @@ def reopen(operation: Operation) -> None:
     clean(operation)
 
 
-def doer(operation: Operation) -> str:
+def change_container(operation: Operation) -> str:
     """Return the name of the container that changes the database."""
     return _name(operation, _CHANGE)
 
 
 def waits(operation: Operation) -> bool:
-    """Return whether the container that changes the database has been started already, and waits."""
+    """Return whether the container that changes the database is started and waits for its signal."""
     try:
-        return oneoff.waits(operation.host, doer(operation))
+        return oneoff.waits(operation.host, change_container(operation))
     except ContainerFailed:
         return False
 
 
 def is_under_way(operation: Operation) -> bool:
-    """Return whether the hold has begun, and was not undone."""
+    """Return whether the hold has begun and was not undone."""
     return _runs(operation) or _outcome(operation) == "done"
 
 
 def clean(operation: Operation) -> None:
-    """Remove what the hold has left on the host."""
+    """Remove the hold's containers and files from the host."""
     oneoff.remove(operation.host, *(_name(operation, task) for task in _TASKS))
     operation.host.run(["rm", "-rf", str(_directory(operation))])
 
 
 def _prepare(operation: Operation) -> None:
-    """Start what will work under the hold, so that it has loaded everything by then; write down the plan."""
+    """Start the containers that work during the hold, so that they have loaded everything by then; write the plan."""
     host, change = operation.host, operation.change
-    assert change is not None, "the step is left out without a change"
+    assert change is not None, "the step is skipped without a change"
     file, names = str(migrate.database(operation)), {task: _name(operation, task) for task in _TASKS}
     steward = ("--on-signal",)
-    copying = (*steward, "keep" if change.replaces else "freshen", file, operation.snapshot)
-    oneoff.start_waiting(host, operation.compose, "steward", names["copy"], copying)
+    copy_command = (*steward, "keep" if change.replaces else "freshen", file, operation.snapshot)
+    oneoff.start_waiting(host, operation.compose, "steward", names["copy"], copy_command)
     oneoff.start_waiting(
         host, operation.compose, "steward", names["restore"], (*steward, "restore", operation.snapshot, file)
     )
     command = (*steward, *change.command) if change.service == "steward" else (*change.command, "--on-signal")
     if not waits(operation):
-        oneoff.start_waiting(host, operation.doer, change.service, names["change"], command)
+        oneoff.start_waiting(host, operation.migrator, change.service, names["change"], command)
     oneoff.await_waiting(host, *names.values())
     stack = operation.look_again()
-    urgent = [*names.values(), *(c.id for c in stack.active("api", operation.target))]
-    host.docker.container.update(urgent, cpu_shares=FULL_CPU_SHARES)
-    for new, aliases in _named(stack.active("api", operation.target), _aliases(operation)):
-        _answer_to(operation, new, aliases)
+    prioritized = [*names.values(), *(c.id for c in stack.active("api", operation.target))]
+    host.docker.container.update(prioritized, cpu_shares=FULL_CPU_SHARES)
+    for container, aliases in _named(stack.active("api", operation.target), _aliases(operation)):
+        _add_aliases(operation, container, aliases)
     _write_plan(operation, names)
 
 
 def _write_plan(operation: Operation, names: dict[str, str]) -> None:
     host, environment, live = operation.host, operation.environment, operation.intent.live
-    assert live is not None, "nobody is held when nobody served"
+    assert live is not None, "without a live release there is no hold"
     stack = operation.stack
     olds, news = stack.active("api", live), stack.active("api", operation.target)
     limits = environment.upgrade
@@ -172,10 +172,10 @@ def _write_plan(operation: Operation, names: dict[str, str]) -> None:
 
 
 def _begin(operation: Operation) -> float:
-    """Stop the old worker, which may take its time, and the steward; start the script, send new requests to the target,
-    let it go. Returns when the first of these came to wait, by the monotonic clock."""
+    """Stop the old worker, which may take a while, and the steward; start the script, send new requests to the target,
+    then signal the script to proceed. Return the monotonic time at which requests began to wait."""
     host, live = operation.host, operation.intent.live
-    assert live is not None, "nobody is held when nobody served"
+    assert live is not None, "without a live release there is no hold"
     stack = operation.look_again()
     if others := [c.id for c in (*stack.active("worker", live), *stack.active("steward"))]:
         host.docker.container.stop(others)
@@ -193,7 +193,7 @@ def _begin(operation: Operation) -> float:
 
 
 def _await_outcome(operation: Operation) -> str:
-    """Wait until the script on the host has ended; return what it says."""
+    """Wait until the script on the host has ended; return its outcome."""
     limits = operation.environment.upgrade
     limit = limits.migrate_timeout if operation.intent.maintenance else limits.hold_limit
     deadline = time.monotonic() + limit.total_seconds() + _UNDO_SECONDS
@@ -209,8 +209,8 @@ def _await_outcome(operation: Operation) -> str:
     return outcome
 
 
-def _take_back(operation: Operation) -> None:
-    """Put the database back as it was before the hold, unless somebody has written to it since."""
+def _restore(operation: Operation) -> None:
+    """Restore the database to its state before the hold. Raises OperationError when it was written to since."""
     host, stack = operation.host, operation.look_again()
     new = [c.id for c in stack.active("api", operation.target)]
     if new:
@@ -221,53 +221,53 @@ def _take_back(operation: Operation) -> None:
         if new:
             host.docker.container.start(new)
         raise OperationError(
-            f"{host.name}: the new release has written to the changed database; it stays, so that no row is lost",
+            f"{host.name}: the new release has written to the changed database, which stays so that no row is lost",
             host=host.name,
-            next=f"ppmctl resume -e {operation.environment.name}, or ppmctl rollback, which says what is lost by it",
+            next=f"ppmctl resume -e {operation.environment.name}, or ppmctl rollback, which shows what would be lost",
         )
     olds = stack.of("api", operation.intent.live)
-    for found, aliases in _named(olds, _aliases(operation)):
-        _answer_to(operation, found, aliases)
+    for container, aliases in _named(olds, _aliases(operation)):
+        _add_aliases(operation, container, aliases)
     oneoff.ask(host, operation.compose, "steward", ("restore", operation.snapshot, file), timeout=600)
-    host.write(_directory(operation) / "outcome", "undone: the database is what it was\n")  # whoever comes here again
+    host.write(_directory(operation) / "outcome", "undone: the database is what it was\n")  # for a repeated undo
     migrate.drop_snapshot(operation)
 
 
 def _aliases(operation: Operation) -> list[str]:
-    """Return the names that requests wait under: whoever serves in the end answers to them."""
+    """Return the host names that held requests are sent to: the release that serves in the end gets these names."""
     count = len(operation.stack.of("api", operation.target))
     return [f"held-{operation.intent.operation.lower()}-{number + 1}" for number in range(count)]
 
 
-def _named(found: Sequence[Found], aliases: Sequence[str]) -> list[tuple[Found, list[str]]]:
-    """Return which containers answer to which of the aliases: each alias belongs to one, each container has one."""
-    count = min(len(found), len(aliases))
-    return [(found[n], list(aliases[n::count])) for n in range(count)]
+def _named(containers: Sequence[Found], aliases: Sequence[str]) -> list[tuple[Found, list[str]]]:
+    """Return which container gets which of the aliases, dealt out in turn: each alias belongs to one container."""
+    count = min(len(containers), len(aliases))
+    return [(containers[n], list(aliases[n::count])) for n in range(count)]
 
 
-def _options(found: Found, aliases: Sequence[str]) -> list[str]:
-    """Return the options of `docker network connect`: aliases, and the names that Compose gave the container."""
-    return [f"--alias={name}" for name in (*aliases, found.service, found.name)]
+def _options(container: Found, aliases: Sequence[str]) -> list[str]:
+    """Return the options of `docker network connect`: the aliases, and the names that Compose gave the container."""
+    return [f"--alias={name}" for name in (*aliases, container.service, container.name)]
 
 
-def _answer_to(operation: Operation, found: Found, aliases: Sequence[str]) -> None:
-    """Give a container that gets no requests further names in the proxy's network."""
+def _add_aliases(operation: Operation, container: Found, aliases: Sequence[str]) -> None:
+    """Give a container that gets no requests additional names in the proxy's network."""
     network = _network(operation)
-    operation.host.docker.network.disconnect(network, found.id, force=True)
-    # Not by the library: it gives one name only.
-    operation.host.run(["docker", "network", "connect", *_options(found, aliases), network, found.id])
+    operation.host.docker.network.disconnect(network, container.id, force=True)
+    # Not by the library, which accepts only one name.
+    operation.host.run(["docker", "network", "connect", *_options(container, aliases), network, container.id])
 
 
 def _network(operation: Operation) -> str:
     return f"{operation.environment.project}_inner"
 
 
-def _last_words(operation: Operation) -> str:
+def _log_of_change(operation: Operation) -> str:
     return str(operation.host.docker.container.logs(_name(operation, "change"), tail=20)).strip()
 
 
 def _answer_of_change(operation: Operation) -> dict[str, Any]:
-    """Return what the change printed when it was through: its seconds, and the stamp of the database's file."""
+    """Return what the change printed at its end: its seconds, and the stamp of the database's file."""
     logs = str(operation.host.docker.container.logs(_name(operation, "change"), tail=5))
     documents = [line for line in logs.splitlines() if line.startswith("{")]
     answer: dict[str, Any] = json.loads(documents[-1]) if documents else {}

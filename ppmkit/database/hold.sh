@@ -1,6 +1,6 @@
 #!/bin/sh
-# The hold: the database changes while requests wait in the proxy. It runs on the host and needs nobody: whatever
-# becomes of the machine that started it, it ends with a release that serves. Values: `plan`, beside this file.
+# Hold: the database changes while requests wait in the proxy. It runs on the host and needs no other machine: even if
+# the machine that started it fails, it ends with a release that serves. Values: `plan`, next to this file.
 # It ends by writing `outcome`: "done", or "undone: why".
 set -u
 cd "$(dirname "$0")" || exit 1
@@ -9,7 +9,7 @@ exec 9> lock
 flock -n 9 || exit 0
 test -e outcome && exit 0
 
-# Not the clock of the day: that may be set meanwhile.
+# Uptime instead of wall-clock time, which may be set meanwhile.
 seconds() { cut -d. -f1 /proc/uptime; }
 left() { echo $((end - $(seconds) > 1 ? end - $(seconds) : 1)); }
 say() { echo "$(date -u +%FT%T.%3NZ) $*"; }
@@ -19,11 +19,11 @@ finish() { # outcome, routes
     say "$1"
     exit 0
 }
-# The release of before answers under the names of the new one too: a request that waits knocks where it began to.
+# The previous release gets the new one's names too: a held request keeps retrying the name that it was first sent to.
 back() {
     say "going back: $1"
     until docker version > /dev/null 2>&1; do sleep 0.2; done
-    docker stop $old > /dev/null   # one that still has something in flight ends that first
+    docker stop $old > /dev/null   # it first finishes its requests in flight
     docker kill $new "$change" > /dev/null 2>&1   # what changes the database may keep others from opening it
     for pair in $pairs; do   # names with commas between them, @, the container
         docker network disconnect --force "$network" "${pair#*@}"
@@ -32,14 +32,14 @@ back() {
     docker start $old $steward
     finish "undone: $1" routes.before
 }
-# Tell a waiting container to go, and return how it ended: 124 for too late.
+# Signal a waiting container to start, and return its exit status: 124 for too late.
 go() {
     docker kill --signal USR1 "$1" > /dev/null || return 1
     status=$(timeout "$(left)" docker wait "$1") || { docker kill "$1" > /dev/null; docker wait "$1" > /dev/null; return 124; }
     return "$status"
 }
 
-# Users are sent to wait by whoever started this; should that one be gone now, they are sent back.
+# The ppmctl that started this routes users to wait; if it is gone, they are sent back.
 for _ in $(seq "$patience"); do
     test -e go && break
     sleep 0.1
@@ -55,7 +55,7 @@ go "$change"
 case $? in
     0) finish done routes.after ;;
     124)
-        # It may have been through just then. The copy says what was before, for certain.
+        # The change may have finished at the last moment, so restore the copy.
         end=$(($(seconds) + 600))
         go "$restore" || say "the database could not be put back"
         back "the database was not changed within $limit s" ;;

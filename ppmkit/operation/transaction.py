@@ -91,7 +91,7 @@ class Operation:
         return self.host.compose(self.files / OLD)
 
     @property
-    def doer(self) -> DockerClient:
+    def migrator(self) -> DockerClient:
         """The release whose image changes the database."""
         return self.old_compose if self.change and self.change.of_live else self.compose
 

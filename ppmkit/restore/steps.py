@@ -66,7 +66,7 @@ def close(operation: Operation) -> str:
 
     Who will put it there holds the lock from now on. On the way here again, nobody of the idle colour may run yet.
     """
-    host, replacement, name = operation.host, operation.change, hold.doer(operation)
+    host, replacement, name = operation.host, operation.change, hold.change_container(operation)
     assert replacement is not None, "a restore always has one"
     if hold.waits(operation) or hold.is_under_way(operation):
         return "is closed"
@@ -80,7 +80,7 @@ def close(operation: Operation) -> str:
 
 def reopen(operation: Operation) -> None:
     """Let whoever wants to use the database again; if it is still the one that it was, it has one name again."""
-    oneoff.remove(operation.host, hold.doer(operation))
+    oneoff.remove(operation.host, hold.change_container(operation))
     command = ("drop", str(migrate.database(operation)), operation.snapshot)
     oneoff.ask(operation.host, operation.compose, "steward", command, timeout=60)
 

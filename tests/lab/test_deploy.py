@@ -167,7 +167,7 @@ def test_an_upgrade_under_load_loses_no_request_and_no_acknowledged_write(live: 
     assert record["previous"] == before
     assert record["bytes_sent"] < 500_000, "only the layer with the code is sent, and compressed"
     steps = {step["name"]: step["outcome"] for step in record["steps"]}
-    assert steps["schema"] == "none: the release that serves has the same", "no container was started to ask"
+    assert steps["schema"] == "none: the live release has the same migrations", "no container was started to ask"
     [(_, first_loaded), (second_started, _)] = starts(live, "api")
     [(worker_started, _)] = starts(live, "worker")
     assert first_loaded < second_started < worker_started, "two loaded their code at once"

@@ -65,7 +65,7 @@ def test_what_is_no_database_is_not_judged(host: Any, content: bytes | None) -> 
 def test_one_that_writers_cannot_write_to_while_it_is_read_is_refused_with_what_to_run(host: Any) -> None:
     make(host.file, "delete")
 
-    with pytest.raises(PreflightError, match="not in WAL mode, so its writers would fail") as raised:
+    with pytest.raises(PreflightError, match="not in WAL mode, so writers would fail") as raised:
         journal_mode.refuse_unless_wal(host)
 
     _, _, command = str(raised.value.next).partition(' -- python -c "')
