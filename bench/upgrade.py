@@ -29,7 +29,7 @@ from bench.site import address, changed_checkout, ppmctl, site
 from bench.swarm import SwarmStack, swarm_stack
 from ppmkit.config.environment import Environment
 from ppmkit.host.host import Host
-from ppmkit.orchestrator.stack import look
+from ppmkit.orchestrator.stack import inspect
 from ppmkit.paths import KIT
 from ppmkit.release.model import Release
 from ppmkit.release.render import IDLE_CPU_SHARES
@@ -90,7 +90,7 @@ def run_peer(
 ) -> Figures:
     """Upgrade the same stack with a peer, under load."""
     with Host.connect(environment, environment.hosts[0]) as host:
-        record = look(host).record
+        record = inspect(host).record
         assert record is not None, "deploy first"
         with peer(host, record.release, f"http://{address()}:443") as stack:
             return measure(stack.url, stack.token(), rate, stack.upgrade)[0]
@@ -101,7 +101,7 @@ def run_control(environment: Environment, rate: float) -> Figures:
     create = ("ppm", "token", "create", f"control-{time.time_ns()}")
     token = ppmctl(KIT, "exec", "-e", environment.name, "api", "--", *create).strip()
     with Host.connect(environment, environment.hosts[0]) as host:
-        record = look(host).record
+        record = inspect(host).record
         assert record is not None, "deploy first"
         docker = [*POLITE, "docker", "-H", f"unix://{host.docker_socket}"]
         names = [f"idle-{number}" for number in range(CREATED)]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ppmkit.host import proxy_settings
 from ppmkit.host.host import Host
-from ppmkit.orchestrator.stack import look
+from ppmkit.orchestrator.stack import inspect
 from ppmkit.steward import paths
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def down(environment: Environment, address: HostAddress, *, purge: bool) -> None
     """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
     with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
         label = f"com.docker.compose.project={environment.project}"
-        if found := [c.id for c in look(host).containers]:
+        if found := [c.id for c in inspect(host).containers]:
             host.docker.container.stop(found)
         if left := host.docker.container.list(all=True, filters=[("label", label)]):  # also of a hold
             host.docker.container.remove(left, force=True)

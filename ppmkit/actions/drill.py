@@ -11,7 +11,7 @@ from ppmkit.config.environment import Model
 from ppmkit.errors import ContainerFailed, Inconclusive, PreflightError, UsageError
 from ppmkit.host.session import locked
 from ppmkit.operation import journal
-from ppmkit.orchestrator.stack import look
+from ppmkit.orchestrator.stack import inspect
 from ppmkit.restore.staging import on_copy, place, stage
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def drill(environment: Environment, address: HostAddress, ids: list[str]) -> lis
     refuse_strange(ids, environment.name)
     key = identity(environment)
     with locked(environment, address, "backup drill") as host, office(host) as steward:
-        live = look(host).live
+        live = inspect(host).live
         chosen = ids or _some(steward.ask("list-backups"))
         if not chosen or live is None:
             raise UsageError(f"{host.name}: there is no backup", next=f"ppmctl backup create -e {environment.name}")

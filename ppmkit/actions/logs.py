@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ppmkit.errors import UsageError
 from ppmkit.host.host import Host
-from ppmkit.orchestrator.stack import Found, Stack, look
+from ppmkit.orchestrator.stack import Found, Stack, inspect
 from ppmkit.redact import visible
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _containers(stack: Stack, service: str) -> list[Found]:
 def logs(environment: Environment, address: HostAddress, service: str | None, *, tail: int, follow: bool) -> int:
     """Print the logs of a service (or of all that run), each line with its container; return an exit code."""
     with Host.connect(environment, address) as host:
-        stack = look(host)
+        stack = inspect(host)
         found = _containers(stack, service) if service else [c for c in stack.containers if c.running]
         docker = ["docker", "-H", f"unix://{host.docker_socket}", "logs", "--tail", str(tail)]
         flags = ["--follow"] if follow else []
@@ -92,7 +92,7 @@ def ask(environment: Environment, address: HostAddress, service: str, command: S
 
 def _running(host: Host, service: str) -> Found:
     """Return a running container of a service. Raises UsageError."""
-    for container in _containers(look(host), service):
+    for container in _containers(inspect(host), service):
         if container.running:
             return container
     raise UsageError(f"{service} does not run on {host.name}", next=f"ppmctl status -e {host.environment.name}")

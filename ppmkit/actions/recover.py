@@ -11,7 +11,7 @@ from ppmkit.host import version
 from ppmkit.host.session import locked
 from ppmkit.operation import journal, transaction, watch
 from ppmkit.operation.hosts import on_each_host, opened
-from ppmkit.orchestrator.stack import look
+from ppmkit.orchestrator.stack import inspect
 from ppmkit.release.records import compose_text
 from ppmkit.restore.steps import RESTORE_STEPS
 from ppmkit.upgrade.rollback import ROLLBACK_STEPS
@@ -58,7 +58,7 @@ def _recover(environment: Environment, address: HostAddress, progress: Progress,
             go_on(host, found, progress)
         elif found:
             take_back(host, found, progress)
-        stack = look(host)
+        stack = inspect(host)
         return Recovery(
             host=host.name,
             kind=found.intent.kind if found else None,
@@ -110,7 +110,7 @@ def go_on(host: Host, found: Unfinished, progress: Progress) -> None:
             next=f"ppmctl deploy -e {host.environment.name}, or ppmctl abort",
         )
     steps = _steps(found)
-    with opened(host, found.intent, look(host), progress, resumed=found) as operation:
+    with opened(host, found.intent, inspect(host), progress, resumed=found) as operation:
         transaction.run(operation, steps)
 
 
@@ -123,7 +123,7 @@ def take_back(host: Host, found: Unfinished, progress: Progress) -> None:
         )
     # An earlier ppmctl did not watch what users are answered; what undoes its steps turns the access log on.
     begun = [step for step in _steps(found) if step.name in found.begun or step.undo is watch.end]
-    with opened(host, found.intent, look(host), progress, resumed=found) as operation:
+    with opened(host, found.intent, inspect(host), progress, resumed=found) as operation:
         progress.step(host.name, "undoing")
         began = time.monotonic()
         version.record(host)

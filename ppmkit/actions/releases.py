@@ -8,19 +8,19 @@ from ppmkit.errors import UsageError
 from ppmkit.host.session import read_only
 from ppmkit.images import sbom
 from ppmkit.operation import journal
-from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.orchestrator.stack import Stack, inspect
 from ppmkit.release.model import Record
 from ppmkit.release.records import records
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
-    from ppmkit.operation.journal import Past
+    from ppmkit.operation.journal import OperationSummary
 
 
 def releases(environment: Environment, address: HostAddress) -> tuple[list[Record], Stack]:
     """Return the records on a host, newest first, and what runs there."""
     with read_only(environment, address) as host:
-        return records(host), look(host)
+        return records(host), inspect(host)
 
 
 def release(
@@ -39,7 +39,7 @@ def release(
         return found[0], sbom.on_host(host, found[0].release) if bill is None and ask else bill
 
 
-def history(environment: Environment, address: HostAddress) -> list[Past]:
+def history(environment: Environment, address: HostAddress) -> list[OperationSummary]:
     """Return the operations in the host's journal, newest first."""
     with read_only(environment, address) as host:
         return journal.history(journal.lines(host))

@@ -18,7 +18,7 @@ from ppmkit.operation import journal, transaction
 from ppmkit.operation.findings import Findings
 from ppmkit.operation.hosts import opened
 from ppmkit.operation.journal import Intent
-from ppmkit.orchestrator.stack import look
+from ppmkit.orchestrator.stack import inspect
 from ppmkit.progress import Confirm
 from ppmkit.release.model import other
 from ppmkit.restore.open_files import refuse_strangers
@@ -69,7 +69,7 @@ def restore(
     began, key = time.monotonic(), identity(environment)
     with locked(environment, address, "restore") as host:
         recover.clear(host, None, progress)
-        stack = look(host)
+        stack = inspect(host)
         intent = _intent(host, stack)
         journal_mode.refuse_unless_wal(host)
         with opened(host, intent, stack, progress) as operation:

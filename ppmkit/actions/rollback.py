@@ -17,7 +17,7 @@ from ppmkit.operation.hosts import on_each_host, opened
 from ppmkit.operation.journal import Change, Intent
 from ppmkit.operation.transaction import Operation
 from ppmkit.orchestrator import oneoff
-from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.orchestrator.stack import Stack, inspect
 from ppmkit.plan import drift
 from ppmkit.progress import Confirm
 from ppmkit.release import render
@@ -65,7 +65,7 @@ def _on_host(
     began = time.monotonic()
     with locked(environment, address, "rollback") as host:
         recover.clear(host, None, progress)
-        stack = look(host)
+        stack = inspect(host)
         now, wanted = _choose(host, stack, release)
         assert stack.live is not None, "_choose has seen to that"
         intent = Intent(

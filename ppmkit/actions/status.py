@@ -14,7 +14,7 @@ from ppmkit.errors import PpmctlError
 from ppmkit.host import lock, version
 from ppmkit.host.host import Host
 from ppmkit.local.pool import Crew
-from ppmkit.orchestrator.stack import ROLES, Stack, look
+from ppmkit.orchestrator.stack import ROLES, Stack, inspect
 from ppmkit.proxy import certificates
 from ppmkit.proxy.probe import answer
 from ppmkit.release.model import Color
@@ -85,7 +85,7 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
     try:
         with Host.connect(environment, address) as host:
             checks += _version(host)
-            stack = look(host)
+            stack = inspect(host)
             checks += [*verdict(environment, stack), *_unfinished(host)]
             if stack.live is not None:
                 release = stack.release(stack.live)

@@ -30,14 +30,14 @@ def start(operation: Operation) -> str:
     Under a hold it stood still, for nobody else may have the database open then.
     """
     told = _tell(operation)
-    before = {c.id for c in operation.look_again().running("steward")}
+    before = {c.id for c in operation.refresh().running("steward")}
     operation.compose.compose.up(["steward"], detach=True, dependencies=False, no_build=True, quiet=True)
-    same = {c.id for c in operation.look_again().running("steward")} == before != set()
+    same = {c.id for c in operation.refresh().running("steward")} == before != set()
     if same and not told and not operation.resumed:  # who was cut short may have told it, and no more
         return "unchanged"
     if same:
         operation.host.docker.container.restart(sorted(before))
-    since = max((c.started for c in operation.look_again().running("steward") if c.started), default=None)
+    since = max((c.started for c in operation.refresh().running("steward") if c.started), default=None)
     how = "started anew with other settings" if same and told else "started"
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while time.monotonic() < deadline:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ppmkit.actions.up import Arrival
     from ppmkit.doctor.checks import Check
     from ppmkit.lab import LabHost
-    from ppmkit.operation.journal import Past
+    from ppmkit.operation.journal import OperationSummary
     from ppmkit.orchestrator.stack import Stack
     from ppmkit.plan.model import EnvironmentPlan, HostPlan
     from ppmkit.provision.report import ProvisionReport
@@ -84,7 +84,7 @@ def rollback(found: Sequence[Rollback]) -> str:
     )
 
 
-def history(found: Sequence[Past]) -> None:
+def history(found: Sequence[OperationSummary]) -> None:
     """Print what was done on a host."""
     table = terminal.table("when", "what", "release", "outcome", "seconds", "who", "error")
     for past in found:

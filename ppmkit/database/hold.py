@@ -58,7 +58,7 @@ def hold(operation: Operation) -> str:
     if outcome is None or (operation.resumed and outcome != "done"):  # an earlier attempt was undone; retry
         refuse_if_too_long(operation)
         _prepare(operation)
-        watch.look(operation)
+        watch.read_answers(operation)
         began = _begin(operation)
         outcome = _await_outcome(operation)
     held = time.monotonic() - began
@@ -72,7 +72,7 @@ def hold(operation: Operation) -> str:
             ),
             next="The rehearsal succeeded: fix what differs from it, then deploy again",
         )
-    operation.look_again()
+    operation.refresh()
     operation.note(Findings(held=round(held, 3), failed=failed))
     seconds = _answer_of_change(operation).get("seconds", 0.0)
     changed = f"{operation.findings.change} in {seconds:.1f} s"
@@ -87,11 +87,11 @@ def reopen(operation: Operation) -> None:
         _await_outcome(operation)
     if _outcome(operation) == "done":
         _restore(operation)
-    stack = operation.look_again()
+    stack = operation.refresh()
     paused = [c for role in ("api", "frontend", "worker") for c in stack.of(role, live)] + [*stack.of("steward")]
     if stopped := [c.id for c in paused if not c.active]:
         host.docker.container.start(stopped)
-    traefik.route(host, operation.look_again(), live=live, preview=None)
+    traefik.route(host, operation.refresh(), live=live, preview=None)
     clean(operation)
 
 
@@ -134,7 +134,7 @@ def _prepare(operation: Operation) -> None:
     if not waits(operation):
         oneoff.start_waiting(host, operation.migrator, change.service, names["change"], command)
     oneoff.await_waiting(host, *names.values())
-    stack = operation.look_again()
+    stack = operation.refresh()
     prioritized = [*names.values(), *(c.id for c in stack.active("api", operation.target))]
     host.docker.container.update(prioritized, cpu_shares=FULL_CPU_SHARES)
     for container, aliases in _named(stack.active("api", operation.target), _aliases(operation)):
@@ -176,7 +176,7 @@ def _begin(operation: Operation) -> float:
     then signal the script to proceed. Return the monotonic time at which requests began to wait."""
     host, live = operation.host, operation.intent.live
     assert live is not None, "without a live release there is no hold"
-    stack = operation.look_again()
+    stack = operation.refresh()
     if others := [c.id for c in (*stack.active("worker", live), *stack.active("steward"))]:
         host.docker.container.stop(others)
     directory = _directory(operation)
@@ -211,7 +211,7 @@ def _await_outcome(operation: Operation) -> str:
 
 def _restore(operation: Operation) -> None:
     """Restore the database to its state before the hold. Raises OperationError when it was written to since."""
-    host, stack = operation.host, operation.look_again()
+    host, stack = operation.host, operation.refresh()
     new = [c.id for c in stack.active("api", operation.target)]
     if new:
         host.docker.container.stop(new)

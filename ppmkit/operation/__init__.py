@@ -1,1 +1,1 @@
-"""What deploy, rollback and restore share: steps with undo, the journal, several hosts."""
+"""Shared parts of deploy, rollback and restore: steps with undo, the journal, several hosts."""

@@ -1,4 +1,4 @@
-"""What the steps of an operation found out. The journal keeps it for the process that continues the operation."""
+"""Findings of an operation's steps. The journal keeps them for the process that resumes the operation."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ppmkit.operation.journal import Way
 
 
 class Findings(Model):
-    """What the steps found out; None for what no step has found out yet."""
+    """The steps' findings; a field is None until a step has set it."""
 
-    model_config = ConfigDict(extra="ignore")  # a newer ppmctl may have found out more
+    model_config = ConfigDict(extra="ignore")  # a newer ppmctl may have more findings
 
     watched: str | None = None
     """When the proxy began to log requests: ISO 8601, UTC."""
@@ -27,7 +27,7 @@ class Findings(Model):
     way: Way | None = None
     """How the database changes."""
     change: str | None = None
-    """What changes in it, for people."""
+    """What changes in it, as text."""
     predicted: float | None = None
     """Seconds that the change took in the rehearsal."""
     snapshot_seconds: float | None = None
@@ -35,11 +35,11 @@ class Findings(Model):
     held: float | None = None
     """Seconds that requests waited, at most."""
     failed: str | None = None
-    """What failed while requests waited, for people; empty when nothing did."""
+    """What failed while requests waited, as text; empty when nothing did."""
     filed: str | None = None
     """The id of the backup that the snapshot became."""
     safety: str | None = None
-    """Where the replaced database is now, for people."""
+    """Where the replaced database is now, as text."""
 
     @classmethod
     def read(cls, texts: Mapping[str, str]) -> Self:
@@ -52,6 +52,6 @@ class Findings(Model):
         known = {name: value for name in type(self).model_fields if (value := getattr(self, name)) is not None}
         return {name: " ".join(value) if isinstance(value, tuple) else f"{value}" for name, value in known.items()}
 
-    def updated(self, found: Findings) -> Self:
-        """Return these findings with those that another one has set."""
-        return self.model_copy(update={name: getattr(found, name) for name in found.model_fields_set})
+    def updated(self, newer: Findings) -> Self:
+        """Return these findings, updated with the fields that ``newer`` sets."""
+        return self.model_copy(update={name: getattr(newer, name) for name in newer.model_fields_set})

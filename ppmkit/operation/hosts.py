@@ -1,4 +1,4 @@
-"""What deploy, rollback, resume and abort have in common: who runs them, on which hosts, from which files."""
+"""Shared parts of deploy, rollback, resume and abort: the operator, the hosts and the Compose files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ppmkit.progress import Progress
     from ppmkit.secrets.manage import Secret
 
-Done = TypeVar("Done")
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -41,13 +41,13 @@ def opened(
     drift: tuple[Drift, ...] = (),
     cancelled: threading.Event | None = None,
 ) -> Iterator[Operation]:
-    """Yield an operation on the host, with the Compose files of the release to come and of the one that serves.
+    """Yield an operation on the host, with the Compose files of the new release and of the one that serves.
 
-    A deploy that begins renders its files; every other operation takes those on the host, as they ran.
+    A new deploy renders its files; every other operation uses the files on the host, unchanged.
     """
     with scratch() as files:
-        lies_there = intent.kind != "deploy" or resumed is not None
-        text = compose_text(host, intent.release.id) if lies_there else None
+        is_on_host = intent.kind != "deploy" or resumed is not None
+        text = compose_text(host, intent.release.id) if is_on_host else None
         text = text or render.compose(host.environment, intent.release)
         (files / NEW).write_text(text, encoding="utf-8")
         if intent.previous:
@@ -67,26 +67,26 @@ def opened(
                 cancelled=cancelled or threading.Event(),
             )
         except BaseException:
-            with suppress(PpmctlError):  # what stopped the operation is what counts
+            with suppress(PpmctlError):  # the original error matters more
                 publish.publish(host)
             raise
         publish.publish(host)
 
 
 def on_each_host(
-    environment: Environment, parallel: int, act: Callable[[HostAddress, threading.Event], Done]
-) -> list[Done]:
-    """Act on every host, so many at a time; return what came of it, in their order.
+    environment: Environment, parallel: int, act: Callable[[HostAddress, threading.Event], Result]
+) -> list[Result]:
+    """Run ``act`` on every host, ``parallel`` at a time; return the results in the hosts' order.
 
-    After the first failure no further host begins. Its error is raised, and says how the others are. Ctrl-C sets
-    the event, waits until those that have begun are undone, and goes on as KeyboardInterrupt.
+    After the first failure, no further host starts. Its error is raised, with the state of the other hosts. Ctrl-C sets
+    the event, waits until the hosts in progress are undone, and raises KeyboardInterrupt.
     """
     if parallel == 1 or len(environment.hosts) == 1:
         return _one_after_another(environment, act)
     cancelled = threading.Event()
     stopped = threading.Event()
 
-    def begin(address: HostAddress) -> Done | None:
+    def begin(address: HostAddress) -> Result | None:
         if stopped.is_set():
             return None
         try:
@@ -105,23 +105,23 @@ def on_each_host(
             wait(jobs)
             raise
     _raise_first(environment, jobs)
-    return [done for job in jobs if (done := job.result()) is not None]
+    return [result for job in jobs if (result := job.result()) is not None]
 
 
-def _one_after_another(environment: Environment, act: Callable[[HostAddress, threading.Event], Done]) -> list[Done]:
-    """As on_each_host, in this thread: so that Ctrl-C stops what is being waited for, too."""
-    done: list[Done] = []
+def _one_after_another(environment: Environment, act: Callable[[HostAddress, threading.Event], Result]) -> list[Result]:
+    """Like on_each_host, but in this thread, so that Ctrl-C interrupts what ``act`` waits for."""
+    results: list[Result] = []
     for address in environment.hosts:
         try:
-            done.append(act(address, threading.Event()))
+            results.append(act(address, threading.Event()))
         except PpmctlError as error:
-            finished = [host.name for host in environment.hosts[: len(done)]]
-            waiting = [host.name for host in environment.hosts[len(done) + 1 :]]
+            finished = [host.name for host in environment.hosts[: len(results)]]
+            waiting = [host.name for host in environment.hosts[len(results) + 1 :]]
             raise error.with_context(error.message + _others([], finished, waiting)) from error
-    return done
+    return results
 
 
-def _raise_first(environment: Environment, jobs: list[Future[Done | None]]) -> None:
+def _raise_first(environment: Environment, jobs: list[Future[Result | None]]) -> None:
     errors = [error for job in jobs if (error := job.exception()) is not None]
     if not errors:
         return
@@ -136,6 +136,6 @@ def _raise_first(environment: Environment, jobs: list[Future[Done | None]]) -> N
 
 
 def _others(failed: list[str], finished: list[str], waiting: list[str]) -> str:
-    """Return what to add to the message of the first host that failed: how the other hosts are."""
-    parts = {"Failed too": "; ".join(failed), "Done before": ", ".join(finished), "Not begun": ", ".join(waiting)}
-    return "".join(f". {what}: {which}" for what, which in parts.items() if which)
+    """Return the suffix for the first failed host's message: the state of the other hosts."""
+    parts = {"Also failed": "; ".join(failed), "Done before": ", ".join(finished), "Not started": ", ".join(waiting)}
+    return "".join(f". {state}: {hosts}" for state, hosts in parts.items() if hosts)

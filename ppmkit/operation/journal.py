@@ -1,6 +1,6 @@
-"""The journal of a host: every step of every operation, one line each. What it says of the last one is read purely.
+"""A host's journal: every step of every operation, one line each. Its evaluation is pure.
 
-An operation begins with a line that holds all it takes to go on with it, or to undo it, from another machine.
+An operation's first line holds everything needed to resume or undo it from another machine.
 """
 
 from __future__ import annotations
@@ -20,41 +20,41 @@ if TYPE_CHECKING:
 
 FILE = "journal.jsonl"
 _LINES = 1000
-"""Of the journal, from its end: many operations."""
+"""Lines to read from the journal's end: enough for many operations."""
 Kind = Literal["deploy", "rollback", "restore"]
 Outcome = Literal["begin", "done", "failed", "undone"]
 
 
 class Intent(Model):
-    """What an operation is about, as its first line says."""
+    """The aim of an operation; its first journal line holds it."""
 
     operation: str
-    """Its id: the time it began."""
+    """Its id: the time at which it began."""
     kind: Kind
     release: Release
     target: Color
     live: Color | None = None
-    """The colour that served when it began."""
+    """The color that served when it began."""
     previous: str | None = None
     """The release that served when it began."""
     back: str | None = None
-    """The release that a rollback from here leads to."""
+    """The release that a later rollback returns to."""
     source: Source
     maintenance: bool = False
-    """Users may be shown a maintenance page for as long as the database changes."""
+    """Show users a maintenance page while the database changes, if needed."""
     canary: tuple[int, ...] = ()
-    """Per cent of the requests, step by step."""
+    """The shares of requests in percent, step by step."""
     change: Change | None = None
-    """Of a rollback: what it does to the database."""
+    """What a rollback or restore does to the database."""
 
     @property
     def reversible(self) -> bool:
-        """Whether somebody else served before, to whom users can be sent back."""
+        """Whether another color served before, so that users can be sent back to it."""
         return self.target != self.live
 
 
 class Entry(Model):
-    """One line."""
+    """One line of the journal."""
 
     time: AwareDatetime
     who: str
@@ -64,14 +64,14 @@ class Entry(Model):
     outcome: Outcome
     release: str
     seconds: float | None = None
-    """Of what is done: how long it took. Of what begins: how long it may take."""
+    """For `done`, how long it took; for `begin`, its deadline."""
     error: str | None = None
     intent: Intent | None = None
     facts: dict[str, str] | None = None
-    """What the step found out, for whoever goes on with the operation."""
+    """The findings so far, for a process that resumes the operation."""
 
     def document(self) -> dict[str, Any]:
-        """Return the entry as a line of the journal holds it, as JSON."""
+        """Return the entry as JSON, as the journal stores it."""
         return self.model_dump(mode="json", exclude_defaults=True)
 
 
@@ -87,8 +87,8 @@ class Unfinished(Model):
     facts: dict[str, str]
 
 
-class Past(Model):
-    """One operation, for people."""
+class OperationSummary(Model):
+    """One operation, as `ppmctl history` lists it."""
 
     operation: str
     kind: str
@@ -96,11 +96,11 @@ class Past(Model):
     began: datetime
     release: str
     color: Color
-    """That it was to serve in."""
+    """The color that the release was to serve in."""
     outcome: str
     seconds: float
     steps: tuple[str, ...]
-    """Those that were done."""
+    """The steps that were done."""
     error: str | None = None
 
 
@@ -112,37 +112,37 @@ def lines(host: Host) -> list[str]:
 
 
 def new_operation() -> str:
-    """Return an id for an operation that begins now; ids are in the order of time."""
+    """Return an id for an operation that begins now; ids sort by time."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")[:-3]
 
 
 def _documents(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the lines that are JSON: the last one may be torn by a crash."""
-    found = []
+    """Return the lines that are JSON: a crash may have truncated the last one."""
+    documents = []
     for line in lines:
         try:
             document = json.loads(line)
         except ValueError:
             continue
         if isinstance(document, dict):
-            found.append(document)
-    return found
+            documents.append(document)
+    return documents
 
 
 def unfinished(lines: Iterable[str]) -> Unfinished | None:
     """Return the last operation if it neither ended nor was undone.
 
-    Raises ValueError when it is of a version of ppmctl that this one does not understand.
+    Raises ValueError when another version of ppmctl wrote it and this one does not understand it.
     """
     documents = _documents(lines)
     last = next((d for d in reversed(documents) if "intent" in d), None)
     if last is None:
         return None
-    mine = [d for d in documents if d.get("operation") == last.get("operation")]
-    if any(d.get("what") == last.get("what") and d.get("outcome") in ("done", "undone") for d in mine):
+    own = [d for d in documents if d.get("operation") == last.get("operation")]
+    if any(d.get("what") == last.get("what") and d.get("outcome") in ("done", "undone") for d in own):
         return None
-    first, *rest = (Entry.model_validate(document) for document in mine)
-    assert first.intent is not None, "it was found by that"
+    first, *rest = (Entry.model_validate(document) for document in own)
+    assert first.intent is not None, "the operation was found by its intent"
     begun = dict.fromkeys(entry.what for entry in rest if entry.outcome == "begin")
     for entry in rest:
         if entry.outcome == "undone":
@@ -158,8 +158,8 @@ def unfinished(lines: Iterable[str]) -> Unfinished | None:
     )
 
 
-def history(lines: Iterable[str]) -> list[Past]:
-    """Return the operations, newest first; those of a version that this one does not understand are left out."""
+def history(lines: Iterable[str]) -> list[OperationSummary]:
+    """Return the operations, newest first, without those whose version this ppmctl does not understand."""
     groups: dict[str, tuple[Intent, list[Entry]]] = {}
     for document in _documents(lines):
         try:
@@ -170,13 +170,13 @@ def history(lines: Iterable[str]) -> list[Past]:
             groups.setdefault(entry.operation, (entry.intent, []))
         if entry.operation in groups:
             groups[entry.operation][1].append(entry)
-    return [_past(intent, *entries) for intent, entries in reversed(groups.values())]
+    return [_summary(intent, *entries) for intent, entries in reversed(groups.values())]
 
 
-def _past(intent: Intent, first: Entry, *rest: Entry) -> Past:
+def _summary(intent: Intent, first: Entry, *rest: Entry) -> OperationSummary:
     end = next((entry for entry in reversed(rest) if entry.what == first.what), None)
     last = rest[-1] if rest else first
-    return Past(
+    return OperationSummary(
         operation=first.operation,
         kind=first.what,
         who=first.who,
@@ -191,7 +191,7 @@ def _past(intent: Intent, first: Entry, *rest: Entry) -> Past:
 
 
 def entry(about: Intent, who: str, what: str, outcome: Outcome, **more: Any) -> Entry:
-    """Return an entry of now."""
+    """Return an entry with the current time."""
     return Entry(
         time=datetime.now(UTC),
         who=who,
@@ -204,7 +204,7 @@ def entry(about: Intent, who: str, what: str, outcome: Outcome, **more: Any) -> 
 
 
 Way = Literal["fresh", "beside", "hold"]
-"""`fresh`: nobody uses the database yet. `beside`: while the old release serves. `hold`: while requests wait."""
+"""`fresh`: the database is not in use yet. `beside`: while the old release serves. `hold`: while requests wait."""
 
 
 class Change(Model):
@@ -212,13 +212,13 @@ class Change(Model):
 
     way: Way
     service: str
-    """Of Compose, whose image does it."""
+    """The Compose service whose image makes the change."""
     of_live: bool = False
-    """It is done by the release that serves now, not by the one that is to."""
+    """Whether the release that serves now makes the change, instead of the new one."""
     command: tuple[str, ...]
     replaces: bool = False
-    """Another file becomes the database, and nobody writes to the one that it is now."""
+    """Whether another file becomes the database, and the current one is not written to."""
     said: str
-    """For people: 0001 → 0002."""
+    """The change as text: 0001 → 0002."""
     proven_by_live: bool = False
-    """The release that serves now goes on using the database."""
+    """Whether the release that serves now must prove that it can run on the changed database."""

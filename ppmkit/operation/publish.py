@@ -1,6 +1,6 @@
-"""What the application's page tells of its host: documents there, in folders that the api can read.
+"""Documents on the host for the application's page, in folders that the api can read.
 
-What ppmctl writes comes from the journal; `facts` is the steward's.
+ppmctl writes its document from the journal; the steward writes `facts`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ppmkit.operation import journal
 
 if TYPE_CHECKING:
     from ppmkit.host.host import Host
-    from ppmkit.operation.journal import Past
+    from ppmkit.operation.journal import OperationSummary
 
 HISTORY = "history"
 DEPLOYS = "deploys.json"
@@ -21,17 +21,17 @@ LAST = 10
 
 
 def publish(host: Host) -> None:
-    """Write what was done on the host, as far as it has ended."""
-    there = host.environment.directory / HISTORY
-    host.run(["mkdir", "-p", "-m", "755", str(there)])
-    host.write(there / DEPLOYS, deploys(journal.history(journal.lines(host))))
+    """Write the last operations on the host that have ended."""
+    folder = host.environment.directory / HISTORY
+    host.run(["mkdir", "-p", "-m", "755", str(folder)])
+    host.write(folder / DEPLOYS, deploys(journal.history(journal.lines(host))))
 
 
-def deploys(past: Sequence[Past]) -> str:
+def deploys(operations: Sequence[OperationSummary]) -> str:
     """Given the operations, newest first, return the document: the last of them that have ended.
 
-    Anybody may read the page, so it does not say who it was, nor from which machine; `ppmctl history` does.
+    The page is public, so it names neither the operator nor the machine; `ppmctl history` does.
     """
-    ended = [operation for operation in past if operation.outcome != "unfinished"][:LAST]
-    shown = {"kind", "release", "color", "began", "seconds", "outcome"}
-    return json.dumps({"deploys": [operation.model_dump(mode="json", include=shown) for operation in ended]}) + "\n"
+    ended = [operation for operation in operations if operation.outcome != "unfinished"][:LAST]
+    public = {"kind", "release", "color", "began", "seconds", "outcome"}
+    return json.dumps({"deploys": [operation.model_dump(mode="json", include=public) for operation in ended]}) + "\n"

@@ -1,4 +1,4 @@
-"""How a list of steps becomes a transaction on one host: journal, deadlines, undo, and words for what stopped it."""
+"""Run a list of steps as a transaction on one host: journal, deadlines, undo, and error messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ppmkit.errors import OperationError, PpmctlError
 from ppmkit.host import version
 from ppmkit.operation import journal
 from ppmkit.operation.findings import Findings
-from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.orchestrator.stack import Stack, inspect
 from ppmkit.progress import Progress
 from ppmkit.redact import redacted_json
 from ppmkit.release.model import Color, Release, StepTime
@@ -38,28 +38,28 @@ NEW, OLD = "new.yaml", "old.yaml"
 
 @dataclass
 class Operation:
-    """One operation on one host: what is wanted, what was found, and what has been done so far."""
+    """One operation on one host: its intent, the host's state, and what has been done so far."""
 
     host: Host
     intent: Intent
     stack: Stack
     files: Path
-    """A directory on this machine with the Compose files: new.yaml of the release that is to serve, old.yaml."""
+    """A directory on this machine with the Compose files: new.yaml of the new release, old.yaml of the live one."""
     who: str
     progress: Progress
     secrets: dict[str, Secret] = field(default_factory=dict)
     drift: tuple[Drift, ...] = ()
-    """What somebody has changed on the host by hand."""
+    """Manual changes on the host."""
     change: Change | None = None
-    """What is done to the database, if anything."""
+    """The change to the database, if any."""
     resumed: Unfinished | None = None
-    """How far the operation had come before it was cut short."""
+    """The operation's state when it was interrupted, if it is resumed."""
     findings: Findings = field(default_factory=Findings)
-    """What the steps found out; the journal keeps it."""
+    """The steps' findings; the journal keeps them."""
     log: Log = field(default_factory=Log)
     """The proxy's access log."""
     traffic: Traffic = field(default_factory=Traffic)
-    """What users were answered since the operation began, as far as it was looked at."""
+    """The answers that users got since the operation began, as far as they were read."""
     bytes_sent: int = 0
     times: list[StepTime] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -67,7 +67,7 @@ class Operation:
 
     @property
     def environment(self) -> Environment:
-        """The environment that is deployed."""
+        """The environment of the host."""
         return self.host.environment
 
     @property
@@ -77,27 +77,27 @@ class Operation:
 
     @property
     def target(self) -> Color:
-        """The colour that will serve."""
+        """The color that will serve."""
         return self.intent.target
 
     @property
     def compose(self) -> DockerClient:
-        """The release that is to serve, as Compose knows it."""
+        """A Compose client for the release that is to serve."""
         return self.host.compose(self.files / NEW)
 
     @property
     def old_compose(self) -> DockerClient:
-        """The release that served when the operation began, as Compose knows it."""
+        """A Compose client for the release that served when the operation began."""
         return self.host.compose(self.files / OLD)
 
     @property
     def migrator(self) -> DockerClient:
-        """The release whose image changes the database."""
+        """A Compose client for the release whose image changes the database."""
         return self.old_compose if self.change and self.change.of_live else self.compose
 
-    def note(self, found: Findings) -> None:
-        """Remember what was found out, beyond this process."""
-        self.findings = self.findings.updated(found)
+    def note(self, findings: Findings) -> None:
+        """Update the findings; the journal keeps them beyond this process."""
+        self.findings = self.findings.updated(findings)
 
     @property
     def held(self) -> bool:
@@ -105,17 +105,17 @@ class Operation:
         return self.findings.way == "hold"
 
     def was_done(self, step: str) -> bool:
-        """Return whether the step was done before the operation was cut short."""
+        """Return whether the step was done before the operation was interrupted."""
         return self.resumed is not None and step in self.resumed.done
 
     @property
     def snapshot(self) -> str:
-        """Where the copy of the database from before this operation lies on the volume."""
+        """The path on the volume of the copy of the database from before this operation."""
         return str(self.environment.database.parent / paths.SNAPSHOTS / f"{self.intent.operation}.db")
 
-    def look_again(self) -> Stack:
-        """Return what is on the host now."""
-        self.stack = look(self.host)
+    def refresh(self) -> Stack:
+        """Inspect the host again; return its stack."""
+        self.stack = inspect(self.host)
         return self.stack
 
 
@@ -123,8 +123,8 @@ def _always(_: Operation) -> bool:
     return True
 
 
-def _patience(operation: Operation) -> float:
-    """Return the seconds of a step that waits for what the config bounds, and some for the engine."""
+def _default_deadline(operation: Operation) -> float:
+    """Return a step's seconds: the sum of the config's limits, and a reserve for the engine."""
     limits = operation.environment.upgrade
     watched = limits.bake + limits.canary_step * len(operation.intent.canary)
     return (limits.ready_timeout + limits.drain_timeout + limits.switch_timeout + watched).total_seconds() + 300
@@ -132,23 +132,23 @@ def _patience(operation: Operation) -> float:
 
 @dataclass(frozen=True)
 class Step:
-    """One step: what it does, how it is undone, and whether there is no way back after it."""
+    """One step: what it does, how it is undone, and whether it is final, that is, cannot be undone."""
 
     name: str
     do: Callable[[Operation], str]
-    """Returns what it did, in a few words."""
+    """Returns the step's outcome in a few words."""
     undo: Callable[[Operation], None] | None = None
     when: Callable[[Operation], bool] = _always
-    deadline: Callable[[Operation], float] = _patience
+    deadline: Callable[[Operation], float] = _default_deadline
     """Seconds after which the step counts as failed, whatever it waits for."""
     final: bool = False
 
 
 def run(operation: Operation, steps: Sequence[Step]) -> None:
-    """Take the host through the steps. Raises what stopped it, after undoing what was done.
+    """Run the steps on the host. Raises the error that stopped them, after undoing what was done.
 
-    An operation that was cut short goes on: its steps see for themselves what they need not do again. What fails after
-    the final step is not undone: the operation stays unfinished.
+    An interrupted operation is resumed: each step checks what need not be done again. A failure after the final step is
+    not undone: the operation stays unfinished.
     """
     version.record(operation.host)
     if operation.resumed is None:
@@ -160,22 +160,22 @@ def run(operation: Operation, steps: Sequence[Step]) -> None:
             continue
         if reversible:
             undos.append(step)
-        said = _take(operation, step, undos)
+        result = _run_step(operation, step, undos)
         if step.final:
             reversible = False
             undos.clear()
-        operation.times.append(said)
-        operation.progress.done(operation.host.name, step.name, said.seconds, said.outcome)
+        operation.times.append(result)
+        operation.progress.done(operation.host.name, step.name, result.seconds, result.outcome)
     write(operation, operation.intent.kind, "done")
 
 
-def decided(steps: Sequence[Step], found: Unfinished | None) -> bool:
-    """Return whether an operation that was cut short had done the step that there is no way back from."""
-    return found is not None and any(step.final and step.name in found.done for step in steps)
+def decided(steps: Sequence[Step], unfinished: Unfinished | None) -> bool:
+    """Return whether an interrupted operation had done its final step, after which it cannot be undone."""
+    return unfinished is not None and any(step.final and step.name in unfinished.done for step in steps)
 
 
-def _take(operation: Operation, step: Step, undos: Sequence[Step]) -> StepTime:
-    """Take one step; return how it went. Raises what stopped it, after undoing ``undos``."""
+def _run_step(operation: Operation, step: Step, undos: Sequence[Step]) -> StepTime:
+    """Run one step; return its outcome. Raises the error that stopped it, after undoing ``undos``."""
     host, deadline = operation.host, step.deadline(operation)
     operation.progress.step(host.name, step.name)
     began = time.monotonic()
@@ -183,17 +183,17 @@ def _take(operation: Operation, step: Step, undos: Sequence[Step]) -> StepTime:
         write(operation, step.name, "begin", seconds=deadline)
         with host.within(deadline, operation.cancelled):
             host.rest(0)
-            said = step.do(operation)
+            outcome = step.do(operation)
         seconds = round(time.monotonic() - began, 3)
         write(operation, step.name, "done", seconds=seconds, facts=operation.findings.texts() or None)
     except (Exception, KeyboardInterrupt) as error:
         operation.progress.failed(host.name, step.name, str(error) or "interrupted")
         raise _explained(operation, step, error, _undo(operation, step, error, undos)) from error
-    return StepTime(name=step.name, seconds=seconds, outcome=said)
+    return StepTime(name=step.name, seconds=seconds, outcome=outcome)
 
 
 def undo(operation: Operation, steps: Sequence[Step]) -> None:
-    """Undo these steps, the last one first, and note it. Each undo looks for itself what there is to do."""
+    """Undo these steps, the last one first, and journal it. Each undo checks what there is to do."""
     for step in reversed(steps):
         if step.undo:
             with operation.host.within(step.deadline(operation)):
@@ -203,26 +203,26 @@ def undo(operation: Operation, steps: Sequence[Step]) -> None:
 
 
 def _undo(operation: Operation, failed: Step, error: BaseException, undos: Sequence[Step]) -> str:
-    """Undo; return in words what serves now."""
+    """Undo; return a sentence about what serves now."""
     kind, name = operation.intent.kind, operation.environment.name
     try:
-        with _deaf():
+        with _ignore_sigint():
             operation.host.await_docker()
             write(operation, failed.name, "failed", error=str(error) or type(error).__name__)
             if undos:
                 undo(operation, undos)
-            live = operation.look_again()
-    except Exception as lost:
-        return f"It could not be undone ({lost}); the next `ppmctl deploy`, `resume` or `abort` does"
-    if live.live is None:
+            stack = operation.refresh()
+    except Exception as failure:
+        return f"It could not be undone ({failure}); the next `ppmctl deploy`, `resume` or `abort` will handle it"
+    if stack.live is None:
         return "Nothing serves yet: this was the first deployment"
-    serves = f"Release {live.release(live.live)} serves ({live.live})"
-    return serves if undos else f"{serves}, but the {kind} has not ended: `ppmctl resume -e {name}` ends it"
+    serves = f"Release {stack.release(stack.live)} serves ({stack.live})"
+    return serves if undos else f"{serves}, but the {kind} has not finished: `ppmctl resume -e {name}` finishes it"
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    """Let no second Ctrl-C stop what is being undone. Signals reach the main thread only."""
+def _ignore_sigint() -> Iterator[None]:
+    """Ignore a second Ctrl-C while steps are undone. Signals reach the main thread only."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -237,8 +237,8 @@ def _explained(operation: Operation, step: Step, error: BaseException, state: st
     from python_on_whales import DockerException
 
     kind, change = operation.intent.kind, operation.intent.change
-    what = f" {change.said.removeprefix('backup ')}" if kind == "restore" and change else ""
-    again = f"ppmctl {kind}{what} -e {operation.environment.name}"
+    backup = f" {change.said.removeprefix('backup ')}" if kind == "restore" and change else ""
+    again = f"ppmctl {kind}{backup} -e {operation.environment.name}"
     if isinstance(error, PpmctlError):
         return error.with_context(f"{error.message}. {state}", step=step.name, host=operation.host.name, next=again)
     if isinstance(error, KeyboardInterrupt):
@@ -246,10 +246,10 @@ def _explained(operation: Operation, step: Step, error: BaseException, state: st
             f"{operation.host.name}: interrupted. {state}", step=step.name, host=operation.host.name, next=again
         )
     seen = (error.stderr or "").strip() if isinstance(error, DockerException) else f"{type(error).__name__}: {error}"
-    late = isinstance(error, DockerException) and error.return_code == operation.host.TIMED_OUT
-    what = f"did not end within {step.deadline(operation):g} s" if late else "failed"
+    timed_out = isinstance(error, DockerException) and error.return_code == operation.host.TIMED_OUT
+    problem = f"did not finish within {step.deadline(operation):g} s" if timed_out else "failed"
     return OperationError(
-        f"{operation.host.name}: the step {step.name} {what}. {state}",
+        f"{operation.host.name}: the step {step.name} {problem}. {state}",
         step=step.name,
         host=operation.host.name,
         seen=seen or None,
@@ -258,6 +258,6 @@ def _explained(operation: Operation, step: Step, error: BaseException, state: st
 
 
 def write(operation: Operation, what: str, outcome: Outcome, **more: object) -> None:
-    """Write a line of the journal."""
+    """Append a line to the journal."""
     entry = journal.entry(operation.intent, operation.who, what, outcome, **more)
     operation.host.append(operation.environment.directory / journal.FILE, redacted_json(entry.document()))

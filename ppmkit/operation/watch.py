@@ -1,7 +1,7 @@
-"""Users' requests while a host changes: the proxy logs them for as long as an operation lasts, and no longer.
+"""Users' requests while a host changes: the proxy logs them only during an operation.
 
-So the log costs nothing in between, and the host keeps little of what users do. It begins well before users are sent to
-a new release, so that it shows which routes were answered well until then.
+So the log costs nothing at other times, and the host keeps little of what users do. It starts well before users are
+sent to a new release, so that it shows which routes were answered well until then.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 def begin(operation: Operation) -> str:
-    """Have the proxy log users' requests from now on."""
+    """Make the proxy log users' requests from now on."""
     stack = operation.stack
     if stack.live is None:
         return "nothing serves yet"
-    if operation.findings.watched is None:  # else every route since then has said so
+    if operation.findings.watched is None:  # else every route written since then turns the log on
         clock = operation.host.run(["date", "-u", "+%Y-%m-%dT%H:%M:%S.%NZ"]).stdout.strip()
         traefik.route(operation.host, stack, live=stack.live, preview=None)
         operation.note(Findings(watched=clock))
@@ -34,13 +34,13 @@ def begin(operation: Operation) -> str:
 
 
 def end(operation: Operation) -> None:
-    """Have the proxy log no more."""
-    stack = operation.look_again()
+    """Make the proxy stop logging."""
+    stack = operation.refresh()
     traefik.route(operation.host, stack, live=stack.live, preview=None, logged=False)
 
 
-def look(operation: Operation) -> list[Answer]:
-    """Return what users were answered since the last look; the operation counts all of it."""
+def read_answers(operation: Operation) -> list[Answer]:
+    """Return the answers that users got since the last read; the operation counts all of them."""
     if (since := operation.findings.watched) is None:
         return []
     answers = operation.log.read(operation.host, since)
@@ -49,29 +49,29 @@ def look(operation: Operation) -> list[Answer]:
 
 
 def failures(operation: Operation) -> str:
-    """Return in words what failed since the last look, by what the operation saw before; nothing if nothing did.
+    """Return a text on what failed since the last read, compared with the answers before; empty if nothing did.
 
-    Where the log cannot be read, the text says so: it is a report, and stops nothing.
+    If the log cannot be read, the text says so instead of raising: it is only a report.
     """
     before = {role: operation.traffic.of(*_services(role)) for role in ("api", "frontend")}
-    found, said = traffic.Traffic(), list[str]()
+    during, lines = traffic.Traffic(), list[str]()
     try:
-        found.add(look(operation))
+        during.add(read_answers(operation))
     except CommandFailed as error:
-        return f"what failed meanwhile is not known: {error.message}"
+        return f"failed requests could not be counted: {error.message}"
     for role, known in before.items():
-        routes = found.of(*_services(role))
-        history = known or routes  # an operation that goes on sees only now what was before
+        routes = during.of(*_services(role))
+        history = known or routes  # a resumed operation has only now read the earlier answers
         counts = Seen(name=role, routes=traffic.counting(routes, history)).all
         counted = [f"{counts.bad:,} of {counts.total:,} answers of the {role} were 5xx"] if counts.bad else []
-        said += [*counted, *filter(None, [traffic.left_out(routes, history)])]
-    return "; ".join(said)
+        lines += [*counted, *filter(None, [traffic.left_out(routes, history)])]
+    return "; ".join(lines)
 
 
 def _services(role: str) -> list[str]:
     return [f"{role}-{color}" for color in COLORS]
 
 
-def side(name: str, found: Traffic, service: str, history: traffic.Routes) -> Seen:
-    """Return one side for the judge: a service's answers that count by what was answered well before."""
-    return Seen(name=name, routes=traffic.counting(found.of(service), history), within=found.within(service))
+def side(name: str, answers: Traffic, service: str, history: traffic.Routes) -> Seen:
+    """Return one side of a comparison: a service's answers, counted by which routes were answered well before."""
+    return Seen(name=name, routes=traffic.counting(answers.of(service), history), within=answers.within(service))

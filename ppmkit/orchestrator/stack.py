@@ -177,7 +177,7 @@ def _setup(container: ContainerInspectResult) -> Setup:
     )
 
 
-def look(host: Host) -> Stack:
+def inspect(host: Host) -> Stack:
     """Return what is on the host. Raises HostError when a record there cannot be read."""
 
     record = last_record(host)

@@ -13,7 +13,7 @@ from ppmkit.errors import ConfigError, HostError
 from ppmkit.local import bounded
 from ppmkit.local.pool import Crew
 from ppmkit.local.scratch import scratch
-from ppmkit.orchestrator.stack import Stack, look
+from ppmkit.orchestrator.stack import Stack, inspect
 from ppmkit.plan import diff, drift
 from ppmkit.plan.decide import basis, decide
 from ppmkit.plan.model import Plan
@@ -51,7 +51,7 @@ class Study:
 
 def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
     """Look at the host and decide. ``rendered`` is what the wanted release renders to. Changes nothing."""
-    stack = look(host)
+    stack = inspect(host)
     base = basis(wanted, stack)
     evidence: drift.Evidence | None = None
     found: tuple[drift.Drift, ...] = ()

@@ -70,7 +70,7 @@ def close(operation: Operation) -> str:
     assert replacement is not None, "a restore always has one"
     if hold.waits(operation) or hold.is_under_way(operation):
         return "is closed"
-    if early := [c.id for c in operation.look_again().active("api", operation.target)]:
+    if early := [c.id for c in operation.refresh().active("api", operation.target)]:
         host.docker.container.stop(early)
     command = ("--alone", str(operation.environment.database), "--on-signal", *replacement.command)
     oneoff.start_waiting(host, operation.compose, "steward", name, command)

@@ -47,7 +47,7 @@ def shares(text: str) -> tuple[int, ...]:
 
 def full_share(operation: Operation) -> None:
     """Give the target's containers their full CPU share, before users are sent to them."""
-    stack = operation.look_again()
+    stack = operation.refresh()
     serving = [c.id for role in ("api", "frontend") for c in stack.running(role, operation.target)]
     operation.host.docker.container.update(serving, cpu_shares=FULL_CPU_SHARES)
 
@@ -70,7 +70,7 @@ def canary(operation: Operation) -> str:
 
     The old color serves the whole page. The last share, all users, is the switch.
     """
-    watch.look(operation)  # later requests count for this step, or for the switch
+    watch.read_answers(operation)  # later requests count for this step, or for the switch
     partial_shares = [share for share in operation.intent.canary if share < 100]
     if not partial_shares:
         return "not requested"
@@ -88,13 +88,13 @@ def _watch_share(operation: Operation, share: int) -> str:
     traefik.route(host, operation.stack, live=old, preview=new, canary=share)
     weights = {f"api-{old}": 100 - share, f"api-{new}": share}
     traefik.confirm_canary(host, weights, limits.switch_timeout.total_seconds())
-    watch.look(operation)
+    watch.read_answers(operation)
     began, traffic = time.monotonic(), Traffic()
     while True:
         remaining = began + limits.canary_step.total_seconds() - time.monotonic()
         host.rest(max(0, min(_LOG_SECONDS, remaining)))
         seconds = time.monotonic() - began
-        traffic.add(watch.look(operation))
+        traffic.add(watch.read_answers(operation))
         history = operation.traffic.of(f"api-{old}")
         verdict = judge(
             watch.side(new, traffic, f"api-{new}", history),
@@ -120,7 +120,7 @@ def bake(operation: Operation) -> str:
         return "off"
     interval = max(_SMOKE_SECONDS, 120 * len(limits.smoke) / operation.environment.app.rate_limit_per_minute)
     before, traffic = _before(operation), Traffic()
-    traffic.add(watch.look(operation))  # starts before the switch, so that the first requests count
+    traffic.add(watch.read_answers(operation))  # starts before the switch, so that the first requests count
     before = before or _before(operation)  # a resumed upgrade has only now read what was logged
     figures = _compare_with_before(operation, traffic, before)
     next_read = next_smoke = time.monotonic()
@@ -137,7 +137,7 @@ def bake(operation: Operation) -> str:
             )
         if remaining <= 0 or time.monotonic() >= next_read:
             next_read += _LOG_SECONDS
-            traffic.add(watch.look(operation))
+            traffic.add(watch.read_answers(operation))
             figures = _compare_with_before(operation, traffic, before)
         if remaining <= 0:
             return f"{len(answers)} smoke checks, {len(bad)} failed; {figures}"
@@ -178,6 +178,6 @@ def _rejected(operation: Operation, why: str, figures: str) -> OperationError:
     return OperationError(
         f"{operation.host.name}: {why}",
         host=operation.host.name,
-        seen=diagnosis.report(operation.host, operation.look_again(), operation.target, figures),
+        seen=diagnosis.report(operation.host, operation.refresh(), operation.target, figures),
         next=f"Fix it and re-run: ppmctl deploy -e {operation.environment.name}",
     )

@@ -41,7 +41,7 @@ def start(operation: Operation) -> str:
     certificates.prepare(host, settings, operation.release.images.steward)
     if operation.resumed:
         _settle(operation)
-        operation.look_again()
+        operation.refresh()
     stack = operation.stack
     present = stack.active(ROLE) or stack.of(ROLE)
     fits = bool(present) and present[0].setup.config_hash == _wanted_hash(operation)
@@ -61,7 +61,7 @@ def undo(operation: Operation) -> None:
     """
     host, live, remembered = operation.host, operation.intent.live, _folder(operation, "before")
     forward, back = _settle(operation)
-    stack = operation.look_again()
+    stack = operation.refresh()
     if live is None or not stack.running("api", live) or not swap.exists(host, remembered):
         clean(operation)
         return
@@ -98,7 +98,7 @@ def _adapt(operation: Operation, files: Files, current: Files) -> str:
     _write(operation, files)
     if not runs:
         operation.compose.compose.up([ROLE], detach=True, dependencies=False, no_build=True, quiet=True)
-        operation.look_again()
+        operation.refresh()
     changed = any(files.get(path) != current.get(path) for path in FILES if path != proxy_settings.FILE)
     if live is not None and (changed or not runs):
         try:

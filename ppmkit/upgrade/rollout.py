@@ -63,10 +63,10 @@ def start(operation: Operation) -> str:
     """
     traefik.route(operation.host, operation.stack, live=operation.stack.live, preview=None)
     operation.compose.compose.create([f"{role}-{operation.target}" for role in PORTS], no_build=True)
-    operation.look_again()
+    operation.refresh()
     stopped = [_stopped(operation, role) for role in PORTS]
     _start(operation, [c for containers in stopped for c in (containers if operation.held else containers[:1])])
-    stack = operation.look_again()
+    stack = operation.refresh()
     return ", ".join(c.name for role in PORTS for c in stack.running(role, operation.target))
 
 
@@ -79,7 +79,7 @@ def await_ready(operation: Operation) -> str:
     _await_answers(operation)
     for container in [c for role in PORTS for c in _stopped(operation, role)]:
         _start(operation, [container])
-        operation.look_again()
+        operation.refresh()
         _await_answers(operation)
     answering = [c for role in PORTS for c in operation.stack.running(role, operation.target)]
     return f"{len(answering)} containers answer through the proxy"
@@ -95,7 +95,7 @@ def _await_answers(operation: Operation) -> None:
         raise NotReady(
             f"{host.name}: the new release was not ready after {timeout:g} s",
             host=host.name,
-            seen=diagnosis.report(host, operation.look_again(), operation.target, last),
+            seen=diagnosis.report(host, operation.refresh(), operation.target, last),
             next=f"Fix it and re-run: ppmctl deploy -e {environment.name}. To inspect it: docker logs on {host.name}",
         )
 
@@ -151,7 +151,7 @@ def record(operation: Operation) -> str:
 
 def stop_target(operation: Operation) -> None:
     """Remove the preview route and stop the new containers; they are kept for inspection."""
-    stack = operation.look_again()
+    stack = operation.refresh()
     if stack.live == operation.target:  # no other color to go back to
         return
     traefik.route(operation.host, stack, live=stack.live, preview=None)
@@ -161,7 +161,7 @@ def stop_target(operation: Operation) -> None:
 def switch_back(operation: Operation) -> None:
     """Send all users to the old color again; if it does not run, they stay where they are."""
     old = other(operation.target)
-    stack = operation.look_again()
+    stack = operation.refresh()
     if not stack.running("api", old):
         return
     traefik.route(operation.host, stack, live=old, preview=None)

@@ -81,7 +81,7 @@ def create(operation: Operation, compose: DockerClient) -> Found:
     known = {c.id for c in operation.stack.of(ROLE)}
     scale = {ROLE: len(known) + 1}
     compose.compose.up([ROLE], start=False, recreate=False, scales=scale, dependencies=False, no_build=True, quiet=True)
-    return next(c for c in operation.look_again().of(ROLE) if c.id not in known)
+    return next(c for c in operation.refresh().of(ROLE) if c.id not in known)
 
 
 def prepare(operation: Operation, swap: Swap) -> None:
@@ -119,12 +119,12 @@ def run(operation: Operation, swap: Swap, check: Check) -> str | None:
             host.write(folder / "keep", "")
             break
         if time.monotonic() > deadline:
-            last = proxy.explained(host, operation.look_again(), last) or last
+            last = proxy.explained(host, operation.refresh(), last) or last
             host.write(folder / swap.silence, "users were not served\n")
             break
         host.rest(_POLL)
     _await(host, folder, _timeout(operation) + _ENGINE_SECONDS)
-    operation.look_again()
+    operation.refresh()
     return last or None
 
 
@@ -151,16 +151,16 @@ def planned(host: Host, folder: PurePosixPath) -> dict[str, str]:
 
 def remove_stopped(operation: Operation) -> None:
     """If a container of the proxy runs, remove the others and give it the plain name."""
-    docker, stack = operation.host.docker.container, operation.look_again()
+    docker, stack = operation.host.docker.container, operation.refresh()
     if not stack.active(ROLE):
         return
     if stopped := [c.id for c in stack.of(ROLE) if not c.active]:
         docker.remove(stopped)
-        stack = operation.look_again()
+        stack = operation.refresh()
     name = f"{operation.environment.project}-{ROLE}-1"
     if name not in {c.name for c in stack.of(ROLE)}:
         docker.rename(stack.of(ROLE)[0].id, name)
-        operation.look_again()
+        operation.refresh()
 
 
 def remove_aside(host: Host) -> None:

@@ -21,7 +21,7 @@ def hand_over_worker(operation: Operation) -> str:
 
 def give_back_worker(operation: Operation) -> None:
     """Let the old worker work again: start it on standby first, if it stopped; then stop the new one."""
-    stack = operation.look_again()
+    stack = operation.refresh()
     if stack.live == operation.target and not operation.held:
         return
     old = other(operation.target)
@@ -40,14 +40,14 @@ def _confirm_worker(operation: Operation, *, working: bool) -> None:
         raise NotReady(
             f"{host.name}: the new worker did not {'take over' if working else 'start'}",
             host=host.name,
-            seen=diagnosis.report(host, operation.look_again(), operation.target, last),
+            seen=diagnosis.report(host, operation.refresh(), operation.target, last),
         )
 
 
 def _await_worker(operation: Operation, color: Color, *, working: bool) -> str | None:
     """Wait until the api reports that a color's worker is alive, or working; return None, or the last answer."""
     timeout = operation.environment.upgrade.ready_timeout.total_seconds()
-    for container in operation.look_again().running("worker", color):
+    for container in operation.refresh().running("worker", color):
         if container.release and container.started:
             return confirm_worker(operation.host, container.release, container.started, timeout, working=working)
     return "its container is not running"

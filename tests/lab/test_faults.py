@@ -274,7 +274,7 @@ def test_ctrl_c_in_a_step_ends_with_one_release_that_serves_and_loses_nothing(
             assert "interrupted" in deploy.said
             assert "Traceback" not in deploy.said
         if step == "drain" and status:
-            assert f"the deploy has not ended: `ppmctl resume -e {live.name}` ends it" in deploy.said
+            assert f"the deploy has not finished: `ppmctl resume -e {live.name}` finishes it" in deploy.said
             live.ppmctl("resume")
             assert live.json("history")[0]["outcome"] == "done"
             assert live.healthy() == live.serving()

@@ -118,4 +118,4 @@ def test_hosts_that_wait_are_named_when_the_first_one_fails(pair: Site, checkout
         refused = json.loads(pair.ppmctl("deploy --json", status=1, checkout=changed(checkout)).stdout)
 
     assert refused["host"] == one
-    assert f"Not begun: {two}" in refused["error"]
+    assert f"Not started: {two}" in refused["error"]

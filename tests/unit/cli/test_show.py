@@ -20,7 +20,7 @@ from ppmkit.actions.status import Check, HostStatus, ServiceStatus, Status
 from ppmkit.cli import show, show_backups, terminal
 from ppmkit.cli.console import Console
 from ppmkit.errors import HostError
-from ppmkit.operation.journal import Past
+from ppmkit.operation.journal import OperationSummary
 from ppmkit.plan.model import EnvironmentPlan, HostPlan
 from ppmkit.redact import redacted_json, visible
 
@@ -38,7 +38,7 @@ HOST = HostStatus(
 RENDERED: dict[str, Any] = {
     "history": lambda: show.history(
         [
-            Past(
+            OperationSummary(
                 operation="o",
                 kind="deploy",
                 release="r",

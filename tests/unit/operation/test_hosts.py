@@ -42,7 +42,7 @@ def test_the_first_failure_stops_and_the_others_are_named() -> None:
         on_each_host(THREE, 1, act)  # type: ignore[arg-type]
 
     assert acted == ["web-1", "web-2"]
-    assert error.value.message == "web-2: no. Done before: web-1. Not begun: web-3"
+    assert error.value.message == "web-2: no. Done before: web-1. Not started: web-3"
 
 
 def test_side_by_side_no_host_begins_after_a_failure() -> None:
@@ -61,7 +61,7 @@ def test_side_by_side_no_host_begins_after_a_failure() -> None:
         on_each_host(THREE, 2, act)
 
     assert sorted(acted) == ["web-1", "web-2"]
-    assert error.value.message == "web-1: no. Done before: web-2. Not begun: web-3"
+    assert error.value.message == "web-1: no. Done before: web-2. Not started: web-3"
 
 
 def test_side_by_side_every_failure_is_told() -> None:
@@ -92,6 +92,6 @@ def test_what_was_said_of_each_host_is_told_in_whole(parallel: int) -> None:
     with pytest.raises(NotReady) as error:
         on_each_host(environment, parallel, act)
 
-    others = {1: "Not begun: web-2", 2: "Failed too: web-2: no. Release 1 serves there"}
+    others = {1: "Not started: web-2", 2: "Also failed: web-2: no. Release 1 serves there"}
     assert str(error.value) == error.value.message == f"web-1: no. Release 1 serves there. {others[parallel]}"
     assert (error.value.step, error.value.next) == ("start", "ppmctl deploy")

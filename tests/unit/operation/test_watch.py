@@ -97,6 +97,6 @@ def failing(error: PpmctlError) -> Any:
 def test_a_hold_that_went_well_is_not_undone_for_a_log_that_cannot_be_read() -> None:
     said = watch.failures(operation(failing(CommandFailed("web-1: it did not end within 30 s")), Traffic()))
 
-    assert said == "what failed meanwhile is not known: web-1: it did not end within 30 s"
+    assert said == "failed requests could not be counted: web-1: it did not end within 30 s"
     with pytest.raises(HostUnreachable):
         watch.failures(operation(failing(HostUnreachable("web-1: the SSH connection was lost")), Traffic()))
