@@ -21,7 +21,7 @@ from ppmkit.operation.journal import Intent
 from ppmkit.orchestrator.stack import inspect
 from ppmkit.progress import Confirm
 from ppmkit.release.model import other
-from ppmkit.restore.open_files import refuse_strangers
+from ppmkit.restore.open_files import refuse_foreign_processes
 from ppmkit.restore.staging import Staged
 from ppmkit.restore.steps import RESTORE_STEPS, count_lost, remove_staged, replacement, stage_backup, staged_path
 
@@ -83,7 +83,7 @@ def restore(
                 found = stage_backup(operation, steward, wanted, key)
                 lost = count_lost(steward, staged_path(operation))
                 confirm(_question(host, found, lost))
-                refuse_strangers(steward, stack)
+                refuse_foreign_processes(steward, stack)
             except BaseException:
                 remove_staged(operation)
                 raise

@@ -1,1 +1,1 @@
-"""The steps of a restore."""
+"""Restore steps."""

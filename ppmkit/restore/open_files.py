@@ -1,4 +1,4 @@
-"""Who has the database open besides the stack's own containers: nobody may, when another takes its place."""
+"""Check for foreign processes that have the database open: it can be replaced only when there are none."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ if TYPE_CHECKING:
     from ppmkit.backup.client import Office
     from ppmkit.orchestrator.stack import Stack
 
-_WHO = 'for pid in "$@"; do echo "$pid $(cat /proc/$pid/cgroup | tr "\\n" " ")"; done'
+_CGROUPS = 'for pid in "$@"; do echo "$pid $(cat /proc/$pid/cgroup | tr "\\n" " ")"; done'
 
 
-def refuse_strangers(steward: Office, stack: Stack) -> None:
+def refuse_foreign_processes(steward: Office, stack: Stack) -> None:
     """Raise PreflightError, naming the processes, when anything but the stack's containers has the database open.
 
-    SQLite in WAL mode holds a lock on the file for as long as it has it open, and the kernel tells everybody of it.
+    SQLite in WAL mode locks the file while it has it open, and every user can see that lock in /proc/locks.
     """
     host = steward.host
-    where = steward.ask("where", str(host.environment.database))
-    pids = lockers(host.run(["cat", "/proc/locks"]).stdout, where["device"], where["inode"])
-    groups = host.run(["sh", "-c", _WHO, "sh", *map(str, sorted(pids))], check=False).stdout
-    if strange := strangers(groups, {container.id for container in stack.containers}):
-        argv = ["ps", "-o", "pid=,user=,args=", "-p", ",".join(map(str, strange))]
-        seen = host.run(argv, check=False).stdout.strip()
+    location = steward.ask("where", str(host.environment.database))
+    pids = lockers(host.run(["cat", "/proc/locks"]).stdout, location["device"], location["inode"])
+    groups = host.run(["sh", "-c", _CGROUPS, "sh", *map(str, sorted(pids))], check=False).stdout
+    if foreign := foreign_processes(groups, {container.id for container in stack.containers}):
+        argv = ["ps", "-o", "pid=,user=,args=", "-p", ",".join(map(str, foreign))]
+        processes = host.run(argv, check=False).stdout.strip()
         raise PreflightError(
-            f"{host.name}: somebody else has the database open. Nothing was changed",
+            f"{host.name}: another process has the database open. Nothing was changed",
             host=host.name,
-            seen=seen or json.dumps(strange),
-            next=f"Let it end, or stop it on {host.name}: kill {' '.join(map(str, strange))}",
+            seen=processes or json.dumps(foreign),
+            next=f"Let it finish, or stop it on {host.name}: kill {' '.join(map(str, foreign))}",
         )
 
 
@@ -44,12 +44,12 @@ def lockers(locks: str, device: str, inode: int) -> set[int]:
     return {int(line[4]) for line in held if line[5] == f"{device}:{inode}" and int(line[4]) > 0}
 
 
-def strangers(groups: str, containers: Collection[str]) -> list[int]:
-    """Given lines of a process and its control groups, return those that are in none of the containers."""
-    found = []
+def foreign_processes(groups: str, containers: Collection[str]) -> list[int]:
+    """Given a line per process with its control groups, return the processes that are in none of the containers."""
+    foreign = []
     for line in groups.splitlines():
         pid, _, group = line.partition(" ")
         parts = {PurePosixPath(part).name.removeprefix("docker-").removesuffix(".scope") for part in group.split()}
         if group.strip() and not parts & set(containers):
-            found.append(int(pid))
-    return found
+            foreign.append(int(pid))
+    return foreign

@@ -1,4 +1,4 @@
-"""A backup made ready to be used: decoded beside the database, verified, on the schema of the release that serves."""
+"""Staging of a backup: decoded next to the database, verified, and migrated to the live release's schema."""
 
 from __future__ import annotations
 
@@ -19,72 +19,72 @@ if TYPE_CHECKING:
 
 
 class Staged(Model):
-    """What was made ready."""
+    """A staged backup."""
 
     id: str
     name: str
-    """For people."""
+    """Its name in messages."""
     created: datetime
     level: str
     """How far it was verified."""
     head: str
-    """The revision that it is at now."""
+    """Its schema revision now."""
     known: tuple[str, ...]
-    """Every revision of the release that serves."""
+    """Every revision of the live release."""
     said: str
     seconds: float
 
 
 def place(environment: Environment, name: str) -> str:
-    """Return where a backup lies while it is made ready: on the database's own file system, for it may be moved."""
+    """Return the path of a staged backup: on the database's file system, so that it can be moved."""
     return str(environment.database.parent / paths.RESTORE / f"{name}.db")
 
 
 def stage(steward: Office, service: str, wanted: str | datetime, key: str | None, staged: str) -> Staged:
-    """Make a backup, or what the database was at a moment, at ``staged``; verify it there, and bring it to the schema
-    of a service's release.
+    """Stage a backup, or the database as of a time, at ``staged``; verify it there, and migrate it to the schema of a
+    service's release.
 
-    Raises PreflightError when it is not sound, or that release cannot run on it. What was left there before is removed.
+    Raises PreflightError when it is not sound, or that release cannot run on it. Files left there before are removed.
     """
     began, host = time.monotonic(), steward.host
     steward.ask("prune", str(PurePosixPath(staged).parent), "none")
-    found = _put_together(steward, wanted, key, staged)
-    name = "what was shipped" if isinstance(wanted, datetime) else f"backup {found['id']}"
-    said = f"{found['id']}, {found['rows']:,} rows, {found['level']} holds"
-    fits = Migrations.model_validate(on_copy(steward, service, staged, "migrations"))
-    if fits.misfit:
+    backup = _fetch(steward, wanted, key, staged)
+    name = "what was shipped" if isinstance(wanted, datetime) else f"backup {backup['id']}"
+    summary = f"{backup['id']}, {backup['rows']:,} rows, {backup['level']} passed"
+    schema = Migrations.model_validate(on_copy(steward, service, staged, "migrations"))
+    if schema.misfit:
         raise PreflightError(
-            f"{host.name}: the release that serves cannot run on {name}: {fits.misfit}",
+            f"{host.name}: the release that serves cannot run on {name}: {schema.misfit}",
             host=host.name,
-            next="Deploy the release that it is of, or a newer one, and try then",
+            next="Deploy the release that it was made with, or a newer one, then try again",
         )
-    if fits.pending:
+    if schema.pending:
         on_copy(steward, service, staged, "migrate", "--no-snapshot")
-        said += f"; its schema was brought from {fits.current} to {fits.head}"
+        summary += f"; its schema was migrated from {schema.current} to {schema.head}"
     return Staged(
-        id=found["id"],
+        id=backup["id"],
         name=name,
-        created=found["created"],
-        level=found["level"],
-        head=fits.head,
-        known=fits.known,
-        said=said,
+        created=backup["created"],
+        level=backup["level"],
+        head=schema.head,
+        known=schema.known,
+        said=summary,
         seconds=round(time.monotonic() - began, 3),
     )
 
 
-def _put_together(steward: Office, wanted: str | datetime, key: str | None, staged: str) -> dict[str, Any]:
-    """Return what lies at ``staged`` now."""
-    found: dict[str, Any]
+def _fetch(steward: Office, wanted: str | datetime, key: str | None, staged: str) -> dict[str, Any]:
+    """Write the database to ``staged``; return the steward's description of it."""
+    answer: dict[str, Any]
     if isinstance(wanted, datetime):
-        found = steward.ask("stage-at", wanted.isoformat(), staged)
+        answer = steward.ask("stage-at", wanted.isoformat(), staged)
     else:
-        found = steward.ask("stage", "--", wanted, staged, key=key)
-    return found
+        answer = steward.ask("stage", "--", wanted, staged, key=key)
+    return answer
 
 
 def on_copy(steward: Office, service: str, copy: str, *command: str) -> Any:
-    """Run a command of the application's image on a copy of the database; return what it answers."""
+    """Run a command of the application's image on a copy of the database; return its answer."""
     timeout = steward.host.environment.upgrade.migrate_timeout.total_seconds()
     variables = {"DATABASE_URL": f"sqlite:///{copy}"}
     return oneoff.ask(steward.host, steward.compose, service, ("ppm", *command), timeout=timeout, variables=variables)

@@ -1,16 +1,15 @@
-"""`ppmctl restore`: a backup takes the database's place while requests wait. Read RESTORE_STEPS from top to bottom.
+"""`ppmctl restore`: replace the database by a backup while requests wait. Read RESTORE_STEPS from top to bottom.
 
-It is an upgrade to the same release: the idle colour starts, and waits for the database; the hold stops the old one,
-gives what is there another name, puts the backup in its place and lets the new colour in. All that takes long comes
-before: the backup is decoded, verified down to the digests, brought to the schema of the release, and the real api
-reads and writes on a copy of it. What was there becomes a backup afterwards.
+A restore is an upgrade to the same release: the idle color starts and waits for the database; the hold stops the old
+color, renames the current database, moves the backup to its place and lets the new color open it. Everything slow
+happens before: the backup is decoded, verified down to the digests and migrated to the release's schema, and the real
+api reads and writes on a copy of it. The replaced database becomes a backup afterwards.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from ppmkit.backup import preserve
 from ppmkit.backup.client import Office
@@ -23,83 +22,78 @@ from ppmkit.restore.staging import Staged, place, stage
 from ppmkit.upgrade.rollback import find_change
 from ppmkit.upgrade.steps import STEPS
 
-if TYPE_CHECKING:
-    pass
-
 
 def stage_backup(operation: Operation, steward: Office, wanted: str | datetime, key: str | None) -> Staged:
-    """Make what takes its place ready beside the database."""
+    """Stage the backup that is to replace the database, next to it."""
     progress, name = operation.progress, operation.host.name
     progress.step(name, "verify")
-    found = stage(steward, f"api-{operation.intent.live}", wanted, key, staged_path(operation))
-    progress.done(name, "verify", found.seconds, found.said)
-    return found
+    staged = stage(steward, f"api-{operation.intent.live}", wanted, key, staged_path(operation))
+    progress.done(name, "verify", staged.seconds, staged.said)
+    return staged
 
 
 def replacement(operation: Operation, steward: Office, name: str) -> Change:
+    """Return the change that replaces the database by the staged backup."""
     staged, database = staged_path(operation), str(operation.environment.database)
-    marked = steward.ask("fingerprint", staged)["fingerprint"]
-    command = ("take", staged, database, marked)
+    fingerprint = steward.ask("fingerprint", staged)["fingerprint"]
+    command = ("take", staged, database, fingerprint)
     return Change(way="hold", service="steward", command=command, replaces=True, said=name)
 
 
 def staged_path(operation: Operation) -> str:
-    """Return where the backup lies, as a database, until it takes its place; on the database's own file system."""
+    """Return the path of the staged backup; it is on the database's file system."""
     return place(operation.environment, operation.intent.operation)
 
 
 def remove_staged(operation: Operation) -> None:
+    """Remove the staged backup."""
     oneoff.ask(operation.host, operation.compose, "steward", ("remove", staged_path(operation)), timeout=60)
 
 
 def count_lost(steward: Office, staged: str) -> dict[str, int] | None:
-    """Return {table: rows that the database has and the backup has not}, or None when it is too damaged to tell."""
+    """Return {table: rows that the database has and the backup lacks}, or None when the database is too damaged."""
     try:
-        found: dict[str, int] = steward.ask("since", staged, str(steward.host.environment.database))
+        lost: dict[str, int] = steward.ask("since", staged, str(steward.host.environment.database))
     except DatabaseDamaged:
         return None
-    return found
+    return lost
 
 
 def close(operation: Operation) -> str:
-    """Keep the idle colour from the database, until the backup is in its place: it would serve the old one.
+    """Lock the database so that the idle color cannot open it before the backup is in place.
 
-    Who will put it there holds the lock from now on. On the way here again, nobody of the idle colour may run yet.
+    The container that will put the backup in place holds the lock from now on. When the step is repeated, containers of
+    the idle color that already run are stopped first.
     """
     host, replacement, name = operation.host, operation.change, hold.change_container(operation)
     assert replacement is not None, "a restore always has one"
     if hold.waits(operation) or hold.is_under_way(operation):
-        return "is closed"
-    if early := [c.id for c in operation.refresh().active("api", operation.target)]:
-        host.docker.container.stop(early)
+        return "is locked already"
+    if running := [c.id for c in operation.refresh().active("api", operation.target)]:
+        host.docker.container.stop(running)
     command = ("--alone", str(operation.environment.database), "--on-signal", *replacement.command)
     oneoff.start_waiting(host, operation.compose, "steward", name, command)
     oneoff.await_waiting(host, name)
-    return "the idle colour waits for the backup"
+    return "the idle color waits for the backup"
 
 
 def reopen(operation: Operation) -> None:
-    """Let whoever wants to use the database again; if it is still the one that it was, it has one name again."""
+    """Unlock the database, and drop the snapshot if it is only another name of the unchanged database."""
     oneoff.remove(operation.host, hold.change_container(operation))
     command = ("drop", str(migrate.database(operation)), operation.snapshot)
     oneoff.ask(operation.host, operation.compose, "steward", command, timeout=60)
 
 
-def forget(operation: Operation) -> None:
-    """Remove the backup that was to take the database's place."""
-    remove_staged(operation)
-
-
 def file_present(operation: Operation) -> str:
-    """Make a backup of what was replaced."""
-    forget(operation)
+    """Make a backup of the replaced database."""
+    remove_staged(operation)
     return preserve.file_replaced(operation)
 
 
 _REUSED = {step.name: step for step in STEPS}
 RESTORE_STEPS: tuple[Step, ...] = (
     _REUSED["watch"],
-    Step("schema", find_change, undo=forget),
+    Step("schema", find_change, undo=remove_staged),
     _REUSED["rehearse"],
     Step("close", close, undo=reopen, deadline=preserve.deadline),
     _REUSED["start"],
@@ -110,5 +104,5 @@ RESTORE_STEPS: tuple[Step, ...] = (
     _REUSED["drain"],
     Step("keep", file_present, deadline=preserve.deadline),
     _REUSED["steward"],
-    _REUSED["record"],  # the last: what it removes of the hold tells whoever goes on that there was one
+    _REUSED["record"],  # last, because it removes the hold's files, which a resumed operation needs
 )

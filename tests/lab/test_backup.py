@@ -166,7 +166,7 @@ def test_a_no_changes_nothing_and_a_stranger_with_the_database_open_is_named(sit
     finally:
         site.root("docker rm -f stranger")
 
-    assert "somebody else has the database open" in refused.stderr
+    assert "another process has the database open" in refused.stderr
     assert "time.sleep(600)" in refused.stderr
     assert site.serving() == before
     assert names(site, token, "kept") == [1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ppmkit.restore.open_files import lockers, strangers
+from ppmkit.restore.open_files import foreign_processes, lockers
 
 LOCKS = """\
 1: POSIX  ADVISORY  READ  4242 fe:00:77 1073741826 1073742335
@@ -29,4 +29,4 @@ def test_the_containers_of_the_stack_are_no_strangers_whatever_kind_of_control_g
         "5 \n"
     )
 
-    assert strangers(groups, {CONTAINER}) == [3, 4]
+    assert foreign_processes(groups, {CONTAINER}) == [3, 4]
