@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from pydantic import ConfigDict
 
-from ppmkit.backup.client import Office, identity, office, refuse_strange
+from ppmkit.backup.client import StewardClient, identity, refuse_invalid_ids, steward_client
 from ppmkit.config.environment import Model
 from ppmkit.host.session import locked, read_only
 from ppmkit.operation.hosts import on_each_host
@@ -106,14 +106,14 @@ def catalog(environment: Environment, address: HostAddress | None) -> list[Summa
 
 def show(environment: Environment, address: HostAddress, id: str) -> dict[str, object]:
     """Return the manifest and the evidence of one backup."""
-    refuse_strange([id], environment.name)
+    refuse_invalid_ids([id], environment.name)
     [found] = _each(environment, address, None, lambda steward: [steward.ask("show", "--", id)])
     return found
 
 
 def verify(environment: Environment, address: HostAddress | None, ids: list[str]) -> list[Verification]:
     """Verify these backups, or all, as far as the key on this machine allows."""
-    refuse_strange(ids, environment.name)
+    refuse_invalid_ids(ids, environment.name)
     key, command = identity(environment), ("check", *(["--", *ids] if ids else []))
     found = _each(environment, address, "backup verify", lambda steward: list(steward.ask(*command, key=key)))
     return [Verification.model_validate(one) for one in found]
@@ -130,13 +130,13 @@ def _each(
     environment: Environment,
     address: HostAddress | None,
     command: str | None,
-    act: Callable[[Office], list[dict[str, object]]],
+    act: Callable[[StewardClient], list[dict[str, object]]],
 ) -> list[dict[str, object]]:
     """Return what the stewards answer, host after host, each with its host; under the lock if there is a command."""
 
     def on(address: HostAddress, _: threading.Event) -> list[dict[str, object]]:
         connected = locked(environment, address, command) if command else read_only(environment, address)
-        with connected as host, office(host) as steward:
+        with connected as host, steward_client(host) as steward:
             return [{"host": address.name, **found} for found in act(steward)]
 
     chosen = environment if address is None else environment.model_copy(update={"hosts": (address,)})

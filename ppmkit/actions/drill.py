@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
-from ppmkit.backup.client import Office, identity, office, refuse_strange
+from ppmkit.backup.client import StewardClient, identity, refuse_invalid_ids, steward_client
 from ppmkit.config.environment import Model
 from ppmkit.errors import ContainerFailed, Inconclusive, PreflightError, UsageError
 from ppmkit.host.session import locked
@@ -36,9 +36,9 @@ def drill(environment: Environment, address: HostAddress, ids: list[str]) -> lis
 
     What comes of it is kept beside each backup. Raises UsageError when there is none.
     """
-    refuse_strange(ids, environment.name)
+    refuse_invalid_ids(ids, environment.name)
     key = identity(environment)
-    with locked(environment, address, "backup drill") as host, office(host) as steward:
+    with locked(environment, address, "backup drill") as host, steward_client(host) as steward:
         live = inspect(host).live
         chosen = ids or _some(steward.ask("list-backups"))
         if not chosen or live is None:
@@ -52,7 +52,7 @@ def _some(found: list[dict[str, Any]]) -> list[str]:
     return ids[:1] + ([random.choice(ids[1:])] if ids[1:] else [])  # noqa: S311 (it is no secret which)
 
 
-def _drill(steward: Office, service: str, id: str, key: str | None) -> Drill:
+def _drill(steward: StewardClient, service: str, id: str, key: str | None) -> Drill:
     began, copy = time.monotonic(), place(steward.host.environment, journal.new_operation())
     outcome: Literal["ok", "failed", "inconclusive"] = "ok"
     try:

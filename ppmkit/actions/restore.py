@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from ppmkit.actions import recover
 from ppmkit.actions.rollback import by_table
-from ppmkit.backup.client import Office, give_place, identity, refuse_strange
-from ppmkit.backup.point_in_time import refuse_unless_shipped, shipped
+from ppmkit.backup.client import StewardClient, identity, prepare_directories, refuse_invalid_ids
+from ppmkit.backup.point_in_time import refuse_unless_recoverable, shipped_windows
 from ppmkit.config.environment import Model
 from ppmkit.database import journal_mode
 from ppmkit.errors import UsageError
@@ -65,7 +65,7 @@ def restore(
     ``confirm`` is asked before anything is changed. With a target the backup is fetched from there.
     """
     if isinstance(wanted, str):
-        refuse_strange([wanted], environment.name)
+        refuse_invalid_ids([wanted], environment.name)
     began, key = time.monotonic(), identity(environment)
     with locked(environment, address, "restore") as host:
         recover.clear(host, None, progress)
@@ -73,10 +73,10 @@ def restore(
         intent = _intent(host, stack)
         journal_mode.refuse_unless_wal(host)
         with opened(host, intent, stack, progress) as operation:
-            give_place(host, intent.release.images.steward)
-            steward = Office(host, operation.compose)
+            prepare_directories(host, intent.release.images.steward)
+            steward = StewardClient(host, operation.compose)
             if isinstance(wanted, datetime):
-                refuse_unless_shipped(shipped(steward), wanted)
+                refuse_unless_recoverable(shipped_windows(steward), wanted)
             elif target:
                 wanted = str(steward.ask("fetch", "--", target, wanted)["id"])
             try:

@@ -1,1 +1,1 @@
-"""Backups, as the steward on a host makes them."""
+"""Backups that the steward on a host makes."""

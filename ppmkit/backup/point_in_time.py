@@ -1,4 +1,4 @@
-"""`ppmctl backup moments`: from when to when `restore --at` can bring any moment back."""
+"""`ppmctl backup moments`: the recovery windows, that is, the times to which `restore --at` can restore."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ppmkit.backup.client import Office, office
+from ppmkit.backup.client import StewardClient, steward_client
 from ppmkit.config.environment import Model
 from ppmkit.errors import UsageError
 from ppmkit.host.session import read_only
@@ -15,51 +15,53 @@ if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
 
-class Span(Model):
-    """Any moment from the one to the other; what `backup moments --json` prints of each."""
+class RecoveryWindow(Model):
+    """Any time from ``first`` to ``last`` can be restored; `backup moments --json` prints one object per window."""
 
     host: str
     first: datetime
     last: datetime
 
     @property
-    def words(self) -> str:
-        """The span, for people."""
-        return f"from {in_words(self.first)} to {in_words(self.last)}"
+    def text(self) -> str:
+        """The window as text."""
+        return f"from {formatted(self.first)} to {formatted(self.last)}"
 
 
-def moments(environment: Environment, address: HostAddress) -> list[Span]:
-    """Return what was shipped, oldest first; takes no lock."""
-    with read_only(environment, address) as host, office(host) as steward:
-        return shipped(steward)
+def recovery_windows(environment: Environment, address: HostAddress) -> list[RecoveryWindow]:
+    """Return the recovery windows of a host, oldest first; takes no lock."""
+    with read_only(environment, address) as host, steward_client(host) as steward:
+        return shipped_windows(steward)
 
 
-def shipped(steward: Office) -> list[Span]:
-    """Return what was shipped on the steward's host, oldest first."""
-    return [Span(host=steward.host.name, **each) for each in steward.ask("moments")]
+def shipped_windows(steward: StewardClient) -> list[RecoveryWindow]:
+    """Return the recovery windows of the steward's host, oldest first."""
+    return [RecoveryWindow(host=steward.host.name, **window) for window in steward.ask("moments")]
 
 
-def refuse_unless_shipped(found: Sequence[Span], moment: datetime) -> None:
-    """Raise UsageError, with what there is, when a moment is in none of the spans."""
-    if any(span.first <= moment <= span.last for span in found):
+def refuse_unless_recoverable(windows: Sequence[RecoveryWindow], moment: datetime) -> None:
+    """Raise UsageError, with the recovery windows, when a time is in none of them."""
+    if any(window.first <= moment <= window.last for window in windows):
         return
-    there = "; ".join(span.words for span in found)
+    available = "; ".join(window.text for window in windows)
     raise UsageError(
-        f"{in_words(moment)} cannot be brought back; what can: {there or 'nothing, no change was shipped'}",
-        next="Choose a moment of those, or a backup of `ppmctl backup list`" if there else "See backup.continuous",
+        f"{formatted(moment)} cannot be restored; available: {available or 'nothing, no change was shipped'}",
+        next="Choose an available time, or a backup from `ppmctl backup list`"
+        if available
+        else "See backup.continuous",
     )
 
 
 def parse(text: str) -> datetime:
-    """Given a moment as people write it (ISO 8601; UTC unless it says otherwise), return it. Raises UsageError."""
+    """Parse a time in ISO 8601; without an offset it is UTC. Raises UsageError."""
     try:
         moment = datetime.fromisoformat(text.strip().removesuffix("UTC").strip())
     except ValueError:
-        again = 'Write it as "2026-03-01 14:05:09" (UTC), or with +02:00 at its end'
+        again = 'Write it as "2026-03-01 14:05:09" (UTC), or append an offset such as +02:00'
         raise UsageError(f"not a time: {text!r}", next=again) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def in_words(moment: datetime) -> str:
-    """Return a moment as `restore --at` takes it."""
+def formatted(moment: datetime) -> str:
+    """Return a time in the format that `restore --at` accepts."""
     return f"{moment.astimezone(UTC):%F %T.%f}"[:-3] + " UTC"

@@ -1,4 +1,4 @@
-"""What the database was before an operation changed it becomes a backup, once users have what they came for."""
+"""Make a backup of the database from before an operation's change, once users are served."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _REMOVE_SECONDS = 60
 
 
 def is_due(operation: Operation) -> bool:
-    """Return whether there is a snapshot of before: the database was changed, by this process or one before it."""
+    """Return whether there is a snapshot: this process, or an earlier one of the operation, changed the database."""
     return operation.findings.way in ("beside", "hold")
 
 
 def deadline(operation: Operation) -> float:
-    """Return the seconds after which the step has failed: more than the backup itself may take."""
+    """Return the step's deadline in seconds: longer than the backup's own."""
     return _seconds(operation) + 60
 
 
@@ -32,7 +32,7 @@ def _seconds(operation: Operation) -> float:
 def file_snapshot(operation: Operation) -> str:
     """Make a backup of the snapshot from before the schema changed, and remove older snapshots.
 
-    The release serves: what goes wrong is said, and fails nothing.
+    The release serves already, so a failure is only reported.
     """
     change = operation.change or operation.intent.change
     options = ["--kind", "safety" if change is not None and change.service == "steward" else "migration"]
@@ -42,31 +42,31 @@ def file_snapshot(operation: Operation) -> str:
 
 
 def file_replaced(operation: Operation) -> str:
-    """Make a backup of what a restore replaced; where that is damaged, say where it lies."""
-    said = _file(operation)
-    operation.note(Findings(safety=said))
-    return said
+    """Make a backup of the database that a restore replaced; if it is damaged, report its path."""
+    outcome = _file(operation)
+    operation.note(Findings(safety=outcome))
+    return outcome
 
 
 def clear(operation: Operation) -> None:
-    """Remove the snapshot, once the journal knows of the backup: who is cut short before that finds both again.
+    """Remove the snapshot, once the journal has the backup's id: an operation interrupted before that needs both.
 
-    The one that `rollback --restore` needs stays.
+    A snapshot that `rollback --restore` needs stays.
     """
     needed = operation.held and operation.intent.kind != "restore"
     if operation.findings.filed and not needed:
-        with suppress(ContainerFailed):  # the next one that is filed removes it, too
+        with suppress(ContainerFailed):  # the next backup of a snapshot removes it too
             command = ("remove", operation.snapshot)
             oneoff.ask(operation.host, operation.compose, "steward", command, timeout=_REMOVE_SECONDS)
 
 
 def _file(operation: Operation, *options: str) -> str:
-    """Make a backup of the snapshot, which stays; return in words what became of it."""
+    """Make a backup of the snapshot, which stays; return the outcome."""
     command = ("file-copy", operation.snapshot, "--leave", *options)
     if not operation.findings.filed:
         try:
-            done = oneoff.ask(operation.host, operation.compose, "steward", command, timeout=_seconds(operation))
+            backup = oneoff.ask(operation.host, operation.compose, "steward", command, timeout=_seconds(operation))
         except ContainerFailed as failed:
-            return f"what was there before is no backup, but lies in {operation.snapshot} on the volume: {failed.seen}"
-        operation.note(Findings(filed=done["id"]))
-    return f"what was there before is backup {operation.findings.filed}"
+            return f"no backup of the previous database; it is in {operation.snapshot} on the volume: {failed.seen}"
+        operation.note(Findings(filed=backup["id"]))
+    return f"the previous database is backup {operation.findings.filed}"

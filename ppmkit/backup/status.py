@@ -1,4 +1,4 @@
-"""What a host's steward knows of its backups, as it writes it down there every minute. The verdict is pure."""
+"""The status of a host's backups, which the steward writes every minute. Its evaluation is pure."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ if TYPE_CHECKING:
 
 
 class _Part(Model):
-    """A part of the document; a newer steward may say more."""
+    """A part of the document; a newer steward may write more fields."""
 
     model_config = ConfigDict(extra="ignore")
 
 
-class Made(_Part):
-    """The newest backup that is verified; the newest, where none is."""
+class LastBackup(_Part):
+    """The newest verified backup, or the newest one if none is verified."""
 
     id: str
     at: AwareDatetime
-    """What it holds is of then."""
+    """The time of its contents."""
     bytes: int
     verified: bool
     seconds: float
     """How long it took to make."""
 
 
-class Reading(_Part):
-    """A backup was read back."""
+class LastDrill(_Part):
+    """A backup that was read back."""
 
     id: str
     at: AwareDatetime
     level: str
-    """How far: L0 its hash, L1 decoded, L2 sound, L3 equal in every table, L4 the application answered."""
+    """The level reached: L0 its hash, L1 decoded, L2 sound, L3 equal in every table, L4 the application answered."""
     outcome: Literal["ok", "failed", "inconclusive"]
     rto_seconds: float
-    """How long that took."""
+    """How long reading it back took."""
     rpo_seconds: float
-    """How old it was: what was written since would have been lost."""
+    """How old it was: the period of writes that a restore would have lost."""
 
 
 class Failure(_Part):
-    """A task that has not gone well since."""
+    """A task that keeps failing."""
 
     times: int
     said: str
 
 
-class Moments(_Part):
-    """Any moment from the one to the other can be had."""
+class Window(_Part):
+    """Any time from ``first`` to ``last`` can be restored."""
 
     first: AwareDatetime
     last: AwareDatetime
@@ -69,20 +69,20 @@ class Facts(_Part):
     since: AwareDatetime
     """When the steward started."""
     objective_seconds: float
-    last_backup: Made | None
-    last_drill: Reading | None
-    last_proven: Reading | None
-    """The last one that was read back whole, at L3 or L4."""
+    last_backup: LastBackup | None
+    last_drill: LastDrill | None
+    last_proven: LastDrill | None
+    """The last one that was read back completely, at L3 or L4."""
     next_backup: AwareDatetime
     next_drill: AwareDatetime
-    continuous: tuple[Moments, ...] | None = None
-    """Oldest first; None: changes are not shipped."""
+    continuous: tuple[Window, ...] | None = None
+    """Oldest first; None when changes are not shipped."""
     failures: dict[str, Failure]
     """{backup, drill, heartbeat, `copy to NAME`: how}."""
 
 
 def read(host: Host) -> Facts | None:
-    """Return what the steward of a host has written down; None when that is nothing, or not of this version."""
+    """Return the status that a host's steward wrote; None when there is none, or this version cannot read it."""
     text = host.read(host.environment.directory / paths.FACTS.name / paths.DOCUMENT)
     try:
         return None if text is None else Facts.model_validate_json(text)
@@ -90,13 +90,13 @@ def read(host: Host) -> Facts | None:
         return None
 
 
-def problems(found: Facts | None, now: datetime) -> Iterator[str]:
-    """Yield what is not as it should be."""
-    if found is None:
-        yield "the steward has said nothing; see: ppmctl logs steward"
+def problems(status: Facts | None, now: datetime) -> Iterator[str]:
+    """Yield the problems with the backups."""
+    if status is None:
+        yield "the steward has not reported; see: ppmctl logs steward"
         return
-    yield from ailments(found.model_dump(mode="json"), now)
-    if found.last_drill is not None and found.last_drill.outcome == "failed":
-        yield f"backup {found.last_drill.id} could not be read back; see docs/runbooks/failed-drill.md"
-    for task, failure in found.failures.items():
+    yield from ailments(status.model_dump(mode="json"), now)
+    if status.last_drill is not None and status.last_drill.outcome == "failed":
+        yield f"backup {status.last_drill.id} could not be read back; see docs/runbooks/failed-drill.md"
+    for task, failure in status.failures.items():
         yield f"{task} has failed {failure.times} times: {failure.said}"

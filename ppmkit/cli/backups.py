@@ -85,13 +85,13 @@ def moments(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> No
     """
     from ppmkit.backup import point_in_time
 
-    spans = point_in_time.moments(*load_host(env, host))
+    windows = point_in_time.recovery_windows(*load_host(env, host))
     if as_json:
-        print_json([span.model_dump(mode="json") for span in spans])
+        print_json([window.model_dump(mode="json") for window in windows])
     else:
-        for span in spans:
-            write(f"{span.host}: {span.words}\n")
-        if not spans:
+        for window in windows:
+            write(f"{window.host}: {window.text}\n")
+        if not windows:
             typer.echo("no changes were shipped; see backup.continuous")
 
 

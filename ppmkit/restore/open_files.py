@@ -11,13 +11,13 @@ from ppmkit.errors import PreflightError
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ppmkit.backup.client import Office
+    from ppmkit.backup.client import StewardClient
     from ppmkit.orchestrator.stack import Stack
 
 _CGROUPS = 'for pid in "$@"; do echo "$pid $(cat /proc/$pid/cgroup | tr "\\n" " ")"; done'
 
 
-def refuse_foreign_processes(steward: Office, stack: Stack) -> None:
+def refuse_foreign_processes(steward: StewardClient, stack: Stack) -> None:
     """Raise PreflightError, naming the processes, when anything but the stack's containers has the database open.
 
     SQLite in WAL mode locks the file while it has it open, and every user can see that lock in /proc/locks.

@@ -14,7 +14,7 @@ from ppmkit.release.migrations import Migrations
 from ppmkit.steward import paths
 
 if TYPE_CHECKING:
-    from ppmkit.backup.client import Office
+    from ppmkit.backup.client import StewardClient
     from ppmkit.config.environment import Environment
 
 
@@ -40,7 +40,7 @@ def place(environment: Environment, name: str) -> str:
     return str(environment.database.parent / paths.RESTORE / f"{name}.db")
 
 
-def stage(steward: Office, service: str, wanted: str | datetime, key: str | None, staged: str) -> Staged:
+def stage(steward: StewardClient, service: str, wanted: str | datetime, key: str | None, staged: str) -> Staged:
     """Stage a backup, or the database as of a time, at ``staged``; verify it there, and migrate it to the schema of a
     service's release.
 
@@ -73,7 +73,7 @@ def stage(steward: Office, service: str, wanted: str | datetime, key: str | None
     )
 
 
-def _fetch(steward: Office, wanted: str | datetime, key: str | None, staged: str) -> dict[str, Any]:
+def _fetch(steward: StewardClient, wanted: str | datetime, key: str | None, staged: str) -> dict[str, Any]:
     """Write the database to ``staged``; return the steward's description of it."""
     answer: dict[str, Any]
     if isinstance(wanted, datetime):
@@ -83,7 +83,7 @@ def _fetch(steward: Office, wanted: str | datetime, key: str | None, staged: str
     return answer
 
 
-def on_copy(steward: Office, service: str, copy: str, *command: str) -> Any:
+def on_copy(steward: StewardClient, service: str, copy: str, *command: str) -> Any:
     """Run a command of the application's image on a copy of the database; return its answer."""
     timeout = steward.host.environment.upgrade.migrate_timeout.total_seconds()
     variables = {"DATABASE_URL": f"sqlite:///{copy}"}

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from ppmkit.backup import preserve
-from ppmkit.backup.client import Office
+from ppmkit.backup.client import StewardClient
 from ppmkit.database import hold, migrate
 from ppmkit.errors import DatabaseDamaged
 from ppmkit.operation.journal import Change
@@ -23,7 +23,7 @@ from ppmkit.upgrade.rollback import find_change
 from ppmkit.upgrade.steps import STEPS
 
 
-def stage_backup(operation: Operation, steward: Office, wanted: str | datetime, key: str | None) -> Staged:
+def stage_backup(operation: Operation, steward: StewardClient, wanted: str | datetime, key: str | None) -> Staged:
     """Stage the backup that is to replace the database, next to it."""
     progress, name = operation.progress, operation.host.name
     progress.step(name, "verify")
@@ -32,7 +32,7 @@ def stage_backup(operation: Operation, steward: Office, wanted: str | datetime, 
     return staged
 
 
-def replacement(operation: Operation, steward: Office, name: str) -> Change:
+def replacement(operation: Operation, steward: StewardClient, name: str) -> Change:
     """Return the change that replaces the database by the staged backup."""
     staged, database = staged_path(operation), str(operation.environment.database)
     fingerprint = steward.ask("fingerprint", staged)["fingerprint"]
@@ -50,7 +50,7 @@ def remove_staged(operation: Operation) -> None:
     oneoff.ask(operation.host, operation.compose, "steward", ("remove", staged_path(operation)), timeout=60)
 
 
-def count_lost(steward: Office, staged: str) -> dict[str, int] | None:
+def count_lost(steward: StewardClient, staged: str) -> dict[str, int] | None:
     """Return {table: rows that the database has and the backup lacks}, or None when the database is too damaged."""
     try:
         lost: dict[str, int] = steward.ask("since", staged, str(steward.host.environment.database))

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ppmkit.backup import preserve, service
-from ppmkit.backup.client import give_place
+from ppmkit.backup.client import prepare_directories
 from ppmkit.database import hold
 from ppmkit.errors import NotReady, OperationError
 from ppmkit.host import proxy_settings
@@ -40,7 +40,7 @@ def ship(operation: Operation) -> str:
 def place(operation: Operation) -> str:
     """Write the release's files and secrets to the host; both are never edited later."""
     environment, host = operation.environment, operation.host
-    give_place(host, operation.release.images.steward)
+    prepare_directories(host, operation.release.images.steward)
     placed = on_host.place(host, operation.secrets, operation.release.images.steward)
     if operation.resumed:
         return "is there"

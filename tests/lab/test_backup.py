@@ -128,7 +128,7 @@ def test_a_moment_between_two_backups_comes_back_without_a_failed_request(site: 
     add(site, token, "unwanted")
     shipped(site, token)
     refused = site.ppmctl("restore", "--at", "2020-01-01 00:00", "--yes", status=2)
-    assert "cannot be brought back; what can: from " in refused.stderr
+    assert "cannot be restored; available: from " in refused.stderr
 
     section = [command for command in commands(KIT / "docs/runbooks/restore.md") if "$TIME" in command]
     with load(site.url, token, rate=20, connections=6) as running:

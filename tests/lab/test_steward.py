@@ -61,7 +61,7 @@ def test_it_backs_up_by_itself_an_upgrade_leaves_it_alone_and_a_restore_excludes
     assert '"03:10"' in live.ppmctl("plan", status=3).stdout
     done = live.json("deploy")
     assert [step["name"] for step in done["steps"]] == ["place", "steward"]
-    assert done["steps"][1]["outcome"].startswith("started anew with other settings; the next backup is due at ")
+    assert done["steps"][1]["outcome"].startswith("restarted with new settings; the next backup is due at ")
     assert (live.serving(), containers(live)) == (release, others), "nothing else was touched"
     assert steward(live).split()[0] == before.split()[0]
     assert steward(live) != after

@@ -74,7 +74,7 @@ def test_who_is_cut_short_at_any_moment_finds_the_one_backup(database: Path, way
     preserve.clear(last)
 
     [made] = catalog.catalog(database.parent / "backups")
-    assert said == f"what was there before is backup {made.id}"
+    assert said == f"the previous database is backup {made.id}"
     assert not copy.exists()
 
 
@@ -97,5 +97,5 @@ def test_what_could_not_be_made_a_backup_of_is_named_and_stays(database: Path) -
     said = preserve.file_snapshot(upgrade)
     preserve.clear(upgrade)
 
-    assert said.startswith(f"what was there before is no backup, but lies in {copy} on the volume: steward: ")
+    assert said.startswith(f"no backup of the previous database; it is in {copy} on the volume: steward: ")
     assert copy.exists()

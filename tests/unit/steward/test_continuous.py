@@ -13,7 +13,7 @@ from typing import Any
 import apsw
 import pytest
 
-from ppmkit.backup.point_in_time import Span, parse, refuse_unless_shipped
+from ppmkit.backup.point_in_time import RecoveryWindow, parse, refuse_unless_recoverable
 from ppmkit.errors import UsageError
 from ppmkit.release import render
 from ppmkit.steward import continuous
@@ -177,13 +177,13 @@ def test_a_moment_is_read_as_people_write_it() -> None:
 
 def test_a_moment_that_was_not_shipped_is_refused_with_what_there_is() -> None:
     noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
-    span = Span(host="one", first=noon, last=noon + timedelta(hours=1))
+    window = RecoveryWindow(host="one", first=noon, last=noon + timedelta(hours=1))
 
-    refuse_unless_shipped([span], noon)
+    refuse_unless_recoverable([window], noon)
     with pytest.raises(UsageError, match=r"from 2026-03-01 12:00:00.000 UTC to 2026-03-01 13:00:00.000 UTC"):
-        refuse_unless_shipped([span], noon - timedelta(seconds=1))
+        refuse_unless_recoverable([window], noon - timedelta(seconds=1))
     with pytest.raises(UsageError, match="no change was shipped"):
-        refuse_unless_shipped([], noon)
+        refuse_unless_recoverable([], noon)
 
 
 def test_litestream_gets_room_of_its_own_and_no_more_rights() -> None:
