@@ -1,1 +1,1 @@
-"""One function for each command: what it does."""
+"""Actions of the commands, one function each."""

@@ -1,4 +1,4 @@
-"""`ppmctl deploy`: build once, then bring each host to the release."""
+"""`ppmctl deploy`: build once, then deploy the release to each host."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Options:
-    """How users are to be brought to the release."""
+    """Options of a deploy."""
 
     maintenance: bool = False
-    """They may be shown a maintenance page for as long as the database changes."""
+    """Show users a maintenance page while the database changes, if needed."""
     parallel: int = 1
-    """How many hosts at a time."""
+    """Number of hosts that are deployed at the same time."""
     canary: tuple[int, ...] = ()
     """The shares of requests, in percent, step by step."""
     approved: EnvironmentPlan | None = None
-    """A plan of which exactly that is to be done."""
+    """A saved plan; the deploy does exactly what it lists."""
 
 
 class HostDeployment(Model):
-    """How it went on one host."""
+    """The result on one host."""
 
     name: str
     previous: str | None
@@ -56,7 +56,7 @@ class HostDeployment(Model):
 
 
 class Deployment(Model):
-    """How it went on all hosts; what `deploy --json` prints."""
+    """The result on all hosts; output of `deploy --json`."""
 
     environment: str
     release: str
@@ -70,17 +70,19 @@ class Deployment(Model):
 
 
 def source() -> Source:
-    """Return the commit of the checkout, and whether it has changes beyond it."""
+    """Return the checkout's commit, and whether there are uncommitted changes."""
 
     def git(*argv: str) -> str | None:
-        done = subprocess.run(["git", "-C", str(PROJECT), *argv], capture_output=True, encoding="utf-8", check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+        completed = subprocess.run(
+            ["git", "-C", str(PROJECT), *argv], capture_output=True, encoding="utf-8", check=False
+        )
+        return completed.stdout.strip() if completed.returncode == 0 else None
 
     return Source(commit=git("rev-parse", "HEAD"), dirty=bool(git("status", "--porcelain")))
 
 
-def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[str, manage.Secret]]:
-    """Build what the release needs and return it with its secrets. Secrets first: they fail at once."""
+def build_release(environment: Environment, announce: Announce) -> tuple[Release, dict[str, manage.Secret]]:
+    """Build the release and return it with its secrets. Secrets are read first, so that their errors come at once."""
     values = manage.read(environment)
     built = application.build(environment, announce)
     versions = {name: secret.version for name, secret in values.items()}
@@ -88,40 +90,40 @@ def wanted(environment: Environment, announce: Announce) -> tuple[Release, dict[
 
 
 def deploy(environment: Environment, progress: Progress, options: Options | None = None) -> Deployment:
-    """Bring every host to the release.
+    """Deploy the release to every host.
 
-    After the first host that fails no other begins. Raises PlanStale when a deploy would do anything else than the plan
-    that was approved.
+    After the first failure, no further host starts. Raises PlanStale when the deploy would differ from the approved
+    plan.
     """
     options = options or Options()
     began = time.monotonic()
     for line in rotate.restart(environment, ended_only=options.approved is not None):
         progress.announce(line)
-    release, values = wanted(environment, progress.announce)
+    release, values = build_release(environment, progress.announce)
     if options.approved:
         saved.confirm(environment, options.approved, release)
 
     def act(address: HostAddress, cancelled: threading.Event) -> HostDeployment:
-        asked = _Asked(release, values, options, cancelled)
-        return _deploy_host(environment, address, asked, progress)
+        request = _Request(release, values, options, cancelled)
+        return _deploy_host(environment, address, request, progress)
 
-    done = on_each_host(environment, options.parallel, act)
+    deployments = on_each_host(environment, options.parallel, act)
     return Deployment(
         environment=environment.name,
         release=release.id,
         url=environment.url,
-        changed=any(host.changed for host in done),
-        previous=done[0].previous,
-        bytes_sent=sum(host.bytes_sent for host in done),
+        changed=any(host.changed for host in deployments),
+        previous=deployments[0].previous,
+        bytes_sent=sum(host.bytes_sent for host in deployments),
         seconds=round(time.monotonic() - began, 3),
-        steps=tuple(step for host in done for step in host.steps),
-        hosts=tuple(done),
+        steps=tuple(step for host in deployments for step in host.steps),
+        hosts=tuple(deployments),
     )
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What is asked of every host."""
+class _Request:
+    """The same request for every host."""
 
     release: Release
     secrets: dict[str, manage.Secret]
@@ -129,24 +131,26 @@ class _Asked:
     cancelled: threading.Event
 
 
-def _deploy_host(environment: Environment, address: HostAddress, asked: _Asked, progress: Progress) -> HostDeployment:
+def _deploy_host(
+    environment: Environment, address: HostAddress, request: _Request, progress: Progress
+) -> HostDeployment:
     began = time.monotonic()
-    release, approved = asked.release, asked.options.approved
-    with locked(environment, address, "deploy", asked.cancelled) as host:
-        recover.clear(host, release, progress)
-        found = inspection.study(host, release, render.tree(environment, release))
-        stack, plan = found.stack, found.plan
-        if approved:  # again, now that nobody else can change the host
-            saved.refuse(environment, saved.confirm_host(host, approved, found))
+    release, approved = request.release, request.options.approved
+    with locked(environment, address, "deploy", request.cancelled) as host:
+        recover.end_unfinished(host, release, progress)
+        state = inspection.study(host, release, render.tree(environment, release))
+        stack, plan = state.stack, state.plan
+        if approved:  # checked again, now that the lock keeps other operations out
+            saved.refuse(environment, saved.confirm_host(host, approved, state))
         progress.planned(host.name, plan.changes)
         sent = 0
         steps: tuple[StepTime, ...] = ()
         if plan.needed:
             preflight.check(host, stack)
             bill = sbom.of(environment, release)
-            intent = _intent(release, stack, plan, asked)
+            intent = _intent(release, stack, plan, request)
             with opened(
-                host, intent, stack, progress, secrets=asked.secrets, drift=plan.drift, cancelled=asked.cancelled
+                host, intent, stack, progress, secrets=request.secrets, drift=plan.drift, cancelled=request.cancelled
             ) as operation:
                 transaction.run(operation, STEWARD_STEPS if plan.steward_alone else STEPS)
             if bill:
@@ -162,18 +166,18 @@ def _deploy_host(environment: Environment, address: HostAddress, asked: _Asked, 
         )
 
 
-def _intent(release: Release, stack: Stack, plan: Plan, asked: _Asked) -> Intent:
-    """Return what the deploy is about, for the journal."""
-    was = stack.record
+def _intent(release: Release, stack: Stack, plan: Plan, request: _Request) -> Intent:
+    """Return the deploy's intent, for the journal."""
+    serving = stack.record
     return Intent(
         operation=journal.new_operation(),
         kind="deploy",
         release=release,
         target=plan.target,
         live=stack.live,
-        previous=was.id if was else None,
-        back=None if was is None else was.previous if was.id == release.id else was.id,
+        previous=serving.id if serving else None,
+        back=None if serving is None else serving.previous if serving.id == release.id else serving.id,
         source=source(),
-        maintenance=asked.options.maintenance,
-        canary=asked.options.canary,
+        maintenance=request.options.maintenance,
+        canary=request.options.canary,
     )

@@ -1,4 +1,4 @@
-"""`ppmctl down`: take a stack off a host."""
+"""`ppmctl down`: remove a stack from a host."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppmkit.steward import paths
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
-# Backups, and what is known of them, outlive the application, and belong to a user whose directory nobody else enters.
+# Backups and their status outlive the application; their directories belong to a user and are closed to all others.
 _KEPT = "|".join(f"*/{name}/" for name in paths.OWN)
 
 _DOWN_SECONDS = 600.0
@@ -21,18 +21,18 @@ _PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth
 
 
 def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
-    """Take the stack off a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
+    """Remove the stack from a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
     with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
         label = f"com.docker.compose.project={environment.project}"
-        if found := [c.id for c in inspect(host).containers]:
-            host.docker.container.stop(found)
-        if left := host.docker.container.list(all=True, filters=[("label", label)]):  # also of a hold
+        if containers := [c.id for c in inspect(host).containers]:
+            host.docker.container.stop(containers)
+        if left := host.docker.container.list(all=True, filters=[("label", label)]):  # including those of a hold
             host.docker.container.remove(left, force=True)
         if networks := host.docker.network.list(filters=[("label", label)]):
             host.docker.network.remove([*networks])
         directory = environment.directory
-        of_proxy = (directory / "traefik/dynamic/routes.yaml", directory / proxy_settings.IN_FORCE)
-        host.run(["rm", "-rf", str(directory / "current"), *map(str, of_proxy)])
+        proxy_files = (directory / "traefik/dynamic/routes.yaml", directory / proxy_settings.IN_FORCE)
+        host.run(["rm", "-rf", str(directory / "current"), *map(str, proxy_files)])
         if purge:
             if volumes := host.docker.volume.list(filters={"label": label}):
                 host.docker.volume.remove([*volumes])

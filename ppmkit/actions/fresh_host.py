@@ -1,4 +1,4 @@
-"""A host that is gone: another one is brought to where a backup from elsewhere can take the place of its database."""
+"""Preparation of a replacement host, so that a backup from elsewhere can be restored to it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def prepare(environment: Environment, address: HostAddress, progress: Progress, confirm: Confirm) -> bool:
-    """Provision a host on which nothing is deployed, and deploy to it; return whether there was need.
+    """Provision a host on which nothing is deployed, and deploy to it; return whether that was needed.
 
-    Its steward leaves the target alone, since what lies there was not made by it. ``confirm`` is asked before.
+    Its steward does not write to the target, because the backups there are another steward's. ``confirm`` asks first.
     """
     if _serves(environment, address):
         return False
     confirm(
-        f"{address.name}: nothing is deployed there. It will be provisioned, this checkout deployed to it, and then "
-        "the backup restored. Go on?"
+        f"{address.name}: nothing is deployed there. It will be provisioned, then this checkout deployed, then the "
+        "backup restored. Continue?"
     )
     up.bring_up(environment.model_copy(update={"hosts": (address,)}), progress)
     return True
@@ -33,5 +33,5 @@ def _serves(environment: Environment, address: HostAddress) -> bool:
     try:
         with Host.connect(environment, address) as host:
             return last_record(host) is not None
-    except HostUnreachable:  # nobody may be let in before it is provisioned; who is not there at all, is told of then
+    except HostUnreachable:  # not provisioned yet, or unreachable; provisioning will report which
         return False

@@ -1,4 +1,4 @@
-"""Looking into a running stack, and taking it away: releases, logs, exec, down."""
+"""`ppmctl logs` and `exec`: container logs, and commands in a running container."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
 _LINE = 1 << 16
-"""Bytes of a line of logs that are printed at once."""
+"""Maximum bytes of a log line that are printed at once."""
 
 
 def _containers(stack: Stack, service: str) -> list[Found]:
-    """Given `api`, `api-blue`, … return its containers; a name without a colour means the live one."""
+    """Given `api`, `api-blue`, … return its containers; a name without a color means the live one."""
     role, _, color = service.rpartition("-")
     exact = [c for c in stack.containers if c.role == role and c.color == color]
-    found = exact or [c for c in stack.containers if c.role == service and c.color in (None, stack.live)]
-    if found:
-        return found
+    containers = exact or [c for c in stack.containers if c.role == service and c.color in (None, stack.live)]
+    if containers:
+        return containers
     roles = sorted({c.role for c in stack.containers})
     raise UsageError(
         f"there is no service {service}",
@@ -37,15 +37,15 @@ def logs(environment: Environment, address: HostAddress, service: str | None, *,
     """Print the logs of a service (or of all that run), each line with its container; return an exit code."""
     with Host.connect(environment, address) as host:
         stack = inspect(host)
-        found = _containers(stack, service) if service else [c for c in stack.containers if c.running]
+        containers = _containers(stack, service) if service else [c for c in stack.containers if c.running]
         docker = ["docker", "-H", f"unix://{host.docker_socket}", "logs", "--tail", str(tail)]
         flags = ["--follow"] if follow else []
         followers = [
             subprocess.Popen([*docker, *flags, container.id], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-            for container in found
+            for container in containers
         ]
         try:
-            _merge(followers, [container.name for container in found])
+            _merge(followers, [container.name for container in containers])
         finally:
             for follower in followers:
                 follower.kill()
@@ -54,16 +54,16 @@ def logs(environment: Environment, address: HostAddress, service: str | None, *,
 
 
 def _merge(followers: Sequence[subprocess.Popen[bytes]], names: Sequence[str]) -> None:
-    """Copy what they say, line by line. To a terminal, no control character goes as it is."""
+    """Copy their output, line by line. On a terminal, control characters are made visible."""
     from threading import Lock, Thread
 
-    writing, shown = Lock(), visible if sys.stdout.isatty() else str
+    writing, escape = Lock(), visible if sys.stdout.isatty() else str
 
     def copy(follower: subprocess.Popen[bytes], name: str) -> None:
         assert follower.stdout is not None
         with follower.stdout:
             while line := follower.stdout.readline(_LINE):
-                text = shown(f"{name}  {line.decode(errors='replace')}".removesuffix("\n"))
+                text = escape(f"{name}  {line.decode(errors='replace')}".removesuffix("\n"))
                 with writing:
                     sys.stdout.write(f"{text}\n")
                     sys.stdout.flush()
@@ -85,7 +85,7 @@ def execute(environment: Environment, address: HostAddress, service: str, comman
 
 
 def ask(environment: Environment, address: HostAddress, service: str, command: Sequence[str]) -> str:
-    """Run a command in a running container of a service; return what it prints."""
+    """Run a command in a running container of a service; return its output."""
     with Host.connect(environment, address) as host:
         return str(host.docker.execute(_running(host, service).id, list(command)))
 
@@ -95,4 +95,4 @@ def _running(host: Host, service: str) -> Found:
     for container in _containers(inspect(host), service):
         if container.running:
             return container
-    raise UsageError(f"{service} does not run on {host.name}", next=f"ppmctl status -e {host.environment.name}")
+    raise UsageError(f"{service} is not running on {host.name}", next=f"ppmctl status -e {host.environment.name}")

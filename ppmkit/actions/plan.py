@@ -1,4 +1,4 @@
-"""`ppmctl plan`: what a deploy and `provision` would change on every host, and what somebody changed by hand."""
+"""`ppmctl plan`: the changes that a deploy and `provision` would make on every host, and manual changes there."""
 
 from __future__ import annotations
 
@@ -32,27 +32,27 @@ _UNKNOWN = "migrations: not known before the deploy, "
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What every host is held against."""
+    """The target state that every host is compared with."""
 
     release: Release
     rendered: dict[str, str]
     steward: str
-    """Its settings."""
+    """The steward's settings."""
     source: Source
     revisions: tuple[Revision, ...] | None
-    """Every one of the new image; None when it is not on this machine."""
+    """Every revision of the new image; None when the image is not on this machine."""
     settings: Future[dict[str, HostReport]]
 
 
 def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
-    """Build what a deploy would, look at every host, side by side; take no lock, change nothing.
+    """Build what a deploy would build, and inspect every host in parallel; take no lock, change nothing.
 
-    A host that cannot be looked at is a problem in the plan, not an error.
+    A host that cannot be inspected is a problem in the plan, not an error.
     """
     with Crew() as crew:
         settings = crew.start(_settings, environment)
-        release, _ = deployment.wanted(environment, announce)
-        announce("looking at the hosts")
+        release, _ = deployment.build_release(environment, announce)
+        announce("inspecting the hosts")
         wanted = _Wanted(
             release=release,
             rendered=render.tree(environment, release),
@@ -87,22 +87,22 @@ def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> Ho
 
     try:
         with read_only(environment, address) as host:
-            found = inspection.study(host, wanted.release, wanted.rendered)
-            basis = saved.basis_of(host, found)
-            fresh = found.stack.live is None and not inspection.has_data(host)
+            state = inspection.study(host, wanted.release, wanted.rendered)
+            basis = saved.basis_of(host, state)
+            fresh = state.stack.live is None and not inspection.has_data(host)
     except PpmctlError as error:
         return _unknown(address, error.message)
     except DockerException as error:
         return _unknown(address, (error.stderr or str(error)).strip())
     migrations, notes = _migrations(wanted.revisions, basis.schema_revision, fresh=fresh)
-    settings, unseen = _host_settings(wanted.settings, address.name)
+    settings, setting_notes = _host_settings(wanted.settings, address.name)
     return HostPlan(
         name=address.name,
         basis=basis,
-        sections=(*_sections(found, wanted), *settings),
+        sections=(*_sections(state, wanted), *settings),
         migrations=migrations,
-        drift=found.drift,
-        notes=(*notes, *unseen),
+        drift=state.drift,
+        notes=(*notes, *setting_notes),
     )
 
 
@@ -110,21 +110,21 @@ def _unknown(address: HostAddress, why: str) -> HostPlan:
     return HostPlan(name=address.name, problem=f"{address.name}: {why.removeprefix(f'{address.name}: ')}")
 
 
-def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
-    base, release, record = found.base, wanted.release, found.stack.record
+def _sections(state: Study, wanted: _Wanted) -> tuple[Section, ...]:
+    base, release, record = state.base, wanted.release, state.stack.record
     same = base is not None and base.id == release.id
-    files = found.evidence.files if found.evidence else {}
-    told = found.evidence.settings if found.evidence else None
+    files = state.evidence.files if state.evidence else {}
+    settings = state.evidence.settings if state.evidence else None
     images = diff.images(base, release)
     if images and record:
         images = (*images, diff.sources(record.source, wanted.source))
-    drifted = {item.line for item in found.drift}
-    deploy = tuple(line for line in found.plan.changes if line not in drifted)
+    drifted = {item.line for item in state.drift}
+    deploy = tuple(line for line in state.plan.changes if line not in drifted)
     kept = {*deploy[:1], PROXY_REPLACED}  # the rest is in the other sections
     sections = (
         Section(name="deploy", lines=deploy if same else tuple(line for line in deploy if line in kept)),
         *(() if same else diff.files(base, files, release, wanted.rendered)),
-        Section(name="backup settings", diff=diff.unified(told or "", wanted.steward)),
+        Section(name="backup settings", diff=diff.unified(settings or "", wanted.steward)),
         Section(name="secrets", lines=diff.secrets(base, release)),
         Section(name="images", lines=images),
     )
@@ -134,22 +134,22 @@ def _sections(found: Study, wanted: _Wanted) -> tuple[Section, ...]:
 def _migrations(
     shipped: tuple[Revision, ...] | None, current: str | None, *, fresh: bool
 ) -> tuple[tuple[Revision, ...], tuple[str, ...]]:
-    """Return what the database lacks, and what is not known of that."""
+    """Return the revisions that the database lacks, and a note when they are not known."""
     if shipped is None:
         return (), (f"{_UNKNOWN}the image is not on this machine",)
     if current is None and not fresh:
-        return (), (f"{_UNKNOWN}no api tells the database's revision",)
+        return (), (f"{_UNKNOWN}no api reports the database's revision",)
     return migrate.lacking(shipped, current), ()
 
 
 def _host_settings(settings: Future[dict[str, HostReport]], name: str) -> tuple[tuple[Section, ...], tuple[str, ...]]:
-    """Return what `provision` would change on a host, and what is not known of that."""
+    """Return what `provision` would change on a host, and a note when that is not known."""
     try:
         report = settings.result()[name]
     except PpmctlError as error:
         return (), (f"host settings: {error.message}",)
     if report.error:
-        return (), (f"host settings: not looked at: {report.error}",)
+        return (), (f"host settings: not inspected: {report.error}",)
     lines = [
         line
         for operation in report.operations

@@ -1,4 +1,4 @@
-"""`ppmctl resume` and `abort`: what becomes of an operation that was cut short. The host's journal knows of it."""
+"""`ppmctl resume` and `abort`: finish or undo an interrupted operation, which is in the host's journal."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 
 class Recovery(Model):
-    """What became of it on one host; what `resume --json` and `abort --json` print of each."""
+    """The result on one host; `resume --json` and `abort --json` print one object per host."""
 
     host: str
     kind: str | None
-    """deploy, rollback, restore; None when nothing was cut short."""
+    """deploy, rollback, restore; None when no operation was interrupted."""
     release: str | None
     outcome: str
     """finished, undone, or nothing."""
@@ -41,103 +41,105 @@ class Recovery(Model):
 
 
 def resume(environment: Environment, progress: Progress) -> list[Recovery]:
-    """Finish what was cut short, on every host. Raises what stops it, after undoing."""
+    """Finish the interrupted operation on every host. Raises the error that stops it, after undoing."""
     return on_each_host(environment, 1, lambda address, _: _recover(environment, address, progress, finish=True))
 
 
 def abort(environment: Environment, progress: Progress) -> list[Recovery]:
-    """Undo what was cut short, on every host. Raises UsageError where there is no way back."""
+    """Undo the interrupted operation on every host. Raises UsageError where it cannot be undone anymore."""
     return on_each_host(environment, 1, lambda address, _: _recover(environment, address, progress, finish=False))
 
 
 def _recover(environment: Environment, address: HostAddress, progress: Progress, *, finish: bool) -> Recovery:
     began = time.monotonic()
     with locked(environment, address, "resume" if finish else "abort") as host:
-        found = unfinished(host)
-        if found and finish:
-            go_on(host, found, progress)
-        elif found:
-            take_back(host, found, progress)
+        interrupted = unfinished(host)
+        if interrupted and finish:
+            resume_operation(host, interrupted, progress)
+        elif interrupted:
+            abort_operation(host, interrupted, progress)
         stack = inspect(host)
         return Recovery(
             host=host.name,
-            kind=found.intent.kind if found else None,
-            release=found.intent.release.id if found else None,
-            outcome="nothing" if not found else "finished" if finish else "undone",
+            kind=interrupted.intent.kind if interrupted else None,
+            release=interrupted.intent.release.id if interrupted else None,
+            outcome="nothing" if not interrupted else "finished" if finish else "undone",
             serves=stack.release(stack.live) if stack.live else None,
             seconds=round(time.monotonic() - began, 1),
         )
 
 
 def unfinished(host: Host) -> Unfinished | None:
-    """Return the operation on the host that was cut short, if there is one. Raises HostError for one not understood."""
+    """Return the host's interrupted operation, if any. Raises HostError when another version of ppmctl wrote it."""
     try:
         return journal.unfinished(journal.lines(host))
-    except ValueError as strange:
+    except ValueError as error:
         raise HostError(
-            f"{host.name}: the last operation has not ended, and another version of ppmctl began it",
+            f"{host.name}: the last operation has not finished, and another version of ppmctl started it",
             host=host.name,
-            seen=str(strange),
-            next=f"Use the version that began it: ppmctl resume -e {host.environment.name}",
-        ) from strange
+            seen=str(error),
+            next=f"Use the version that started it: ppmctl resume -e {host.environment.name}",
+        ) from error
 
 
-def clear(host: Host, wanted: Release | None, progress: Progress) -> None:
-    """Leave nothing half done on the host, before something else begins."""
-    found = unfinished(host)
-    if found is None:
+def end_unfinished(host: Host, wanted: Release | None, progress: Progress) -> None:
+    """Finish or undo the host's interrupted operation, if any, before another one starts."""
+    interrupted = unfinished(host)
+    if interrupted is None:
         return
-    if way(found, wanted, placed=_placed(host, found)) == "go on":
-        go_on(host, found, progress)
+    if resolution(interrupted, wanted, placed=_placed(host, interrupted)) == "resume":
+        resume_operation(host, interrupted, progress)
     else:
-        take_back(host, found, progress)
+        abort_operation(host, interrupted, progress)
 
 
-def way(found: Unfinished, wanted: Release | None, *, placed: bool) -> Literal["go on", "take back"]:
-    """Return what is to become of an operation: on for the wanted release, back for any other.
+def resolution(interrupted: Unfinished, wanted: Release | None, *, placed: bool) -> Literal["resume", "abort"]:
+    """Return what to do with an interrupted operation: resume it for the wanted release, abort it for any other.
 
-    One that is past its last way back goes on in any case. ``placed``: the release's files are on the host.
+    An operation past its final step is resumed in any case. ``placed``: the release's files are on the host.
     """
-    same = wanted is not None and found.intent.release.id == wanted.id
-    return "go on" if (same and placed) or _decided(found) else "take back"
+    same = wanted is not None and interrupted.intent.release.id == wanted.id
+    return "resume" if (same and placed) or _decided(interrupted) else "abort"
 
 
-def go_on(host: Host, found: Unfinished, progress: Progress) -> None:
-    """Take the host through what is left of the operation. Raises UsageError when its files never arrived."""
-    if not _placed(host, found):
+def resume_operation(host: Host, interrupted: Unfinished, progress: Progress) -> None:
+    """Run the operation's remaining steps. Raises UsageError when its files never arrived."""
+    intent = interrupted.intent
+    if not _placed(host, interrupted):
         raise UsageError(
-            f"{host.name}: release {found.intent.release.id} had not arrived when the {found.intent.kind} stopped",
+            f"{host.name}: release {intent.release.id} had not arrived when the {intent.kind} stopped",
             next=f"ppmctl deploy -e {host.environment.name}, or ppmctl abort",
         )
-    steps = _steps(found)
-    with opened(host, found.intent, inspect(host), progress, resumed=found) as operation:
+    steps = _steps(interrupted)
+    with opened(host, intent, inspect(host), progress, resumed=interrupted) as operation:
         transaction.run(operation, steps)
 
 
-def take_back(host: Host, found: Unfinished, progress: Progress) -> None:
-    """Undo what the operation did. Raises UsageError when it is past its last way back."""
-    if _decided(found):
+def abort_operation(host: Host, interrupted: Unfinished, progress: Progress) -> None:
+    """Undo what the operation did. Raises UsageError when it is past its final step."""
+    intent = interrupted.intent
+    if _decided(interrupted):
         raise UsageError(
-            f"{host.name}: users are on release {found.intent.release.id} already",
-            next=f"ppmctl resume -e {host.environment.name} ends the {found.intent.kind}; then ppmctl rollback",
+            f"{host.name}: users are on release {intent.release.id} already",
+            next=f"ppmctl resume -e {host.environment.name} finishes the {intent.kind}; then ppmctl rollback",
         )
-    # An earlier ppmctl did not watch what users are answered; what undoes its steps turns the access log on.
-    begun = [step for step in _steps(found) if step.name in found.begun or step.undo is watch.end]
-    with opened(host, found.intent, inspect(host), progress, resumed=found) as operation:
+    # An earlier ppmctl had no step `watch`. Undoing its steps turns the access log on, and watch.end turns it off.
+    begun = [step for step in _steps(interrupted) if step.name in interrupted.begun or step.undo is watch.end]
+    with opened(host, intent, inspect(host), progress, resumed=interrupted) as operation:
         progress.step(host.name, "undoing")
         began = time.monotonic()
         version.record(host)
-        transaction.undo(operation, begun if found.intent.reversible else [])
-        progress.done(host.name, "undo", time.monotonic() - began, f"{found.intent.kind} of {found.since:%F %T}")
+        transaction.undo(operation, begun if intent.reversible else [])
+        progress.done(host.name, "undo", time.monotonic() - began, f"{intent.kind} of {interrupted.since:%F %T}")
 
 
-def _steps(found: Unfinished) -> Sequence[Step]:
-    return {"deploy": STEPS, "rollback": ROLLBACK_STEPS, "restore": RESTORE_STEPS}[found.intent.kind]
+def _steps(interrupted: Unfinished) -> Sequence[Step]:
+    return {"deploy": STEPS, "rollback": ROLLBACK_STEPS, "restore": RESTORE_STEPS}[interrupted.intent.kind]
 
 
-def _decided(found: Unfinished) -> bool:
-    return transaction.decided(_steps(found), found)
+def _decided(interrupted: Unfinished) -> bool:
+    return transaction.decided(_steps(interrupted), interrupted)
 
 
-def _placed(host: Host, found: Unfinished) -> bool:
-    return compose_text(host, found.intent.release.id) is not None
+def _placed(host: Host, interrupted: Unfinished) -> bool:
+    return compose_text(host, interrupted.intent.release.id) is not None

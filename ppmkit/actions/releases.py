@@ -1,4 +1,4 @@
-"""`ppmctl releases` and `history`: the records and the journal of a host."""
+"""`ppmctl releases` and `history`: a host's records and journal."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def releases(environment: Environment, address: HostAddress) -> tuple[list[Recor
 def release(
     environment: Environment, address: HostAddress, name: str | None, *, ask: bool = False
 ) -> tuple[Record, str | None]:
-    """Return the record of a release (the newest without a name), and what it is made of, if a list lies beside it.
+    """Return the record of a release (the newest without a name), and its SBOM, if one is stored with it.
 
-    With ``ask`` its images are asked where there is none. Raises UsageError, and BuildError when they are gone.
+    With ``ask``, its images are inspected if there is none. Raises UsageError, and BuildError when they are gone.
     """
     with read_only(environment, address) as host:
-        found = [record for record in records(host) if name in (None, record.id)]
-        if not found:
+        matches = [record for record in records(host) if name in (None, record.id)]
+        if not matches:
             what = f"no release {name}" if name else "no release yet"
             raise UsageError(f"{host.name} has {what}", next=f"ppmctl releases -e {environment.name}")
-        bill = host.read(environment.directory / "releases" / found[0].id / sbom.FILE)
-        return found[0], sbom.on_host(host, found[0].release) if bill is None and ask else bill
+        bill = host.read(environment.directory / "releases" / matches[0].id / sbom.FILE)
+        return matches[0], sbom.on_host(host, matches[0].release) if bill is None and ask else bill
 
 
 def history(environment: Environment, address: HostAddress) -> list[OperationSummary]:

@@ -1,4 +1,4 @@
-"""`ppmctl restore`: a backup, or a moment between two, in the place of the database of one host."""
+"""`ppmctl restore`: replace a host's database by a backup, or by its state at a given time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class Restored(Model):
-    """How it went; what `restore --json` prints."""
+    """The result; output of `restore --json`."""
 
     host: str
     id: str
@@ -42,14 +42,14 @@ class Restored(Model):
     held_seconds: float
     """How long requests waited, at most."""
     lost: dict[str, int] | None
-    """{table: rows that were written since the backup}; they are in the safety backup. None when what was there is
-    too damaged to tell."""
+    """{table: rows that were written since the backup}; they are in the safety backup. None when the replaced database
+    is too damaged to count them."""
     safety: str
-    """Where what was replaced is now, for people."""
+    """Where the replaced database is now, as text."""
     evidence: str
-    """How far the backup was verified before."""
+    """The level to which the backup was verified first."""
     failed: str = ""
-    """What failed while requests waited, in words; empty when nothing did."""
+    """What failed while requests waited, as text; empty when nothing did."""
 
 
 def restore(
@@ -60,15 +60,15 @@ def restore(
     wanted: str | datetime,
     target: str | None = None,
 ) -> Restored:
-    """Put a backup, or what the database was at a moment, in the place of the database of one host.
+    """Replace a host's database by a backup, or by its state at a given time.
 
-    ``confirm`` is asked before anything is changed. With a target the backup is fetched from there.
+    ``confirm`` asks before anything is changed. With a target, the backup is fetched from there.
     """
     if isinstance(wanted, str):
         refuse_invalid_ids([wanted], environment.name)
     began, key = time.monotonic(), identity(environment)
     with locked(environment, address, "restore") as host:
-        recover.clear(host, None, progress)
+        recover.end_unfinished(host, None, progress)
         stack = inspect(host)
         intent = _intent(host, stack)
         journal_mode.refuse_unless_wal(host)
@@ -80,32 +80,32 @@ def restore(
             elif target:
                 wanted = str(steward.ask("fetch", "--", target, wanted)["id"])
             try:
-                found = stage_backup(operation, steward, wanted, key)
+                staged = stage_backup(operation, steward, wanted, key)
                 lost = count_lost(steward, staged_path(operation))
-                confirm(_question(host, found, lost))
+                confirm(_question(host, staged, lost))
                 refuse_foreign_processes(steward, stack)
             except BaseException:
                 remove_staged(operation)
                 raise
-            change = replacement(operation, steward, found.name)
+            change = replacement(operation, steward, staged.name)
             operation.intent = intent.model_copy(update={"change": change})
-            operation.note(Findings(schema_before="", schema_after=found.head, revisions=found.known))
+            operation.note(Findings(schema_before="", schema_after=staged.head, revisions=staged.known))
             transaction.run(operation, RESTORE_STEPS)
         return Restored(
             host=host.name,
-            id=found.id,
+            id=staged.id,
             outcome="ok",
             seconds=round(time.monotonic() - began, 3),
             held_seconds=operation.findings.held or 0.0,
             lost=lost,
             safety=operation.findings.safety or "",
-            evidence=found.level,
+            evidence=staged.level,
             failed=operation.findings.failed or "",
         )
 
 
 def _intent(host: Host, stack: Stack) -> Intent:
-    """Return what it is about: the release that serves, in the other colour. Raises UsageError when none serves."""
+    """Return the intent: the release that serves, in the other color. Raises UsageError when none serves."""
     record = stack.record
     if record is None or stack.live is None:
         raise UsageError(f"{host.name}: nothing is deployed", next=f"ppmctl deploy -e {host.environment.name}")
@@ -121,10 +121,11 @@ def _intent(host: Host, stack: Stack) -> Intent:
     )
 
 
-def _question(host: Host, found: Staged, lost: dict[str, int] | None) -> str:
+def _question(host: Host, staged: Staged, lost: dict[str, int] | None) -> str:
+    source = f"{host.name}: {staged.name} is from {staged.created:%F %T} UTC"
     if lost is None:
-        return f"{host.name}: what is there is damaged; {found.name} is of {found.created:%F %T} UTC. Go on?"
+        return f"{source}; the current database is damaged. Continue?"
     return (
-        f"{host.name}: {found.name} is of {found.created:%F %T} UTC. {sum(lost.values()):,} rows were written "
-        f"since, or are otherwise there{by_table(lost)}; they go, and stay in a backup of what is there now. Go on?"
+        f"{source}. Restoring it discards {sum(lost.values()):,} rows written since, or missing in it for another "
+        f"reason{by_table(lost)}. The current database becomes a backup. Continue?"
     )

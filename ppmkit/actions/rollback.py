@@ -1,4 +1,4 @@
-"""`ppmctl rollback`: back to an earlier release, with its own config, secrets and images."""
+"""`ppmctl rollback`: return to an earlier release, with its own config, secrets and images."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Rollback(Model):
-    """How it went on one host; what `rollback --json` prints of each."""
+    """The result on one host; `rollback --json` prints one object per host."""
 
     host: str
     release: str
@@ -39,16 +39,16 @@ class Rollback(Model):
     data: str
     """untouched, downgraded or restored."""
     served_seconds: float
-    """How long it took until users were on the release."""
+    """Seconds until users were on the release."""
     seconds: float
     failed: str = ""
-    """What failed while requests waited, in words; empty when nothing did, or none waited."""
+    """What failed while requests waited, as text; empty when nothing did, or none waited."""
 
 
 def rollback(
     environment: Environment, progress: Progress, confirm: Confirm, *, release: str | None = None, restore: bool = False
 ) -> list[Rollback]:
-    """Bring back a release (the one before, unless named) on every host, one after another."""
+    """Return every host, one after another, to a release: the previous one, unless named."""
     return on_each_host(
         environment, 1, lambda address, _: _on_host(environment, address, progress, confirm, release, restore)
     )
@@ -64,10 +64,10 @@ def _on_host(
 ) -> Rollback:
     began = time.monotonic()
     with locked(environment, address, "rollback") as host:
-        recover.clear(host, None, progress)
+        recover.end_unfinished(host, None, progress)
         stack = inspect(host)
         now, wanted = _choose(host, stack, release)
-        assert stack.live is not None, "_choose has seen to that"
+        assert stack.live is not None, "_choose raises otherwise"
         intent = Intent(
             operation=journal.new_operation(),
             kind="rollback",
@@ -101,7 +101,7 @@ def _on_host(
 
 
 def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Record]:
-    """Return the records of what serves and of what is to serve again. Raises UsageError when there is none."""
+    """Return the records of the live release and of the one to return to. Raises UsageError when there is none."""
     environment = host.environment.name
     if stack.record is None or stack.live is None:
         raise UsageError(f"{host.name}: nothing is deployed", next=f"ppmctl deploy -e {environment}")
@@ -112,22 +112,22 @@ def _choose(host: Host, stack: Stack, release: str | None) -> tuple[Record, Reco
         raise UsageError(f"{host.name}: release {name} serves already", next="ppmctl releases")
     known = {record.id: record for record in records(host)}
     images = known[name].release.images if name in known else None
-    if images is None or not _whole(host, name) or not _there(host, images):
+    if images is None or not _intact(host, name) or not _present(host, images):
         raise UsageError(
             f"{host.name}: release {name} is not there: it never was, it was pruned, or its files were edited",
-            next=f"See which are: ppmctl releases -e {environment}",
+            next=f"List the releases: ppmctl releases -e {environment}",
         )
     return stack.record, known[name]
 
 
-def _whole(host: Host, release: str) -> bool:
-    """Return whether the release's files are there as they were made."""
-    where = host.environment.directory / "releases" / release
-    found = {path: host.read(where / path) for path in (render.COMPOSE, drift.ROUTES, drift.CERTIFICATES)}
-    return drift.intact(release, {path: text for path, text in found.items() if text is not None})
+def _intact(host: Host, release: str) -> bool:
+    """Return whether the release's files are present and unchanged."""
+    folder = host.environment.directory / "releases" / release
+    texts = {path: host.read(folder / path) for path in (render.COMPOSE, drift.ROUTES, drift.CERTIFICATES)}
+    return drift.intact(release, {path: text for path, text in texts.items() if text is not None})
 
 
-def _there(host: Host, images: Images) -> bool:
+def _present(host: Host, images: Images) -> bool:
     return all(host.docker.image.exists(reference) for reference in images.by_name().values())
 
 
@@ -138,16 +138,16 @@ def _note(operation: Operation, wanted: Record, change: Change | None) -> None:
 
 
 def _loss(operation: Operation, change: Change) -> str:
-    """Return the question whether what was written since the snapshot may go."""
+    """Return the question whether rows written since the snapshot may be discarded."""
     command = ("since", change.command[1], str(migrate.database(operation)))
     counts: dict[str, int] = oneoff.ask(operation.host, operation.compose, "steward", command, timeout=600)
     return (
-        f"{operation.host.name}: {sum(counts.values()):,} rows were written since the snapshot and go with it"
-        f"{by_table(counts)}. What is there now becomes a backup. Go on?"
+        f"{operation.host.name}: rolling back discards {sum(counts.values()):,} rows written since the snapshot"
+        f"{by_table(counts)}. The current database becomes a backup. Continue?"
     )
 
 
 def by_table(counts: Mapping[str, int]) -> str:
-    """Given {table: rows}, return them in words behind what they add up to; nothing where there are none."""
+    """Given {table: rows}, return a suffix with the rows of each table; empty when there are none."""
     tables = ", ".join(f"{table} {count:,}" for table, count in counts.items())
     return f" ({tables})" if tables else ""

@@ -1,7 +1,7 @@
-"""Giving a secret another value: what is signed with the one that the hosts run stays good.
+"""Rotation of secrets: what is signed with the value that the hosts run stays valid.
 
-A rotation whose deploy failed, or an older checkout, leaves a value here that no host has. So the value before, which a
-release gets too, is the one that the hosts run, and not the one that lay here last.
+A rotation whose deploy failed, or an older checkout, leaves a value here that no host has. So the previous value, which
+a release gets too, is the one that the hosts run, and not the last one stored here.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from ppmkit.release.model import Record
 
 _NEGLIGIBLE = timedelta(hours=1)
-"""By so much the time of a value before may be shorter than promised: a deploy takes a while, too."""
+"""How much shorter than promised a previous value may be accepted: a deploy takes time, too."""
 
 
 def rotate(environment: Environment, name: str, value: str | None = None, *, revoke: bool = False) -> list[str]:
     """Give a secret a new value here, a generated one without ``value``; return what was done, one line each.
 
-    The value that the hosts run is kept beside it where something may still be signed with it, unless ``revoke`` says
-    that it leaked. Raises UsageError when nothing can be or was changed, and HostUnreachable.
+    If something may still be signed with the value that the hosts run, it is kept too, unless ``revoke`` says that it
+    leaked. Raises UsageError when nothing can be or was changed, and HostUnreachable.
     """
     live = None if revoke else _live(environment, name)
     return manage.rotate(environment, name, value, live=live, revoke=revoke)
@@ -41,17 +41,17 @@ def rotate(environment: Environment, name: str, value: str | None = None, *, rev
 def replace(environment: Environment, name: str, value: str) -> list[str]:
     """Write a secret here; return what was done, one line each. The next deploy brings it to the hosts.
 
-    What is kept beside it, and what is raised, is as :func:`rotate` has it.
+    The kept value and the errors are those of :func:`rotate`.
     """
     live = _live(environment, name)
     return manage.replace(environment, name, value, live=live)
 
 
 def restart(environment: Environment, *, ended_only: bool = False) -> list[str]:
-    """Let the time of a value before begin now, if hosts still run that one; return what was done, one line each.
+    """Restart a previous value's time now, if hosts still run that value; return what was done, one line each.
 
-    Else a rotation that reaches the hosts days later would end sessions early, or at once. With ``ended_only`` only
-    what would end at once counts. A host that cannot be asked is left out.
+    Otherwise a rotation that reaches the hosts days later would end sessions early, or at once. With ``ended_only``,
+    only values that would end at once are restarted. A host that cannot be reached is left out.
     """
     promised = environment.secrets.accept_previous
     store, lines = open_store(environment), []
@@ -59,45 +59,45 @@ def restart(environment: Environment, *, ended_only: bool = False) -> list[str]:
         versions = _versions(name, _records(environment, lenient=True))
         if manage.version_of(name, value) in versions.values():
             store.write(name + PREVIOUS, value, datetime.now(UTC))
-            lines.append(f"hosts still run {name}{PREVIOUS}: the time that it is accepted for begins now")
+            lines.append(f"hosts still run {name}{PREVIOUS}: the period in which it is accepted starts now")
     return lines
 
 
 def old(environment: Environment, age: timedelta) -> dict[str, str]:
-    """Return {name: value of before the rotation} of the secrets that were rotated so long ago, or longer."""
+    """Return {name: its previous value} of the secrets that were rotated at least ``age`` ago."""
     store, now = open_store(environment), datetime.now(UTC)
     since = store.since()
     names = [name for name in kinds.needed(environment) if name + PREVIOUS in since]
-    found = {name: store.read(name + PREVIOUS) for name in names if now - since[name + PREVIOUS] >= age}
-    return {name: value for name, value in found.items() if value}
+    values = {name: store.read(name + PREVIOUS) for name in names if now - since[name + PREVIOUS] >= age}
+    return {name: value for name, value in values.items() if value}
 
 
 def common(environment: str, name: str, versions: Mapping[str, str | None]) -> str | None:
-    """Given {host: version of the secret that it runs}, return the one version, or None where none runs any.
+    """Given {host: version of the secret that it runs}, return the common version, or None when no host runs any.
 
-    Raises UsageError where they differ: only one value can be kept.
+    Raises UsageError when the versions differ: only one value can be kept.
     """
-    found = {host: version for host, version in versions.items() if version}
-    if len(set(found.values())) > 1:
+    running = {host: version for host, version in versions.items() if version}
+    if len(set(running.values())) > 1:
         raise UsageError(
             f"the hosts run different values of {name}; nothing was changed",
-            seen="\n".join(f"{host}: version {version}" for host, version in found.items()),
-            next=f"ppmctl deploy -e {environment} gives all of them the one that is here; then rotate it",
+            seen="\n".join(f"{host}: version {version}" for host, version in running.items()),
+            next=f"Deploy the value that is here to all of them: ppmctl deploy -e {environment}; then rotate it",
         )
-    return next(iter(found.values()), None)
+    return next(iter(running.values()), None)
 
 
 def _live(environment: Environment, name: str) -> str | None:
-    """Return the value that the hosts run, where it is to be kept; None where it is not, or there is none."""
-    here = manage.here(environment, name) if kinds.keeps_previous(name) else {}
-    if not here:  # nothing is to be kept, or this is the first value
+    """Return the value that the hosts run if it is to be kept; None if it is not, or there is none."""
+    local_values = manage.here(environment, name) if kinds.keeps_previous(name) else {}
+    if not local_values:  # nothing is to be kept, or this is the first value
         return None
     records = _records(environment)
     version = common(environment.name, name, _versions(name, records))
     if version is None:
         return None
-    if version in here:
-        return here[version]
+    if version in local_values:
+        return local_values[version]
     host = next(host for host, record in records.items() if record and record.release.secrets.get(name) == version)
     return _fetch(environment, host, name, version)
 
@@ -107,12 +107,12 @@ def _versions(name: str, records: Mapping[str, Record | None]) -> dict[str, str 
 
 
 def _records(environment: Environment, *, lenient: bool = False) -> dict[str, Record | None]:
-    """Return {host: the record of what serves there}; with ``lenient``, None for a host that cannot tell.
+    """Return {host: the record of its live release}; with ``lenient``, None for a host that cannot be read.
 
     Raises UsageError for a host between two releases.
     """
 
-    def asked(address: HostAddress) -> Record | None:
+    def read(address: HostAddress) -> Record | None:
         if lenient:
             with suppress(PpmctlError):
                 return _record(environment, address)
@@ -120,34 +120,35 @@ def _records(environment: Environment, *, lenient: bool = False) -> dict[str, Re
         return _record(environment, address)
 
     with Crew() as crew:
-        return dict(zip([host.name for host in environment.hosts], crew.map(asked, environment.hosts), strict=True))
+        return dict(zip([host.name for host in environment.hosts], crew.map(read, environment.hosts), strict=True))
 
 
 def _record(environment: Environment, address: HostAddress) -> Record | None:
     try:
         with Host.connect(environment, address) as host:
-            if found := recover.unfinished(host):
+            if unfinished := recover.unfinished(host):
                 raise UsageError(
-                    f"{host.name}: the {found.intent.kind} of {found.since:%F %T} has not ended; nothing was changed",
+                    f"{host.name}: the {unfinished.intent.kind} of {unfinished.since:%F %T} has not finished; nothing "
+                    "was changed",
                     host=host.name,
-                    next=f"Wait for it, or ppmctl resume or abort -e {environment.name}; then run the command again",
+                    next=f"Wait for it, or run ppmctl resume or abort -e {environment.name}; then repeat this command",
                 )
             return last_record(host)
     except HostUnreachable as error:
-        unchanged = f"{error.message}. Nothing was changed: it is not known which value the host runs"
+        unchanged = f"{error.message}. Nothing was changed, because the value that the host runs is not known"
         raise error.with_context(unchanged) from error
 
 
-def _fetch(environment: Environment, name_of_host: str, name: str, version: str) -> str:
-    """Return a value that is on a host and not here. Raises UsageError when it is not there either."""
-    address = next(address for address in environment.hosts if address.name == name_of_host)
+def _fetch(environment: Environment, host_name: str, name: str, version: str) -> str:
+    """Return a value that is on a host but not here. Raises UsageError when it is not there either."""
+    address = next(address for address in environment.hosts if address.name == host_name)
     with Host.connect(environment, address) as host:
         record = last_record(host)
         value = on_host.value(host, name, version, record.release.images.steward) if record else None
     if value is None:
         raise UsageError(
-            f"{name_of_host} runs version {version} of {name}, which is neither here nor in its file there any more",
-            host=name_of_host,
-            next=f"To go on without it: ppmctl secrets rotate {name} --revoke -e {environment.name}",
+            f"{host_name} runs version {version} of {name}, which is neither here nor in its file there anymore",
+            host=host_name,
+            next=f"To continue without it: ppmctl secrets rotate {name} --revoke -e {environment.name}",
         )
     return value

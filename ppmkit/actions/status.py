@@ -1,4 +1,4 @@
-"""`ppmctl status`: what runs where, and whether all is well. The verdict is pure."""
+"""`ppmctl status`: what runs where, and problems. The verdict is pure."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Check(Model):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     ok: bool
@@ -32,7 +32,7 @@ class Check(Model):
 
 
 class ServiceStatus(Model):
-    """The containers of one service and colour."""
+    """The containers of one service and color."""
 
     name: str
     color: Color | None
@@ -43,19 +43,19 @@ class ServiceStatus(Model):
 
 
 class HostStatus(Model):
-    """One host."""
+    """The status of one host."""
 
     name: str
     release: str | None
     color: Color | None
     services: tuple[ServiceStatus, ...]
     backups: Facts | None
-    """What the steward knows of them."""
+    """The steward's report on backups."""
     checks: tuple[Check, ...]
 
 
 class Status(Model):
-    """What `status --json` prints."""
+    """Output of `status --json`."""
 
     environment: str
     url: str
@@ -65,7 +65,7 @@ class Status(Model):
 
 
 def status(environment: Environment) -> Status:
-    """Look at every host, side by side. A host that cannot be reached is a problem, not an error."""
+    """Inspect every host in parallel. A host that cannot be reached is a problem, not an error."""
     with Crew() as crew:
         hosts = tuple(crew.map(lambda address: _host(environment, address), environment.hosts))
     problems = tuple(f"{host.name}: {c.name}: {c.seen}" for host in hosts for c in host.checks if not c.ok)
@@ -99,8 +99,8 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
     except PpmctlError as error:
         return _unknown(address.name, *checks, Check(name="reach", ok=False, seen=error.message))
     except DockerException as error:
-        said = (error.stderr or str(error)).strip()
-        return _unknown(address.name, *checks, Check(name="docker", ok=False, seen=said))
+        message = (error.stderr or str(error)).strip()
+        return _unknown(address.name, *checks, Check(name="docker", ok=False, seen=message))
     record = stack.record
     return HostStatus(
         name=address.name,
@@ -113,22 +113,22 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
 
 
 def _version(host: Host) -> Iterator[Check]:
-    """Yield what is wrong when a newer ppmctl has changed the host: all that is said of it besides may be wrong."""
+    """Yield a failed check when a newer ppmctl has changed the host: all other checks may be wrong then."""
     if (error := version.look(host)) is not None:
         yield Check(name="ppmctl", ok=False, seen=f"{error.message.removeprefix(f'{host.name}: ')}. {error.next}")
 
 
 def _unfinished(host: Host) -> Iterator[Check]:
-    """Yield what is wrong about an operation that has not ended, unless somebody is at it."""
-    found = recover.unfinished(host)
-    if found is not None and not lock.is_held(host):
-        what = f"the {found.intent.kind} of {found.intent.release.id} by {found.who} did not end"
+    """Yield a failed check for an unfinished operation, unless the host is locked, that is, it is still in progress."""
+    unfinished = recover.unfinished(host)
+    if unfinished is not None and not lock.is_held(host):
+        what = f"the {unfinished.intent.kind} of {unfinished.intent.release.id} by {unfinished.who} did not end"
         yield Check(name="operation", ok=False, seen=f"{what}; run: ppmctl resume, or ppmctl abort")
 
 
-def _backups(found: Facts | None) -> list[Check]:
-    wrong = [Check(name="backups", ok=False, seen=seen) for seen in facts.problems(found, datetime.now(UTC))]
-    return wrong or [Check(name="backups", ok=True, seen="ok")]
+def _backups(report: Facts | None) -> list[Check]:
+    problems = [Check(name="backups", ok=False, seen=seen) for seen in facts.problems(report, datetime.now(UTC))]
+    return problems or [Check(name="backups", ok=True, seen="ok")]
 
 
 def _unknown(name: str, *checks: Check) -> HostStatus:
@@ -141,26 +141,27 @@ def _answers(name: str, client: httpx.Client, path: str, release: str | None) ->
 
 
 def services(environment: Environment, stack: Stack) -> tuple[ServiceStatus, ...]:
-    """Return the services that run or should, the live colour's first."""
+    """Return the services that run or should run, the live color's first."""
     rows: list[tuple[str, Color | None, int]] = [("reverse-proxy", None, 1), ("steward", None, 1)]
     replicas = {"api": environment.services.api.replicas, "frontend": environment.services.frontend.replicas}
     present: set[Color] = {c.color for c in stack.containers if c.color}
-    for live in sorted(present, key=lambda color: color != stack.live):
-        rows += [(role, live, replicas.get(role, 1) if live == stack.live else 0) for role in ROLES]
-    found = []
+    for present_color in sorted(present, key=lambda color: color != stack.live):
+        is_live = present_color == stack.live
+        rows += [(role, present_color, replicas.get(role, 1) if is_live else 0) for role in ROLES]
+    statuses = []
     for role, color, wanted in rows:
-        all_of, running = stack.of(role, color), stack.running(role, color)
-        if wanted or all_of:
-            release = all_of[0].release if all_of else None
+        containers, running = stack.of(role, color), stack.running(role, color)
+        if wanted or containers:
+            release = containers[0].release if containers else None
             since = max((c.started for c in running if c.started), default=None)
-            found.append(
+            statuses.append(
                 ServiceStatus(name=role, color=color, release=release, running=len(running), wanted=wanted, since=since)
             )
-    return tuple(found)
+    return tuple(statuses)
 
 
 def verdict(environment: Environment, stack: Stack) -> tuple[Check, ...]:
-    """Given what was found, return what can be judged without asking the application."""
+    """Given the stack, return the checks that need no answer from the application."""
     if stack.live is None:
         return (
             Check(
@@ -184,9 +185,11 @@ def verdict(environment: Environment, stack: Stack) -> tuple[Check, ...]:
             Check(
                 name=name,
                 ok=service.running == service.wanted,
-                seen=f"{service.running} of {service.wanted} run",
+                seen=f"{service.running} of {service.wanted} running",
             )
         )
-    unwell = [c.name for c in stack.containers if c.running and c.health == "unhealthy"]
-    checks.append(Check(name="health", ok=not unwell, seen=f"unhealthy: {', '.join(unwell)}" if unwell else "ok"))
+    unhealthy = [c.name for c in stack.containers if c.running and c.health == "unhealthy"]
+    checks.append(
+        Check(name="health", ok=not unhealthy, seen=f"unhealthy: {', '.join(unhealthy)}" if unhealthy else "ok")
+    )
     return tuple(checks)

@@ -1,4 +1,4 @@
-"""Commands that lead through several parts: up, down, render to a directory, ship ahead."""
+"""Commands that combine several parts: up, down, render to a directory, ship in advance."""
 
 from __future__ import annotations
 
@@ -29,22 +29,22 @@ if TYPE_CHECKING:
 
 _NO_VERSION = "missing"
 _SHIP_SECONDS = 3600.0
-"""What the images may take to each host."""
+"""Time limit for sending the images to each host."""
 
 
-class Arrival(Model):
-    """Where `up` has led to."""
+class UpResult(Model):
+    """The result of `up`."""
 
     environment: str
     url: str
     changed: bool
     seconds: float
     compose_project: str | None
-    """Of an environment that is plain Docker Compose on this machine."""
+    """The Compose project's name, if the environment is plain Docker Compose on this machine."""
 
 
-def up(environment: Environment, progress: Progress) -> Arrival:
-    """Bring the environment up from nothing; what is there already stays as it is."""
+def up(environment: Environment, progress: Progress) -> UpResult:
+    """Bring the environment up from nothing; existing parts stay as they are."""
     from ppmkit.local.engine import ensure
 
     began = time.monotonic()
@@ -55,7 +55,7 @@ def up(environment: Environment, progress: Progress) -> Arrival:
         changed = True
     else:
         changed = bring_up(environment, progress)
-    return Arrival(
+    return UpResult(
         environment=environment.name,
         url=environment.url,
         changed=changed,
@@ -65,7 +65,7 @@ def up(environment: Environment, progress: Progress) -> Arrival:
 
 
 def bring_up(environment: Environment, progress: Progress) -> bool:
-    """Provision every host, make the secrets that can be made, and deploy; return whether anything changed there."""
+    """Provision every host, generate missing secrets, and deploy; return whether anything changed on the hosts."""
     from ppmkit.provision.run import provision
     from ppmkit.secrets import manage
 
@@ -83,18 +83,18 @@ def bring_up(environment: Environment, progress: Progress) -> bool:
     progress.say(f"provisioned: {report.changed or 'nothing'} changed")
     for line in manage.init(environment):
         progress.say(str(line))
-    done = deploy.deploy(environment, progress)
+    deployment = deploy.deploy(environment, progress)
     if environment.kind == "lab":
         _add_samples(environment, progress)
-    return done.changed
+    return deployment.changed
 
 
 def _add_samples(environment: Environment, progress: Progress) -> None:
-    """Let the application keep an eye on a few repositories, so that there is something to look at from the start."""
+    """Add a few sample repositories to the application, so that its page is not empty at first."""
     for address in environment.hosts:
-        made = json.loads(logs.ask(environment, address, "worker", ("ppm", "samples")))["made"]
-        if made:
-            progress.say(f"{address.name} has sample projects: {', '.join(made)}")
+        samples = json.loads(logs.ask(environment, address, "worker", ("ppm", "samples")))["made"]
+        if samples:
+            progress.say(f"{address.name} has sample projects: {', '.join(samples)}")
 
 
 def _boot(environment: Environment, progress: Progress) -> None:
@@ -105,14 +105,14 @@ def _boot(environment: Environment, progress: Progress) -> None:
 
 
 def lab_offset(environment: Environment) -> int:
-    """Return what the lab of this environment adds to every port, from the port of its first host's sshd."""
+    """Return the offset that the environment's lab adds to every port, from the port of its first host's sshd."""
     from ppmkit.lab.model import first_ssh_port
 
     return environment.hosts[0].port - first_ssh_port()
 
 
 def down(environment: Environment, progress: Progress, *, purge: bool) -> None:
-    """Take the environment away: a lab with its hosts, else the stack on each host."""
+    """Remove the environment: a lab with its hosts, else the stack on each host."""
     if environment.kind == "lab":
         from ppmkit import lab
 
@@ -134,14 +134,14 @@ def _dev(environment: Environment, announce: Announce) -> DockerClient:
     file = directory / render.COMPOSE
     text = render.dev(environment, application.build_dev(environment, announce), ca_bundle())
     file.write_text(text, encoding="utf-8")
-    # The mount point of the page's packages: the engine would make it root's.
+    # The mount point of the page's packages: otherwise the engine creates it, owned by root.
     (PROJECT / "app" / "ui" / "node_modules").mkdir(exist_ok=True)
     return client(compose_files=[file], compose_project_name=environment.project)
 
 
 def _place(environment: Environment) -> None:
-    """Lay the secrets of a dev environment where its Compose file finds them: below a folder that nobody else enters,
-    since the user of the services, who is none of this machine, must be able to read them."""
+    """Write a dev environment's secrets where its Compose file finds them: in a folder that is closed to other users,
+    because the files must be readable for the services' user, who has no account on this machine."""
     from ppmkit.secrets import manage
 
     folder = _dev_directory(environment) / "secrets"
@@ -155,7 +155,7 @@ def _dev_directory(environment: Environment) -> Path:
 
 
 def render_to(environment: Environment, out: Path, announce: Announce) -> list[Path]:
-    """Write what a host would get below ``out``; return the files. Each is replaced as a whole."""
+    """Write the files that a host would get below ``out``; return their paths. Each file is replaced as a whole."""
     from ppmkit.local.engine import ca_bundle
 
     if environment.kind == "dev":
@@ -173,18 +173,18 @@ def render_to(environment: Environment, out: Path, announce: Announce) -> list[P
 
 
 def _versions(environment: Environment, announce: Announce) -> dict[str, str]:
-    """Return the secrets' versions; of secrets that are not there yet, for whoever wants to read the files, a word."""
+    """Return the secrets' versions; if secrets are missing, a placeholder, so that the files can still be read."""
     from ppmkit.secrets import manage
 
     try:
         return {name: secret.version for name, secret in manage.read(environment).items()}
     except ConfigError as error:
-        announce(f"{error.message}. The files name the version {_NO_VERSION} for each secret: to read, not to deploy")
+        announce(f"{error.message}. The files name version {_NO_VERSION} for each secret: do not deploy them")
         return dict.fromkeys(kinds.needed(environment), _NO_VERSION)
 
 
 def ship(environment: Environment, progress: Progress) -> dict[str, int]:
-    """Build, and send to every host what it lacks; return {host: bytes sent}."""
+    """Build, and send every host the layers that it lacks; return {host: bytes sent}."""
     from ppmkit.host.host import Host
 
     built = application.build(environment, progress.announce)

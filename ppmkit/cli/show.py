@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ppmkit.actions.recover import Recovery
     from ppmkit.actions.rollback import Rollback
     from ppmkit.actions.status import HostStatus, Status
-    from ppmkit.actions.up import Arrival
+    from ppmkit.actions.up import UpResult
     from ppmkit.doctor.checks import Check
     from ppmkit.lab import LabHost
     from ppmkit.operation.journal import OperationSummary
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ppmkit.release.model import Record
 
 
-def up(found: Arrival) -> str:
+def up(found: UpResult) -> str:
     """Return what somebody needs to know after `up`."""
     e = "" if found.environment == "lab" else f" -e {found.environment}"
     if found.compose_project:

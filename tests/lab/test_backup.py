@@ -153,7 +153,7 @@ def test_a_no_changes_nothing_and_a_stranger_with_the_database_open_is_named(sit
     before = site.serving()
 
     asked = site.ppmctl("restore --latest", status=1)
-    assert "rows were written since" in asked.stderr
+    assert "rows written since" in asked.stderr
     assert "projects" in asked.stderr
     opened = (
         "docker run -d --name stranger -v ppm-keeping_ppm_data:/data --user 10001 --entrypoint python "

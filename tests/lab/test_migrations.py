@@ -142,7 +142,7 @@ def test_a_migration_without_a_way_back_needs_the_snapshot_and_a_yes_for_the_row
         assert "there is no downgrade from 9999" in refused.stderr
         assert "ppmctl rollback --restore" in refused.stderr
         asked = site.ppmctl("rollback", "--restore", status=1)
-        assert "rows were written since the snapshot" in asked.stderr
+        assert "rows written since the snapshot" in asked.stderr
         assert "projects 1" in asked.stderr
         assert revision(site) == "9999"
         done = site.json("rollback", "--restore", "--yes")

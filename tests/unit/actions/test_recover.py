@@ -1,4 +1,4 @@
-"""What becomes of an operation that was cut short."""
+"""Whether an interrupted operation is resumed or aborted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ppmkit.actions.recover import way
+from ppmkit.actions.recover import resolution
 from ppmkit.operation.journal import Unfinished
 from ppmkit.release.model import Release
 from tests.unit.operation.test_journal import IMAGES, intent
@@ -21,23 +21,23 @@ def cut_short(*done: str, **changes: object) -> Unfinished:
 
 @pytest.mark.parametrize("done", [(), ("ship", "place"), ("ship", "place", "switch")])
 def test_an_operation_for_the_wanted_release_goes_on_and_any_other_is_taken_back(done: tuple[str, ...]) -> None:
-    found = cut_short(*done)
+    interrupted = cut_short(*done)
 
-    assert way(found, found.intent.release, placed=True) == "go on"
-    assert way(found, OTHER, placed=True) == "take back"
-    assert way(found, None, placed=True) == "take back"
+    assert resolution(interrupted, interrupted.intent.release, placed=True) == "resume"
+    assert resolution(interrupted, OTHER, placed=True) == "abort"
+    assert resolution(interrupted, None, placed=True) == "abort"
 
 
 def test_one_whose_files_never_arrived_cannot_go_on() -> None:
-    found = cut_short("ship")
+    interrupted = cut_short("ship")
 
-    assert way(found, found.intent.release, placed=False) == "take back"
+    assert resolution(interrupted, interrupted.intent.release, placed=False) == "abort"
 
 
 def test_one_that_is_past_its_last_way_back_goes_on_whatever_is_wanted() -> None:
-    assert way(cut_short("switch", "bake"), OTHER, placed=True) == "go on"
-    assert way(cut_short("start", "switch", kind="rollback"), None, placed=True) == "go on"
+    assert resolution(cut_short("switch", "bake"), OTHER, placed=True) == "resume"
+    assert resolution(cut_short("start", "switch", kind="rollback"), None, placed=True) == "resume"
 
 
 def test_a_repair_of_what_serves_that_was_cut_short_does_not_stand_in_the_way_of_another_release() -> None:
-    assert way(cut_short("start", live="green"), OTHER, placed=True) == "take back"
+    assert resolution(cut_short("start", live="green"), OTHER, placed=True) == "abort"
