@@ -138,7 +138,7 @@ def _deploy_host(
     release, approved = request.release, request.options.approved
     with locked(environment, address, "deploy", request.cancelled) as host:
         recover.end_unfinished(host, release, progress)
-        state = inspection.study(host, release, render.tree(environment, release))
+        state = inspection.inspect_host(host, release, render.tree(environment, release))
         stack, plan = state.stack, state.plan
         if approved:  # checked again, now that the lock keeps other operations out
             saved.refuse(environment, saved.confirm_host(host, approved, state))

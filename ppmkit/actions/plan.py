@@ -24,7 +24,7 @@ from ppmkit.release.migrations import Revision
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
-    from ppmkit.plan.inspection import Study
+    from ppmkit.plan.inspection import HostState
     from ppmkit.release.model import Release, Source
 
 _UNKNOWN = "migrations: not known before the deploy, "
@@ -87,7 +87,7 @@ def _host(environment: Environment, address: HostAddress, wanted: _Wanted) -> Ho
 
     try:
         with read_only(environment, address) as host:
-            state = inspection.study(host, wanted.release, wanted.rendered)
+            state = inspection.inspect_host(host, wanted.release, wanted.rendered)
             basis = saved.basis_of(host, state)
             fresh = state.stack.live is None and not inspection.has_data(host)
     except PpmctlError as error:
@@ -110,7 +110,7 @@ def _unknown(address: HostAddress, why: str) -> HostPlan:
     return HostPlan(name=address.name, problem=f"{address.name}: {why.removeprefix(f'{address.name}: ')}")
 
 
-def _sections(state: Study, wanted: _Wanted) -> tuple[Section, ...]:
+def _sections(state: HostState, wanted: _Wanted) -> tuple[Section, ...]:
     base, release, record = state.base, wanted.release, state.stack.record
     same = base is not None and base.id == release.id
     files = state.evidence.files if state.evidence else {}

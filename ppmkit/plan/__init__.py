@@ -1,1 +1,1 @@
-"""Plans: what a deploy would change, and what was changed on a host by hand."""
+"""Plans: the changes that a deploy would make, and manual changes on a host."""

@@ -1,4 +1,4 @@
-"""Wanted against found as texts that people read: unified diffs and short lines, masked. Pure."""
+"""Differences between wanted and found texts, as unified diffs and short lines, masked. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from ppmkit.release.model import Release, Source, identify
 
 _SECTIONS = {render.COMPOSE: "compose", f"traefik/dynamic/{render.ROUTES}": "proxy"}
 SETTINGS = "host settings"
-"""The section of what `provision` would change."""
+"""The section for changes by `provision`."""
 _RELEASE = "<release>"
 
 
 class Section(Model):
-    """One part of what would change on a host."""
+    """One part of the changes on a host."""
 
     name: str
     diff: str = ""
-    """A unified diff, from what is on the host to what is wanted; else there are lines."""
+    """A unified diff, from the host's text to the wanted text; if empty, ``lines`` has the changes."""
     lines: tuple[str, ...] = ()
 
 
 def unified(found: str, wanted: str) -> str:
     """Return the unified diff of two texts, masked; empty when they are equal."""
-    # Masked before they are compared, for a value of several lines is whole only here.
+    # Masked before they are compared, because a multi-line value is complete only here.
     before, after = (redact(text).splitlines() for text in (found, wanted))
     return redact("\n".join(difflib.unified_diff(before, after, "on the host", "wanted", lineterm="")))
 
@@ -35,13 +35,14 @@ def unified(found: str, wanted: str) -> str:
 def files(
     base: Release | None, found: Mapping[str, str], wanted: Release, rendered: Mapping[str, str]
 ) -> tuple[Section, ...]:
-    """Return what changes in the files of a release: {path: content} on the host, and as rendered.
+    """Return the changes in a release's files, given as {path: content} on the host and as rendered.
 
-    What names the release or an image in every other line is made the same: other sections say what it was.
+    The ids of the release and its images, which are on every other line, are replaced by placeholders: other sections
+    show them.
     """
-    here = {path: _general(text, wanted) for path, text in rendered.items()}
-    there = {path: _general(text, base) if base else text for path, text in found.items()}
-    diffs = {path: unified(there.get(path, ""), here.get(path, "")) for path in sorted(here | there)}
+    after = {path: _general(text, wanted) for path, text in rendered.items()}
+    before = {path: _general(text, base) if base else text for path, text in found.items()}
+    diffs = {path: unified(before.get(path, ""), after.get(path, "")) for path in sorted(after | before)}
     return tuple(Section(name=_SECTIONS.get(path, path), diff=diff) for path, diff in diffs.items() if diff)
 
 
@@ -52,11 +53,11 @@ def _general(text: str, release: Release) -> str:
 
 
 def settings(found: str | None, wanted: str) -> tuple[str, ...]:
-    """Return in words that the steward's settings change; nothing where they do not."""
+    """Return the plan line for changed steward settings; none when they do not change."""
     if found == wanted:
         return ()
     was = "none" if found is None else identify({render.STEWARD: found})
-    return (f"backup settings {was} → {identify({render.STEWARD: wanted})}: the steward starts anew",)
+    return (f"backup settings {was} → {identify({render.STEWARD: wanted})}: the steward restarts",)
 
 
 def secrets(base: Release | None, wanted: Release) -> tuple[str, ...]:
@@ -80,12 +81,12 @@ def images(base: Release | None, wanted: Release) -> tuple[str, ...]:
 
 
 def sources(before: Source, now: Source) -> str:
-    """Return in words from which commit to which it goes."""
+    """Return a line with the old and the new commit."""
     return f"built from commit {_commit(before)} → {_commit(now)}"
 
 
 def _short(image: str) -> str:
-    """Return enough of an image's digest to know it by."""
+    """Return a short prefix of an image's digest."""
     return image.rpartition("sha256:")[2][:12]
 
 

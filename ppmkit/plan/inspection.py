@@ -1,4 +1,4 @@
-"""Reading from a host, in few calls, what a plan is made from: the stack, its files, its secrets' versions."""
+"""Inspection of a host, in few calls, for a plan: the stack, its files, its secrets' versions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ppmkit.local.pool import Crew
 from ppmkit.local.scratch import scratch
 from ppmkit.orchestrator.stack import Stack, inspect
 from ppmkit.plan import diff, drift
-from ppmkit.plan.decide import basis, decide
+from ppmkit.plan.decide import base_release, decide
 from ppmkit.plan.model import Plan
 from ppmkit.release import render
 from ppmkit.release.model import COLORS, Release
@@ -24,7 +24,7 @@ from ppmkit.secrets import on_host
 if TYPE_CHECKING:
     from ppmkit.host.host import Host
 
-# Every file below the paths, a line each: its path, a tab, its content as base64.
+# Prints a line for every file below the paths: its path, a tab, its content in base64.
 _READ = """
 cd "$1" 2>/dev/null || exit 0
 shift
@@ -38,21 +38,21 @@ done
 
 
 @dataclass(frozen=True)
-class Study:
-    """One host: what is there, the release that it should be, and what a deploy would do."""
+class HostState:
+    """One host's state: its stack, the release that it should have, and what a deploy would do."""
 
     stack: Stack
     base: Release | None
-    """What serves, or is recorded; None before the first deployment."""
+    """The release that serves, or is recorded; None before the first deployment."""
     evidence: drift.Evidence | None
     drift: tuple[drift.Drift, ...]
     plan: Plan
 
 
-def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
-    """Look at the host and decide. ``rendered`` is what the wanted release renders to. Changes nothing."""
+def inspect_host(host: Host, wanted: Release, rendered: dict[str, str]) -> HostState:
+    """Inspect the host and make a plan. ``rendered`` has the wanted release's files. Changes nothing."""
     stack = inspect(host)
-    base = basis(wanted, stack)
+    base = base_release(wanted, stack)
     evidence: drift.Evidence | None = None
     found: tuple[drift.Drift, ...] = ()
     with Crew() as crew:
@@ -62,17 +62,17 @@ def study(host: Host, wanted: Release, rendered: dict[str, str]) -> Study:
             found = drift.find(base, wanted, rendered, stack, evidence)
     settings = diff.settings(evidence.settings, render.steward(host.environment)) if evidence else ()
     plan = decide(host.environment, wanted, stack, found, settings, replaces_proxy=replaces.result())
-    return Study(stack, base, evidence, found, plan)
+    return HostState(stack, base, evidence, found, plan)
 
 
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
     with Crew() as crew:
-        strangers = crew.start(_strangers, host, {c.name for c in stack.containers})
+        foreign_containers = crew.start(_foreign_containers, host, {c.name for c in stack.containers})
         placed = crew.start(on_host.read, host, base.secrets, base.images.steward)
         services = crew.start(intended, known[render.COMPOSE], host.environment.project) if known else None
         found = _files(host, base)
-        where = f"releases/{base.id}/"
-        files = {path.removeprefix(where): text for path, text in found.items() if path.startswith(where)}
+        folder = f"releases/{base.id}/"
+        files = {path.removeprefix(folder): text for path, text in found.items() if path.startswith(folder)}
         if services is None and drift.intact(base.id, files):
             services = crew.start(intended, files[render.COMPOSE], host.environment.project)
         return drift.Evidence(
@@ -82,7 +82,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
             certificates=found.get(drift.CERTIFICATES),
             settings=found.get(render.SETTINGS),
             secrets=placed.result(),
-            strangers=strangers.result(),
+            foreign_containers=foreign_containers.result(),
             services=services.result() if services else {},
         )
 
@@ -99,20 +99,20 @@ def _files(host: Host, base: Release) -> dict[str, str]:
     return {path: base64.b64decode(content).decode(errors="replace") for path, _, content in parts}
 
 
-def _strangers(host: Host, known: set[str]) -> tuple[str, ...]:
-    """Return the names of containers on the environment's networks or volumes that are none of its stack."""
+def _foreign_containers(host: Host, known: set[str]) -> tuple[str, ...]:
+    """Return the names of containers on the environment's networks or volumes that are not part of its stack."""
     columns = '{{.Names}}\t{{.Networks}},{{.Mounts}}\t{{.Label "com.docker.compose.oneoff"}}'
     argv = ["docker", "-H", f"unix://{host.docker_socket}", "ps", "-a", "--no-trunc", "--format", columns]
-    done = bounded.run(argv, timeout=60)
-    if done.returncode:
-        raise HostError(f"{host.name}: the engine does not list its containers", host=host.name, seen=done.stderr)
-    return tuple(sorted(_foreign(done.stdout, f"{host.environment.project}_", known)))
+    listing = bounded.run(argv, timeout=60)
+    if listing.returncode:
+        raise HostError(f"{host.name}: the engine cannot list its containers", host=host.name, seen=listing.stderr)
+    return tuple(sorted(_foreign(listing.stdout, f"{host.environment.project}_", known)))
 
 
 def _foreign(listed: str, prefix: str, known: set[str]) -> Iterator[str]:
     for line in listed.splitlines():
-        name, things, oneoff = line.split("\t")
-        touches = any(thing.startswith(prefix) for thing in things.split(","))
+        name, resources, oneoff = line.split("\t")
+        touches = any(resource.startswith(prefix) for resource in resources.split(","))
         if touches and name not in known and oneoff != "True":
             yield name
 
@@ -125,18 +125,18 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
     with scratch() as folder, Crew() as crew:
         file = folder / render.COMPOSE
         file.write_text(compose, encoding="utf-8")
-        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
-        argv = [str(part) for part in here.compose.docker_compose_cmd]
-        asked = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
-        config, hashes, version = crew.map(lambda question: _answer([*argv, *question]), asked)
+        docker = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in docker.compose.docker_compose_cmd]
+        commands = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
+        config, hashes, version = crew.map(lambda command: _output([*argv, *command]), commands)
     by_service = dict(line.split() for line in hashes.splitlines())
-    # What Compose prints is a Compose file again, so each `$` of a value is doubled in it.
+    # Compose prints a Compose file, in which each `$` of a value is doubled.
     return drift.intended(json.loads(config.replace("$$", "$")), by_service, version.strip())
 
 
 @cache
 def config_hash(compose: str, project: str, service: str) -> str:
-    """Given a Compose file, return Compose's digest of one service: a container that has another one is replaced.
+    """Given a Compose file, return Compose's digest of one service: a container with another digest is replaced.
 
     Raises ConfigError.
     """
@@ -145,13 +145,13 @@ def config_hash(compose: str, project: str, service: str) -> str:
     with scratch() as folder:
         file = folder / render.COMPOSE
         file.write_text(compose, encoding="utf-8")
-        here = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
-        argv = [str(part) for part in here.compose.docker_compose_cmd]
-        return _answer([*argv, "config", "--hash", service]).split()[-1]
+        docker = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
+        argv = [str(part) for part in docker.compose.docker_compose_cmd]
+        return _output([*argv, "config", "--hash", service]).split()[-1]
 
 
 def _replaces_proxy(host: Host, stack: Stack, rendered: dict[str, str]) -> bool:
-    """Return whether the wanted release's proxy is another container than the one that runs."""
+    """Return whether deploying the wanted release replaces the proxy's container."""
     project = host.environment.project
     return any(
         container.setup.config_hash != config_hash(rendered[render.COMPOSE], project, container.role)
@@ -159,14 +159,14 @@ def _replaces_proxy(host: Host, stack: Stack, rendered: dict[str, str]) -> bool:
     )
 
 
-def _answer(argv: list[str]) -> str:
-    done = bounded.run(argv, timeout=60)
-    if done.returncode:
-        raise ConfigError("Docker Compose does not take the Compose file", step="plan", seen=done.stderr.strip())
-    return done.stdout
+def _output(argv: list[str]) -> str:
+    result = bounded.run(argv, timeout=60)
+    if result.returncode:
+        raise ConfigError("Docker Compose rejects the Compose file", step="plan", seen=result.stderr.strip())
+    return result.stdout
 
 
 def has_data(host: Host) -> bool:
-    """Return whether there is a volume of the environment, from an earlier deployment."""
+    """Return whether the environment has a volume, left by an earlier deployment."""
     label = f"com.docker.compose.project={host.environment.project}"
     return bool(host.docker.volume.list(filters={"label": label}))

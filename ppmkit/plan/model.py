@@ -1,4 +1,4 @@
-"""A plan: what a deploy would do, on one host and on all of them."""
+"""Plan models: what a deploy would do, on one host and on all of them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ class Plan(Model):
     """What a deploy would do on one host."""
 
     target: Color
-    """The colour that will serve."""
+    """The color that will serve."""
     changes: tuple[str, ...]
-    """For people, one line each; empty when there is nothing to do."""
+    """One line per change; empty when there is nothing to do."""
     drift: tuple[Drift, ...] = ()
-    """What is not as the release says that serves."""
+    """Differences between the host and the release that serves."""
     steward_alone: bool = False
-    """Nothing changes but the settings of backups."""
+    """Whether only backup settings change."""
 
     @property
     def needed(self) -> bool:
@@ -28,30 +28,30 @@ class Plan(Model):
 
 
 class Basis(Model):
-    """What the plan of one host was made from; a saved plan holds for as long as all of this is the same."""
+    """The state that one host's plan was made from; a saved plan holds as long as all of it stays the same."""
 
     color: Color | None
-    """The live one."""
+    """The live color."""
     release: str | None
-    """What serves or is recorded."""
+    """The release that serves or is recorded."""
     schema_revision: str | None
-    """The database's; None when nothing serves that could tell."""
+    """The database's revision; None when no api serves that could report it."""
     changes: tuple[str, ...]
     drift: tuple[str, ...]
 
 
 class HostPlan(Model):
-    """What would change on one host."""
+    """The changes on one host."""
 
     name: str
     problem: str | None = None
-    """Why the host could not be looked at, with its name; then there is nothing else."""
+    """Why the host could not be inspected, with its name; the other fields are then empty."""
     basis: Basis | None = None
     sections: tuple[Section, ...] = ()
     migrations: tuple[Revision, ...] = ()
     drift: tuple[Drift, ...] = ()
     notes: tuple[str, ...] = ()
-    """What is not known, and no difference."""
+    """What is not known; a note does not count as a difference."""
 
     @property
     def changed(self) -> bool:
@@ -60,16 +60,16 @@ class HostPlan(Model):
 
 
 class EnvironmentPlan(Model):
-    """What would change on every host; what `plan --json` prints and `plan --out` saves."""
+    """The changes on every host; output of `plan --json`, and saved by `plan --out`."""
 
     environment: str
     release: str
     changed: bool
     hosts: tuple[HostPlan, ...]
     notes: tuple[str, ...] = ()
-    """What the environment's file says and may not mean; no difference."""
+    """Doubtful settings in the environment's file; a note does not count as a difference."""
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """Why hosts could not be looked at, a line each."""
+        """Why hosts could not be inspected, a line each."""
         return tuple(host.problem for host in self.hosts if host.problem)

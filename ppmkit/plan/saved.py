@@ -1,4 +1,4 @@
-"""A saved plan: written, read again, and held against what is there now. A deploy goes on only if it still holds."""
+"""Saved plans: write, read, and compare with the hosts' current state. A deploy requires that its plan still holds."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from ppmkit.release import render
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
     from ppmkit.host.host import Host
-    from ppmkit.plan.inspection import Study
+    from ppmkit.plan.inspection import HostState
     from ppmkit.release.model import Release
 
 
 def write(plan: EnvironmentPlan, file: Path) -> None:
-    """Replace a file with the plan; nobody else can read it. Raises UsageError when it cannot be written."""
+    """Replace a file with the plan; other users cannot read it. Raises UsageError when it cannot be written."""
     try:
         descriptor, scratch = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
         with os.fdopen(descriptor, "w", encoding="utf-8") as out:
@@ -36,12 +36,12 @@ def write(plan: EnvironmentPlan, file: Path) -> None:
         Path(scratch).replace(file)
     except OSError as error:
         raise UsageError(
-            f"cannot write {file}: {error.strerror}", next="--out FILE: in a directory that is there"
+            f"cannot write {file}: {error.strerror}", next="Use --out FILE with an existing directory"
         ) from error
 
 
 def read(file: Path, environment: str) -> EnvironmentPlan:
-    """Return a saved plan. Raises UsageError when it is none, or one of another environment."""
+    """Return a saved plan. Raises UsageError when the file is not a plan, or is one of another environment."""
     again = _again(environment, file)
     try:
         plan = EnvironmentPlan.model_validate_json(file.read_text(encoding="utf-8"))
@@ -55,11 +55,11 @@ def read(file: Path, environment: str) -> EnvironmentPlan:
 
 
 def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) -> None:
-    """Look at every host, side by side. Raises PlanStale, before anything is changed, when the plan no longer holds."""
+    """Inspect every host in parallel. Raises PlanStale, before anything is changed, when the plan no longer holds."""
     names, planned = [host.name for host in environment.hosts], [host.name for host in saved.hosts]
     if release.id != saved.release:
         refuse(
-            environment, [f"this checkout and its config make release {release.id}, the plan is for {saved.release}"]
+            environment, [f"this checkout and its config build release {release.id}, the plan is for {saved.release}"]
         )
     if names != planned:
         refuse(environment, [f"the hosts are {', '.join(names)}, the plan is for {', '.join(planned)}"])
@@ -67,26 +67,26 @@ def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) 
 
     def differences(address: HostAddress) -> list[str]:
         with read_only(environment, address) as host:
-            return confirm_host(host, saved, inspection.study(host, release, rendered))
+            return confirm_host(host, saved, inspection.inspect_host(host, release, rendered))
 
     with Crew() as crew:
         refuse(environment, [line for lines in crew.map(differences, environment.hosts) for line in lines])
 
 
-def confirm_host(host: Host, saved: EnvironmentPlan, found: Study) -> list[str]:
+def confirm_host(host: Host, saved: EnvironmentPlan, state: HostState) -> list[str]:
     """Return why the plan no longer holds on one host, a line each."""
     [planned] = [plan for plan in saved.hosts if plan.name == host.name]
-    return [f"{host.name}: {line}" for line in stale(planned, basis_of(host, found))]
+    return [f"{host.name}: {line}" for line in stale(planned, basis_of(host, state))]
 
 
-def basis_of(host: Host, found: Study) -> Basis:
-    """Return what a plan of the host is made from."""
+def basis_of(host: Host, state: HostState) -> Basis:
+    """Return the state that the host's plan is made from."""
     return Basis(
-        color=found.stack.live,
-        release=found.base.id if found.base else None,
-        schema_revision=probe.schema_revision(host) if found.stack.live else None,
-        changes=found.plan.changes,
-        drift=tuple(item.line for item in found.drift),
+        color=state.stack.live,
+        release=state.base.id if state.base else None,
+        schema_revision=probe.schema_revision(host) if state.stack.live else None,
+        changes=state.plan.changes,
+        drift=tuple(item.line for item in state.drift),
     )
 
 

@@ -129,7 +129,7 @@ def test_all_that_was_changed_by_hand_is_shown_at_once_and_mended_by_one_deploy(
     for words in (
         f"releases/{live.serving()}/compose.yaml: it was edited",
         '-  LOG_LEVEL: "debug"\n+  LOG_LEVEL: "info"',
-        "notes.txt: it is no part of the release",
+        "notes.txt: it is not part of the release",
         "traefik/dynamic/routes.yaml: it was edited",
         "-      retry: {attempts: 2,",
         f"{stopped}: it is exited",
@@ -174,7 +174,7 @@ def test_limits_changed_with_docker_update_are_shown_and_set_back_while_it_runs(
     [
         pytest.param("stop", "it is exited", marks=FULL),
         pytest.param("pause", "it is paused", marks=FULL),
-        pytest.param("rm -f", "1 of 2 containers are gone", marks=FULL),
+        pytest.param("rm -f", "1 of 2 containers are missing", marks=FULL),
     ],
 )
 def test_a_replica_that_was_stopped_or_taken_away_is_shown_and_brought_back(live: Site, done: str, seen: str) -> None:
@@ -222,7 +222,7 @@ def test_a_container_that_is_none_of_the_stack_is_shown_and_left_alone(live: Sit
     live.root(f"docker run -d --name lodger --network ppm-{live.name}_edge {image} sleep 600")
     try:
         said = planned(live)
-        assert "lodger: it is not of the stack" in said
+        assert "lodger: it is not part of the stack" in said
         assert "docker rm -f lodger" in said
         assert "nothing to do" in live.ppmctl("deploy").stdout
     finally:
@@ -257,7 +257,7 @@ def test_a_saved_plan_is_done_exactly(live: Site, tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
     done = json.loads(live.ppmctl("deploy", "--plan", str(file), "--json").stdout)
     assert done["release"] == json.loads(file.read_text())["release"] == live.serving()
-    says(live.ppmctl("deploy", "--plan", str(file), status=1), "the plan no longer holds", "the live colour was")
+    says(live.ppmctl("deploy", "--plan", str(file), status=1), "the plan no longer holds", "the live color was")
 
 
 @FULL

@@ -85,7 +85,7 @@ def test_other_settings_of_backups_are_for_the_steward_alone(environment: Enviro
 
     assert diff.settings(render.steward(environment), render.steward(environment)) == ()
     assert (alone.target, alone.changes, alone.steward_alone) == ("blue", lines, True)
-    assert (stopped.changes, stopped.steward_alone) == (("reverse-proxy does not run", *lines), False)
+    assert (stopped.changes, stopped.steward_alone) == (("reverse-proxy is not running", *lines), False)
     assert not decide(environment, release, serving(release)).steward_alone
 
 
@@ -128,7 +128,7 @@ def test_an_upgrade_cut_short_after_its_switch_is_finished_not_turned_round(
     )
     plan = decide(environment, release, half)
     assert plan.target == "blue"
-    assert plan.changes == ("api-green still runs", "worker-green still runs")
+    assert plan.changes == ("api-green is still running", "worker-green is still running")
 
 
 def test_a_container_that_does_not_run_is_started_again(environment: Environment, release: Release) -> None:
@@ -137,7 +137,7 @@ def test_a_container_that_does_not_run_is_started_again(environment: Environment
         c.model_copy(update={"status": "exited"}) if c.name.endswith("api-blue-2") else c for c in stack.containers
     )
     plan = decide(environment, release, stack.model_copy(update={"containers": stopped}))
-    assert plan.changes == ("api-blue: 1 of 2 run",)
+    assert plan.changes == ("api-blue: 1 of 2 running",)
 
 
 def test_a_release_that_serves_but_is_not_recorded_is_recorded(environment: Environment, release: Release) -> None:

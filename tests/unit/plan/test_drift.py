@@ -56,7 +56,7 @@ def evidence(environment: Environment, release: Release, **changes: Any) -> Evid
         "routes": recolored(files[ROUTES], "blue"),
         "certificates": files.get(CERTIFICATES),
         "secrets": {f"{name}/{version}": {"version": version} for name, version in release.secrets.items()},
-        "strangers": (),
+        "foreign_containers": (),
         "services": services(),
     }
     return Evidence.model_validate(values | changes)
@@ -96,7 +96,7 @@ def test_an_edited_a_lost_and_an_added_file_are_told_apart(environment: Environm
 
     assert edited.line == f"releases/{release.id}/compose.yaml: it was edited"
     assert "-  init: false\n+  init: true" in edited.diff
-    assert (added.seen, lost.seen) == ("it is no part of the release", "it is gone")
+    assert (added.seen, lost.seen) == ("it is not part of the release", "it is missing")
     assert {item.means for item in (edited, added, lost)} == {"write"}
 
 
@@ -136,7 +136,7 @@ def test_routes_may_name_containers_by_other_numbers_but_must_name_those_that_ru
 
     assert seen(environment, release, stack, routes=routes.replace("blue-2", "blue-7")) == ()
     [item] = seen(environment, release, stack)
-    assert item.line == f"{ROUTES}: it sends nobody to ppm-test-api-blue-7"
+    assert item.line == f"{ROUTES}: it sends no requests to ppm-test-api-blue-7"
 
 
 @pytest.mark.parametrize("found", [None, "tls: {}"])
@@ -175,7 +175,7 @@ def test_routes_that_send_users_elsewhere_are_edited(environment: Environment, r
 @pytest.mark.parametrize(
     ("found", "words", "means"),
     [
-        ({}, "it is gone", "write"),
+        ({}, "it is missing", "write"),
         ({"version": "bad00000"}, "its content is not that of this version", "replace"),
         ({"version": "0a1b2c3d", "fault": "it has mode 444"}, "it has mode 444", "write"),
     ],
@@ -202,7 +202,7 @@ def test_a_secret_that_is_lost_altered_or_open_is_named_by_its_version(
         ({"user": "0:0", "read_only": False}, "user 0:0, not 10001:10001, read only False, not True", "replace"),
         ({"cap_drop": ()}, "cap drop none, not ALL", "replace"),
         ({"environment": {"PATH": "/bin", "LOG_LEVEL": "debug"}}, "environment APP_ENV, LOG_LEVEL", "replace"),
-        ({"config_hash": "def"}, "it was made from another Compose file", "replace"),
+        ({"config_hash": "def"}, "it was created from another Compose file", "replace"),
     ],
 )
 def test_a_container_that_was_made_or_limited_otherwise_is_named(
@@ -227,9 +227,9 @@ def test_containers_that_stand_still_are_gone_or_are_too_many_are_named(
 
     lines = [item.line for item in seen(environment, release, stack)]
 
-    assert "api-blue: 1 of 2 containers are gone" in lines
+    assert "api-blue: 1 of 2 containers are missing" in lines
     assert "ppm-test-api-blue-2: it is exited (status 137)" in lines
-    assert "frontend-blue: 2 containers, 1 are wanted" in lines
+    assert "frontend-blue: 2 containers instead of 1" in lines
 
 
 def test_what_belongs_to_the_idle_colour_is_no_drift(environment: Environment, release: Release) -> None:
@@ -240,7 +240,7 @@ def test_what_belongs_to_the_idle_colour_is_no_drift(environment: Environment, r
 
 
 def test_a_stranger_is_left_to_the_operator_and_needs_no_deploy(environment: Environment, release: Release) -> None:
-    items = seen(environment, release, strangers=("lodger",))
+    items = seen(environment, release, foreign_containers=("lodger",))
 
     assert "docker rm -f lodger" in items[0].next
     assert not decide(environment, release, serving(release), items).needed

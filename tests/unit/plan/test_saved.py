@@ -65,7 +65,7 @@ def test_a_plan_holds_while_its_host_is_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"color": "green"}, ["the live colour was blue, is green"]),
+        ({"color": "green"}, ["the live color was blue, is green"]),
         ({"release": None}, ["the release was aaa, is none"]),
         ({"schema_revision": "0002"}, ["the database's revision was 0001, is 0002"]),
         ({"drift": ("api-1: it is exited",)}, ["new: api-1: it is exited"]),
