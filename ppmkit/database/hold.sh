@@ -44,7 +44,7 @@ for _ in $(seq "$patience"); do
     test -e go && break
     sleep 0.1
 done
-test -e go || back "whoever began it is gone"
+test -e go || back "the ppmctl that started it is gone"
 end=$(($(seconds) + limit))
 say "draining"
 timeout "$(left)" docker stop $old > /dev/null || back "the old release could not be stopped in time"

@@ -129,7 +129,7 @@ def settle(operation: Operation, change: Change) -> None:
 def snapshot(operation: Operation) -> str:
     """Copy the database as it is now, while it is written to, and check the copy."""
     if operation.was_done("snapshot"):
-        return "is there"
+        return "already done"
     timeout = operation.environment.upgrade.migrate_timeout.total_seconds()
     command = ("snapshot", str(database(operation)), operation.snapshot, "--deadline", f"{timeout:g}")
     copied = oneoff.ask(operation.host, operation.compose, "steward", command, timeout=timeout + _ASK_SECONDS)
@@ -147,7 +147,7 @@ def drop_snapshot(operation: Operation) -> None:
 def rehearse(operation: Operation) -> str:
     """Make the change on a second copy; check the copy, and let the releases read and write on it."""
     if operation.was_done("rehearse"):
-        return "was done"
+        return "already done"
     change, host = operation.change, operation.host
     assert change is not None, "the step is skipped without a change"
     copy = str(database(operation).parent / paths.REHEARSAL / "ppm.db")

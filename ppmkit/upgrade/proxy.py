@@ -46,7 +46,7 @@ def start(operation: Operation) -> str:
     present = stack.active(ROLE) or stack.of(ROLE)
     fits = bool(present) and present[0].setup.config_hash == _wanted_hash(operation)
     if fits and present[0].running and operation.was_done("proxy"):
-        return "is there"
+        return "already done"
     files, current = _files(operation, settings), _read(operation, traefik(host))
     if fits and present[0].running and files == current:
         return "unchanged"

@@ -34,7 +34,7 @@ def ship(operation: Operation) -> str:
     host = operation.host
     operation.bytes_sent = ship_module.ship(host, operation.release.images, partial(operation.progress.sent, host.name))
     prune.keep(host, operation.release)
-    return f"{operation.bytes_sent:,} bytes sent" if operation.bytes_sent else "every layer is there"
+    return f"{operation.bytes_sent:,} bytes sent" if operation.bytes_sent else "every layer is on the host already"
 
 
 def place(operation: Operation) -> str:
@@ -43,7 +43,7 @@ def place(operation: Operation) -> str:
     prepare_directories(host, operation.release.images.steward)
     placed = on_host.place(host, operation.secrets, operation.release.images.steward)
     if operation.resumed:
-        return "is there"
+        return "already done"
     publish.publish(host)  # its folder is mounted
     files, where = (
         render.tree(environment, operation.release),

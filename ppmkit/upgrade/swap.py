@@ -133,7 +133,7 @@ def settle(host: Host, folder: PurePosixPath, silence: Silence) -> str | None:
     if not exists(host, folder / "plan"):
         return None
     if outcome(host, folder) is None:
-        host.write(folder / silence, "it was cut short\n")
+        host.write(folder / silence, "it was interrupted\n")
         _begin(host, folder, "again")  # does nothing if the script still runs
     return _await(host, folder, _ENGINE_SECONDS)
 

@@ -69,13 +69,13 @@ keep() {
 
 if test "${1-}" = again; then # a reboot ended it
     test -e keep && keep
-    back "it was cut short"
+    back "it was interrupted"
 fi
 say "replacing $old by $new"
 test -e "$aside" && place "$aside" "dynamic/$aside"
 policy always "$old" && policy no "$new" || back "the engine did not take a restart policy"
 place_all after
-stop "$old" || back "the proxy of before could not be stopped"
+stop "$old" || back "the previous proxy could not be stopped"
 start_new
 : > started
 say "started"

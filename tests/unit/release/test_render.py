@@ -250,4 +250,4 @@ def test_who_has_no_secrets_yet_can_read_the_files_and_is_told(tmp_path: Path) -
 
     assert versions == {"session_secret": "missing"}
     assert "session_secret is missing" in said[0]
-    assert "to read, not to deploy" in said[0]
+    assert "do not deploy them" in said[0]
