@@ -60,7 +60,7 @@ class Running:
         return len(catalog.catalog(self.backups))
 
     def health(self) -> subprocess.CompletedProcess[str]:
-        argv = [sys.executable, "-m", "steward.health"]
+        argv = [sys.executable, "-m", "ppmkit.steward.health"]
         return subprocess.run(argv, env=self.variables, capture_output=True, text=True, check=False)
 
 
