@@ -1,4 +1,4 @@
-"""The deployment kit behind ``ppmctl``: a package for each noun. Imports run down only; `make lint` keeps it so."""
+"""Deployment kit behind ``ppmctl``: one package per noun. Imports only point down the layers; `make lint` checks it."""
 
 __version__ = "0.2.0"
-"""The version of ppmctl. A host remembers it (`ppmkit/host/version.py`)."""
+"""The version of ppmctl. Each host records it (`ppmkit/host/version.py`)."""

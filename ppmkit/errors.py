@@ -1,28 +1,28 @@
-"""Every error that a user may see, as one tree.
+"""Exception hierarchy: every error that a user may see.
 
-PpmctlError                     exit code 1: it failed; says what is left and what to run
+PpmctlError                     exit code 1: the command failed; the message says what to run next
 ├── ConfigError                 exit code 2: the environment's YAML or a secret is wrong
 ├── UsageError                  exit code 2: the command line asks for something impossible
-├── HostError                   a host did not do what was asked
+├── HostError                   a host did not carry out a request
 │   ├── HostUnreachable         no connection
 │   ├── HostKeyChanged          the host's key is not the one in known_hosts
-│   ├── CommandFailed           a command on the host ended with a non-zero status
-│   ├── ContainerFailed         a one-off container on the host failed, or ran into its deadline
+│   ├── CommandFailed           a command on the host exited with a non-zero status
+│   ├── ContainerFailed         a one-off container on the host failed or timed out
 │   │   ├── DatabaseDamaged     the steward cannot read a database
-│   │   └── Inconclusive        the steward cannot tell: a key or disk space is missing
+│   │   └── Inconclusive        the steward cannot decide: a key or disk space is missing
 │   ├── HostLocked              another operation holds the host's lock
 │   └── HostNewer               a newer ppmctl has changed the host
 ├── EngineError                 Docker on this machine is missing or too old
 ├── BuildError                  an image did not build
-├── ShipError                   an image did not arrive complete
-├── PlanStale                   a saved plan is no longer what a deploy would do
+├── ShipError                   an image did not arrive intact
+├── PlanStale                   a saved plan no longer matches what a deploy would do
 ├── BackupError                 some copies of a backup are missing
-├── ProvisionError              pyinfra could not bring a host to the wanted state
+├── ProvisionError              pyinfra could not bring a host to the desired state
 ├── PreflightError              an operation could not succeed, so it was not started; nothing was changed
-└── OperationError              a step of an operation failed; the message says what serves now
-    └── NotReady                the new containers did not get ready in time
+└── OperationError              a step of an operation failed; the message names the release that serves now
+    └── NotReady                the new containers did not become ready in time
 
-Raise the most exact one; one handler in ``ppmctl.py`` prints it and picks the exit code.
+Raise the most specific one. One handler in ``ppmctl.py`` prints it and chooses the exit code.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ __all__ = [
 
 
 class PpmctlError(Exception):
-    """What went wrong, where, what was seen, and what to run next.
+    """Base class: what failed, where, the evidence, and what to run next.
 
-    ``message`` is one sentence for a person. ``seen`` is evidence (output, a status and its body), already
-    free of secrets. ``next`` is a command, or a sentence that names one. None of them can be changed, so that
-    ``str(error)`` always is the message: :meth:`with_context` makes a new error.
+    ``message`` is one sentence for a person. ``seen`` is evidence (output, a status and its body) without
+    secrets. ``next`` is a command, or a sentence that names one. All attributes are read-only, so
+    ``str(error)`` is always the message. :meth:`with_context` makes a new error.
     """
 
     exit_code = 1
@@ -82,7 +82,7 @@ class PpmctlError(Exception):
 
     @property
     def message(self) -> str:
-        """What went wrong."""
+        """One sentence that says what failed."""
         return self._message
 
     @property
@@ -92,25 +92,25 @@ class PpmctlError(Exception):
 
     @property
     def host(self) -> str | None:
-        """The name of the host that it is about."""
+        """The name of the affected host."""
         return self._host
 
     @property
     def seen(self) -> str | None:
-        """The evidence."""
+        """The evidence, such as output or a status."""
         return self._seen
 
     @property
     def next(self) -> str | None:
-        """What to do about it."""
+        """The command to run, or the fix."""
         return self._next
 
     def with_context(
         self, message: str, *, step: str | None = None, host: str | None = None, next: str | None = None
     ) -> Self:
-        """Return an error of the same kind with another message, for ``raise … from`` this one.
+        """Return an error of the same class with another message, for ``raise … from`` this one.
 
-        ``step`` and ``host`` replace those of this error; ``next`` counts only where this error has none.
+        ``step`` and ``host`` override this error's values. ``next`` is used only if this error has none.
         """
         return type(self)(
             message, step=step or self.step, host=host or self.host, seen=self.seen, next=self.next or next
@@ -128,7 +128,7 @@ class PpmctlError(Exception):
 
 
 class ConfigError(PpmctlError):
-    """The environment's YAML, or a secret that it names, is missing or wrong."""
+    """The environment's YAML, or a secret that it names, is missing or invalid."""
 
     exit_code = 2
 
@@ -140,11 +140,11 @@ class UsageError(PpmctlError):
 
 
 class HostError(PpmctlError):
-    """A host did not do what was asked."""
+    """A host did not carry out a request."""
 
 
 class HostUnreachable(HostError):
-    """No SSH connection to the host, or it was lost."""
+    """The SSH connection to the host failed or was lost."""
 
 
 class HostKeyChanged(HostError):
@@ -152,19 +152,19 @@ class HostKeyChanged(HostError):
 
 
 class CommandFailed(HostError):
-    """A command on the host ended with a non-zero status."""
+    """A command on the host exited with a non-zero status."""
 
 
 class ContainerFailed(HostError):
-    """A one-off container on the host failed, or ran into its deadline."""
+    """A one-off container on the host failed or timed out."""
 
 
 class DatabaseDamaged(ContainerFailed):
-    """The steward cannot read a database: it is not one any more, or its disk fails."""
+    """The steward cannot read a database: the file is corrupt, or its disk is failing."""
 
 
 class Inconclusive(ContainerFailed):
-    """The steward lacks a key or disk space: that says nothing about the backup."""
+    """The steward lacks a key or disk space, so the state of the backup is unknown."""
 
 
 class HostLocked(HostError):
@@ -172,7 +172,7 @@ class HostLocked(HostError):
 
 
 class HostNewer(HostError):
-    """A newer ppmctl has changed the host, and this one may misread what is there."""
+    """A newer ppmctl has changed the host, and this one may misread its files."""
 
 
 class EngineError(PpmctlError):
@@ -184,19 +184,19 @@ class BuildError(PpmctlError):
 
 
 class ShipError(PpmctlError):
-    """An image did not arrive on the host as it was built."""
+    """An image did not arrive on the host intact."""
 
 
 class PlanStale(PpmctlError):
-    """A saved plan no longer is what a deploy would do; nothing was changed."""
+    """A saved plan no longer matches what a deploy would do; nothing was changed."""
 
 
 class BackupError(PpmctlError):
-    """A backup was made, and did not get to every target."""
+    """A backup was created but did not reach every target."""
 
 
 class ProvisionError(PpmctlError):
-    """pyinfra could not bring one or more hosts to the wanted state."""
+    """pyinfra could not bring one or more hosts to the desired state."""
 
 
 class PreflightError(PpmctlError):
@@ -204,8 +204,8 @@ class PreflightError(PpmctlError):
 
 
 class OperationError(PpmctlError):
-    """A step of an operation failed; the message says whether it is undone, and what serves now."""
+    """A step of an operation failed; the message says whether it was undone and what serves now."""
 
 
 class NotReady(OperationError):
-    """The new containers did not get ready in time."""
+    """The new containers did not become ready in time."""

@@ -1,4 +1,4 @@
-"""Reporting progress: what the kit calls, and the command line implements."""
+"""Interface for progress reports. The kit calls it; the command line implements it."""
 
 from __future__ import annotations
 
@@ -6,31 +6,31 @@ from collections.abc import Callable, Iterable
 from typing import Protocol
 
 Announce = Callable[[str], None]
-"""Is told, in a few words, what is being done now."""
+"""Takes a short description of the current activity."""
 Confirm = Callable[[str], None]
-"""Asks a question; raises when the answer is no."""
+"""Asks a question; raises if the answer is no."""
 
 
 class Progress(Protocol):
-    """Who is told how an operation goes."""
+    """Receiver of an operation's progress."""
 
     def say(self, text: str) -> None:
-        """A line that stays."""
+        """Print a permanent line."""
 
     def announce(self, text: str) -> None:
-        """What is being done now, in a few words; the next one takes its place."""
+        """Show the current activity in a few words. The next call replaces it."""
 
     def planned(self, host: str, changes: Iterable[str]) -> None:
-        """What an operation is about to change on a host."""
+        """Show what an operation is about to change on a host."""
 
     def step(self, host: str, name: str) -> None:
-        """A step begins."""
+        """Report that a step begins."""
 
     def done(self, host: str, name: str, seconds: float, said: str) -> None:
-        """A step ended well."""
+        """Report that a step succeeded."""
 
     def failed(self, host: str, name: str, said: str) -> None:
-        """A step failed."""
+        """Report that a step failed."""
 
     def sent(self, host: str, sent: int, total: int) -> None:
-        """So many of so many bytes are on the host."""
+        """Report how many bytes are on the host, out of the total."""

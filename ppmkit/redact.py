@@ -1,4 +1,4 @@
-"""The one redactor: no value of a secret leaves this process in a text, and no control character of a host."""
+"""Redaction of output: masks secret values, and escapes control characters that come from hosts."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 _MASK = "•••"
 _CONTROLS = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
-# Line and paragraph separators, and what changes the direction of a text or cannot be seen (Unicode, annex 9).
+# Line and paragraph separators, and characters that change text direction or are invisible (Unicode, annex 9).
 _FORMATS = {0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF}
 _VISIBLE = {code: f"\\x{code:02x}" for code in _CONTROLS} | {code: f"\\u{code:04x}" for code in _FORMATS}
 _values: set[str] = set()
 
 
 def learn(value: str) -> None:
-    """Remember a value that no text may show, and each of its lines. One too short to be a secret would mask ordinary
-    words; so would the first line of a PEM."""
+    """Register a secret value and each of its lines for masking. Short values are skipped because they would mask
+    ordinary words; so is the first line of a PEM."""
     lines = [line for line in value.splitlines() if not line.startswith("-----")]
     for part in (value, *lines):
         if len(part) >= 8:
-            # A text that holds JSON has it escaped.
+            # In JSON text the value appears escaped.
             _values.update({part, json.dumps(part)[1:-1]})
 
 
@@ -31,24 +31,24 @@ def redact(text: str) -> str:
 
 
 def visible(text: str) -> str:
-    """Return the text with control characters as escapes (``\\x1b``), so that no terminal obeys them; newlines and tabs
-    stay. What comes from a host could otherwise repaint what a person reads, or write to the clipboard."""
+    """Return the text with control characters as escapes (``\\x1b``), so that no terminal interprets them. Newlines and
+    tabs stay. Output from a host could otherwise repaint the screen or write to the clipboard."""
     return text.replace("\r\n", "\n").translate(_VISIBLE)
 
 
 def shown(text: str) -> str:
-    """Return a text as people may see it: redacted, and its control characters visible."""
+    """Return a text that is safe to display: redacted, with control characters escaped."""
     return visible(redact(text))
 
 
 def redacted_json(document: Any, *, indent: int | None = None) -> str:
     """Return a document as JSON with every known value masked.
 
-    What is masked is the document, not its text: there a value could begin within an escape (``\\u0130``), and what
-    is left would not be JSON.
+    The values are masked before the document is serialized. In serialized text, a value could begin within an escape
+    (``\\u0130``), and masking it would leave invalid JSON.
     """
     text = json.dumps(_masked(document), indent=indent, separators=None if indent else (",", ":"))
-    return text.replace("\x7f", "\\u007f")  # the only control character that JSON leaves as it is
+    return text.replace("\x7f", "\\u007f")  # the only control character that JSON does not escape
 
 
 def _masked(document: Any) -> Any:

@@ -11,7 +11,7 @@ from ppmkit.config import check
 from ppmkit.database import migrate
 from ppmkit.errors import PpmctlError
 from ppmkit.host.session import read_only
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 from ppmkit.plan import diff, inspection, saved
 from ppmkit.plan.decide import PROXY_REPLACED
 from ppmkit.plan.diff import Section
@@ -61,7 +61,7 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
             revisions=_revisions(release),
             settings=settings,
         )
-        hosts = tuple(crew.map(lambda address: _host(environment, address, wanted), environment.hosts))
+        hosts = tuple(pool.map(lambda address: _host(environment, address, wanted), environment.hosts))
     return EnvironmentPlan(
         environment=environment.name,
         release=release.id,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ppmkit.actions import recover
 from ppmkit.errors import HostUnreachable, PpmctlError, UsageError
 from ppmkit.host.host import Host
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 from ppmkit.release.records import last_record
 from ppmkit.secrets import kinds, manage, on_host
 from ppmkit.secrets.kinds import PREVIOUS

@@ -18,7 +18,7 @@ from ppmkit.doctor.readings import Finding, Readings, look
 from ppmkit.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from ppmkit.host import version
 from ppmkit.host.host import Host
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 from ppmkit.provision.daemon_json import PATH, change
 from ppmkit.upgrade.preflight import MIN_ENGINE
 
@@ -70,9 +70,9 @@ _TOOLS = (
 def examine(environment: Environment) -> list[Check]:
     """Look at this machine and at every host, all at once; return what was found, this machine first."""
     tools = [*(_BUILD_TOOLS if environment.images.source == "build" else ()), *_TOOLS]
-    with Crew() as crew:
-        here = [crew.start(_tool, tool) for tool in tools]
-        there = [crew.start(_host, environment, address) for address in environment.hosts]
+    with Pool() as pool:
+        here = [pool.start(_tool, tool) for tool in tools]
+        there = [pool.start(_host, environment, address) for address in environment.hosts]
         mine = [
             *(job.result() for job in here),
             *(_file(environment, named) for named in configcheck.files(environment)),

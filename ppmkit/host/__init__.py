@@ -1,1 +1,1 @@
-"""One host over one SSH connection."""
+"""Access to one host over one SSH connection."""

@@ -1,4 +1,4 @@
-"""Ports of a host's loopback as sockets on this machine, and HTTP through them, by the SSH connection that is there."""
+"""Forward a host's loopback ports to local sockets over the existing SSH connection, and speak HTTP through them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TIMEOUT = 10
 
 
 class Forwards:
-    """What one SSH connection forwards. ``sockets`` is its directory, with the control socket in it."""
+    """Port forwards of one SSH connection. ``sockets`` is its directory, which contains the control socket."""
 
     def __init__(self, host: str, sockets: Path) -> None:
         self._host = host
@@ -24,25 +24,25 @@ class Forwards:
         self._clients: dict[tuple[int, str], httpx.Client] = {}
 
     def add(self, name: str, port: int) -> str:
-        """Return the option of ssh that forwards a port from the start of the connection on."""
+        """Return the value of ssh's -L option that forwards a port from the start of the connection."""
         self._ports[port] = self._sockets / name
         return f"{self._ports[port]}:127.0.0.1:{port}"
 
     def socket(self, port: int) -> Path:
-        """Return this end of a port; one that is not forwarded yet is from now on. Raises CommandFailed."""
+        """Return the local socket of a port; forward the port first if necessary. Raises CommandFailed."""
         if port not in self._ports:
-            here = self._sockets / f"port-{port}"
-            argv = ["ssh", "-S", str(self._sockets / "control"), "-O", "forward", "-L", f"{here}:127.0.0.1:{port}"]
-            done = bounded.run([*argv, "--", self._host], timeout=_TIMEOUT)
-            if done.returncode:
+            path = self._sockets / f"port-{port}"
+            argv = ["ssh", "-S", str(self._sockets / "control"), "-O", "forward", "-L", f"{path}:127.0.0.1:{port}"]
+            result = bounded.run([*argv, "--", self._host], timeout=_TIMEOUT)
+            if result.returncode:
                 raise CommandFailed(
-                    f"{self._host}: no tunnel to port {port}", host=self._host, seen=done.stderr.strip()
+                    f"{self._host}: no tunnel to port {port}", host=self._host, seen=result.stderr.strip()
                 )
-            self._ports[port] = here
+            self._ports[port] = path
         return self._ports[port]
 
     def http(self, port: int, base_url: str) -> httpx.Client:
-        """Return a client for a port; of TLS it checks nothing, since SSH proves whose the port is."""
+        """Return a client for a port. It does not verify TLS: SSH already authenticates the host."""
         import httpx
 
         from ppmkit.local.bounded_http import transport
@@ -54,6 +54,6 @@ class Forwards:
         return self._clients[port, base_url]
 
     def close(self) -> None:
-        """Close every client: ssh does not end before what it forwards does."""
+        """Close every client: ssh does not exit while a forwarded connection is open."""
         for client in self._clients.values():
             client.close()

@@ -1,11 +1,11 @@
-"""One host over one SSH connection: run, read, write, and its Docker engine.
+"""Access to one host over one SSH connection: run, read, write, and its Docker engine.
 
-OpenSSH is started once for a host, as the master of a control socket, so that ``~/.ssh/config``, agents,
-jump hosts and hardware keys work as the user set them up. The same connection forwards three sockets: the
-host's Docker engine, Traefik's loopback entry point, and the public port. Commands run in one shell that stays
-(`ppmkit/host/shell.py`), another one only while that is busy. The master runs ``cat`` and lives
-as long as our end of its pipe: if this process dies, by ``kill -9`` too, the connection ends, and with it
-what runs there for us: the process that holds the lock (`ppmkit/host/lock.py`).
+OpenSSH is started once per host, as the master of a control socket, so ``~/.ssh/config``, agents, jump hosts
+and hardware keys work as the user configured them. The same connection forwards three sockets: the host's
+Docker engine, Traefik's loopback entry point, and the public port. Commands run in one persistent shell
+(`ppmkit/host/shell.py`); another shell is started only while that one is busy. The master runs ``cat`` and
+lives as long as our end of its pipe. If this process dies, even by ``kill -9``, the connection ends, and so
+does the process on the host that holds the lock (`ppmkit/host/lock.py`).
 """
 
 from __future__ import annotations
@@ -38,16 +38,16 @@ if TYPE_CHECKING:
 
 
 class Host:
-    """A connected host. Make one with :meth:`connect`; every path is a path on the host."""
+    """A connected host. Create one with :meth:`connect`. Every path is a path on the host."""
 
     TIMED_OUT = 124
     """The exit status of timeout(1)."""
     DOCKER_SECONDS = 120.0
-    """What a call of Docker may take where no deadline is set by :meth:`within`."""
+    """Time limit of a Docker call when :meth:`within` sets no deadline."""
     LOGIN_SECONDS = 10.0
-    """What the host may take from the connection to the first word of our own command: logging in, and its shell."""
+    """Time limit from the connection to the first output of our own command: login and shell startup."""
     FIRST_WORDS = 1 << 16
-    """Bytes that it may say before that."""
+    """Maximum bytes of output before that."""
 
     def __init__(self, environment: Environment, address: HostAddress, sockets: Path) -> None:
         self.environment = environment
@@ -68,7 +68,7 @@ class Host:
     ) -> Iterator[Host]:
         """Yield the host, connected. Raises HostUnreachable or HostKeyChanged.
 
-        Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
+        Raises KeyboardInterrupt if ``cancelled`` is set before the connection is up.
         """
         with scratch() as sockets:
             host = cls(environment, address, sockets)
@@ -81,7 +81,7 @@ class Host:
                     host._leave(master)
 
     def _leave(self, master: subprocess.Popen[bytes]) -> None:
-        """End the connection, within a second whatever the host does."""
+        """Close the connection within a second, whatever the host does."""
         self._forwards.close()
         for shell in self._idle:
             shell.close()
@@ -106,7 +106,7 @@ class Host:
         argv = ["ssh", *self._options, "-M", "-S", str(self._sockets / "control")]
         for forward in forwards:
             argv += ["-L", forward]
-        # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
+        # A separate session: Ctrl-C must reach only ppmctl, which still needs the host to undo its work.
         return subprocess.Popen(
             [*argv, "--", self._destination, "echo ready; exec cat"],
             stdin=subprocess.PIPE,
@@ -116,34 +116,34 @@ class Host:
         )
 
     def _await_ready(self, master: subprocess.Popen[bytes], cancelled: threading.Event | None) -> None:
-        """Return when the host does what it is told. Raises HostUnreachable or HostKeyChanged, with what ssh said."""
+        """Wait until the host runs our command. Raises HostUnreachable or HostKeyChanged, with ssh's output."""
         assert master.stdout is not None
         assert master.stderr is not None
         errors = Tail(master.stderr)
         seconds = self.environment.ssh.connect_timeout.total_seconds() + self.LOGIN_SECONDS
         try:
-            [said] = exchange([master.stdout], has_line, seconds, limit=self.FIRST_WORDS, cancelled=cancelled)
+            [output] = exchange([master.stdout], has_line, seconds, limit=self.FIRST_WORDS, cancelled=cancelled)
         except TimeoutError:
             raise ssh.silent(self.name, self._destination, seconds) from None
         except TooMuchError:
-            said = bytearray(b"more than a login has to say")
-        if said != b"ready\n":
+            output = bytearray(b"too much output before the command started")
+        if output != b"ready\n":
             master.kill()
-            seen = errors.text() or said.decode(errors="replace").strip()
+            seen = errors.text() or output.decode(errors="replace").strip()
             raise ssh.why_no_connection(self.environment, self.name, self._destination, seen)
 
     def _argv(self, command: str) -> list[str]:
-        # Should the master be gone, ssh would quietly connect anew, outside the lock: ProxyCommand forbids it.
+        # If the master has exited, ssh would silently open another connection outside the lock: ProxyCommand prevents it
         control = ["-S", str(self._sockets / "control"), "-o", "ProxyCommand=false"]
         return ["ssh", *self._options, *control, "--", self._destination, command]
 
     def run(
         self, argv: Sequence[str], *, input: bytes | None = None, timeout: float = 60, check: bool = True
     ) -> Result:
-        """Run a command on the host; return what it printed.
+        """Run a command on the host; return its output.
 
-        Raises CommandFailed for a non-zero status (unless ``check`` is off), after ``timeout`` seconds or when it
-        prints more than `LIMIT` in bounded.py, and HostUnreachable when the connection is lost.
+        Raises CommandFailed for a non-zero status (unless ``check`` is off), after ``timeout`` seconds, or if the
+        output exceeds `LIMIT` in bounded.py. Raises HostUnreachable if the connection is lost.
         """
         command = shlex.join(argv)
         timeout = min(timeout, self._left() or timeout)
@@ -165,17 +165,17 @@ class Host:
         return result
 
     def lost(self, seen: str = "") -> HostUnreachable:
-        """Return the error for a connection that has ended, with what ssh said about it."""
+        """Return the error for a lost connection, with ssh's output."""
         return HostUnreachable(
             f"{self.name}: the SSH connection was lost",
             host=self.name,
             seen=seen or None,
-            next="ppmctl status; then run the same command again: it goes on where this one stopped",
+            next="ppmctl status; then run the same command again: it continues where this one stopped",
         )
 
     @contextmanager
     def _shell(self) -> Iterator[Shell]:
-        """Lend a shell that has nothing to do, or a new one."""
+        """Yield an idle shell, or a new one."""
         shell = self._idle.pop() if self._idle else Shell(self._argv(START))
         try:
             yield shell
@@ -185,7 +185,7 @@ class Host:
         self._idle.append(shell)
 
     def read(self, path: PurePosixPath) -> str | None:
-        """Return the text of a file, or None when there is no such file."""
+        """Return the text of a file, or None if it does not exist."""
         script = 'test -e "$1" || exit 44; cat "$1"'
         result = self.run(["sh", "-c", script, "sh", str(path)], check=False)
         if result.status == 44:
@@ -195,7 +195,7 @@ class Host:
         return result.stdout
 
     def write(self, path: PurePosixPath, content: str, *, mode: int = 0o644) -> None:
-        """Replace a file as a whole: temporary file, fsync, rename, fsync of the directory."""
+        """Replace a file atomically: temporary file, fsync, rename, fsync of the directory."""
         script = (
             'set -e; umask 077; dir=$(dirname "$1"); mkdir -p -m 755 "$dir"; tmp=$(mktemp "$dir/.new.XXXXXX"); '
             'trap \'rm -f "$tmp"\' EXIT; cat > "$tmp"; chmod "$2" "$tmp"; sync "$tmp"; mv -f "$tmp" "$1"; sync "$dir"'
@@ -203,7 +203,7 @@ class Host:
         self.run(["sh", "-c", script, "sh", str(path), f"{mode:o}"], input=content.encode())
 
     def write_tree(self, path: PurePosixPath, files: Mapping[str, str]) -> None:
-        """Create a directory with these files at once; one that is there already stays as it is."""
+        """Create a directory with these files atomically. An existing directory stays unchanged."""
         archive = io.BytesIO()
         with tarfile.open(fileobj=archive, mode="w") as tar:
             for name, content in sorted(files.items()):
@@ -218,17 +218,17 @@ class Host:
         self.run(["sh", "-c", script, "sh", str(path)], input=archive.getvalue())
 
     def link(self, path: PurePosixPath, target: str) -> None:
-        """Point a symbolic link at ``target``, by rename: it never is missing."""
+        """Point a symbolic link at ``target`` by rename, so the link always exists."""
         script = 'set -e; ln -sfn "$2" "$1.new"; mv -Tf "$1.new" "$1"; sync "$(dirname "$1")"'
         self.run(["sh", "-c", script, "sh", str(path), target])
 
     def append(self, path: PurePosixPath, line: str) -> None:
-        """Append a line to a file and fsync it. A file that is new is for its owner alone."""
+        """Append a line to a file and fsync it. A new file is readable only by its owner."""
         script = 'umask 077; cat >> "$1" && sync "$1"'
         self.run(["sh", "-c", script, "sh", str(path)], input=f"{line}\n".encode())
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[bytes]:
-        """Start a command that goes on while others run; it ends when its input is closed, or the connection is."""
+        """Start a background command. It ends when its input or the connection is closed."""
         return subprocess.Popen(
             self._argv(shlex.join(argv)),
             stdin=subprocess.PIPE,
@@ -239,8 +239,8 @@ class Host:
 
     @property
     def docker(self) -> DockerClient:
-        """The host's Docker engine, over the forwarded socket. No call of it takes longer than the block of
-        :meth:`within` has left, or DOCKER_SECONDS."""
+        """The host's Docker engine, over the forwarded socket. A call is limited to the time that the block of
+        :meth:`within` has left, else to DOCKER_SECONDS."""
         from ppmkit.local.engine import client
 
         return client(deadline=self._left() or self.DOCKER_SECONDS, host=f"unix://{self._sockets / 'docker'}")
@@ -259,10 +259,10 @@ class Host:
 
     @contextmanager
     def within(self, seconds: float, cancelled: threading.Event | None = None) -> Iterator[None]:
-        """Bound all that is asked of the host in the block: no command, and no call of Docker, outlives it.
+        """Set a deadline for all requests to the host in the block: no command and no Docker call outlives it.
 
-        Once ``cancelled`` is set, nor does a command of :meth:`run`, or a :meth:`rest`. A block inside another one
-        never outlives that.
+        Setting ``cancelled`` ends :meth:`run` and :meth:`rest` at once. A nested block cannot extend the outer
+        deadline.
         """
         outer = self._deadline, self._cancelled
         deadline = time.monotonic() + seconds
@@ -274,9 +274,9 @@ class Host:
             self._deadline, self._cancelled = outer
 
     def rest(self, seconds: float) -> None:
-        """Wait, as whoever polls does. Raises KeyboardInterrupt when the operation was cancelled.
+        """Sleep between polls. Raises KeyboardInterrupt if the operation was canceled.
 
-        Ctrl-C is heard by the main thread only, and hosts that are upgraded at once have a thread each.
+        Only the main thread receives Ctrl-C, but hosts that are upgraded in parallel have a thread each.
         """
         if self._cancelled is None:
             time.sleep(seconds)
@@ -284,19 +284,19 @@ class Host:
             raise KeyboardInterrupt
 
     def _left(self) -> float | None:
-        """Return the seconds until the deadline, at least one; None when there is none."""
+        """Return the seconds until the deadline, at least one; None without a deadline."""
         return None if self._deadline is None else max(1.0, self._deadline - time.monotonic())
 
     @cached_property
     def engine_version(self) -> tuple[int, ...]:
-        """The engine's version, as `version` in engine.py has it."""
+        """The engine's version, in the form that `version` in engine.py returns."""
         from ppmkit.local.engine import version
 
         return version(self.docker)
 
     def await_docker(self, seconds: float = 30) -> None:
-        """Wait for the engine to answer: it may be restarting. Raises what it said last, and at once HostUnreachable
-        when the connection is lost: over that it never will."""
+        """Wait for the engine to answer: it may be restarting. Raises its last error. Raises HostUnreachable
+        immediately if the connection is lost, since waiting would not help."""
         from python_on_whales import DockerException
 
         deadline = time.monotonic() + seconds
@@ -314,28 +314,28 @@ class Host:
 
     @property
     def control_socket(self) -> Path:
-        """The connection itself, for more that it shall forward."""
+        """The connection's control socket, to add more forwards."""
         return self._sockets / "control"
 
     @property
     def public_socket(self) -> Path:
-        """This end of the forwarded public port."""
+        """The local end of the forwarded public port."""
         return self._forwards.socket(proxy_settings.public_port(self.proxy_settings))
 
     @property
     def docker_socket(self) -> Path:
-        """This end of the forwarded socket of the host's Docker engine."""
+        """The local end of the host's forwarded Docker socket."""
         return self._sockets / "docker"
 
     @property
     def proxy_settings(self) -> Environment:
-        """The environment that the proxy that runs was made with; today's YAML may describe another one."""
+        """The settings that the running proxy was created with; today's YAML may differ."""
         if self._proxy_settings is None:
             self._proxy_settings = proxy_settings.in_force(self.environment, self.read)
         return self._proxy_settings
 
     def forget_proxy_settings(self) -> None:
-        """Have them read again: another proxy runs, or the same with other settings."""
+        """Discard the cached settings: the proxy or its settings changed."""
         self._proxy_settings = None
 
     @property
@@ -345,8 +345,8 @@ class Host:
 
     @property
     def public(self) -> httpx.Client:
-        """HTTP to the public port, as a user's request arrives there; the certificate is no matter (SSH proves whose
-        the port is): ``status`` looks at it."""
+        """HTTP to the public port, as a user's request arrives there. The certificate is not verified here (SSH
+        authenticates the host); ``status`` checks it."""
         settings = self.proxy_settings
         scheme = "https" if settings.tls else "http"
         return self._forwards.http(proxy_settings.public_port(settings), f"{scheme}://{settings.domain}")

@@ -1,6 +1,6 @@
-"""The lock of an environment on a host: one operation at a time.
+"""Environment lock on a host: one operation at a time.
 
-It is a flock of a process on the host that lives as long as our connection: a stale one cannot exist.
+A process on the host holds it with flock and lives as long as our connection, so a lock cannot become stale.
 """
 
 from __future__ import annotations
@@ -35,37 +35,37 @@ exec cat > /dev/null
 
 @contextmanager
 def held(host: Host, owner: Mapping[str, str]) -> Iterator[None]:
-    """Hold the lock for as long as the block lasts; raises HostLocked with the owner of the one who does."""
+    """Hold the lock for the duration of the block. Raises HostLocked, which names the current owner."""
     holder = host.start(["sh", "-c", _TAKE, "sh", str(_file(host)), json.dumps(dict(owner))])
     assert holder.stdin is not None
     assert holder.stdout is not None
     assert holder.stderr is not None
     try:
-        said, errors = _first_line(host, holder), Tail(holder.stderr)
-        if said != "held":
-            raise _why_not(host, _ended(holder), said, errors.text())
+        answer, errors = _first_line(host, holder), Tail(holder.stderr)
+        if answer != "held":
+            raise _refusal(host, _exit_status(holder), answer, errors.text())
         yield
     finally:
         with suppress(BrokenPipeError):
             holder.stdin.close()
-        _ended(holder)
+        _exit_status(holder)
         holder.stdout.close()
         holder.stderr.close()
 
 
 def _first_line(host: Host, holder: subprocess.Popen[bytes]) -> str:
-    """Return what the host says of the lock. Raises CommandFailed when that takes too long."""
+    """Return the host's answer to the lock request. Raises CommandFailed if it takes too long."""
     assert holder.stdout is not None
     try:
-        [said] = exchange([holder.stdout], has_line, _SECONDS, limit=_OWNER_SIZE)
+        [answer] = exchange([holder.stdout], has_line, _SECONDS, limit=_OWNER_SIZE)
     except (TimeoutError, TooMuchError) as error:
         why = str(error) or f"no answer within {_SECONDS:g} s"
         raise CommandFailed(f"{host.name}: cannot take the lock: {why}", host=host.name) from error
-    return said.decode(errors="replace").strip()
+    return answer.decode(errors="replace").strip()
 
 
-def _ended(holder: subprocess.Popen[bytes]) -> int:
-    """Return the exit status of a process that has nothing left to do, killed if it does not end."""
+def _exit_status(holder: subprocess.Popen[bytes]) -> int:
+    """Wait for a process that is about to exit and return its status; kill it if it does not exit."""
     try:
         return holder.wait(2)
     except subprocess.TimeoutExpired:
@@ -74,7 +74,7 @@ def _ended(holder: subprocess.Popen[bytes]) -> int:
 
 
 def is_held(host: Host) -> bool:
-    """Return whether somebody holds the lock."""
+    """Return whether an operation holds the lock."""
     script = 'test -e "$1" && ! flock -n "$1" true'
     return host.run(["sh", "-c", script, "sh", str(_file(host))], check=False).status == 0
 
@@ -83,7 +83,7 @@ def _file(host: Host) -> PurePosixPath:
     return host.environment.directory / "lock"
 
 
-def _why_not(host: Host, status: int, said: str, errors: str) -> HostError:
+def _refusal(host: Host, status: int, answer: str, errors: str) -> HostError:
     if status != _LOCKED:
         return CommandFailed(
             f"{host.name}: cannot take the lock in {host.environment.directory}",
@@ -92,12 +92,12 @@ def _why_not(host: Host, status: int, said: str, errors: str) -> HostError:
             next=f"ppmctl provision -e {host.environment.name}",
         )
     try:
-        owner = json.loads(said)
+        owner = json.loads(answer)
         who = f"{owner['who']} runs `{owner['command']}` since {owner['since']}"
     except (ValueError, KeyError):
-        who = "another operation runs"
+        who = "another operation is running"
     return HostLocked(
         f"{host.name} is locked: {who}",
         host=host.name,
-        next="Wait for it to end; the lock goes with its connection and never needs to be removed",
+        next="Wait for it to end. The lock ends with its connection; it never needs to be removed",
     )

@@ -1,4 +1,4 @@
-"""A host, connected: ours alone, to change it, or only to be read."""
+"""Sessions with a host: locked, to change it, or read-only."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def who() -> str:
 def locked(
     environment: Environment, address: HostAddress, command: str, cancelled: threading.Event | None = None
 ) -> Iterator[Host]:
-    """Yield the host, connected and ours alone for as long as the block lasts. Raises HostLocked, and HostNewer.
+    """Yield the host, connected and locked for the duration of the block. Raises HostLocked and HostNewer.
 
-    Raises KeyboardInterrupt once ``cancelled`` is set before it is connected.
+    Raises KeyboardInterrupt if ``cancelled`` is set before the connection is up.
     """
     owner = {
         "who": who(),
@@ -44,7 +44,7 @@ def locked(
 
 @contextmanager
 def read_only(environment: Environment, address: HostAddress) -> Iterator[Host]:
-    """Yield the host, connected, to read what ppmctl has written there; takes no lock. Raises HostNewer."""
+    """Yield the host, connected, to read ppmctl's files on it. Takes no lock. Raises HostNewer."""
     with Host.connect(environment, address) as host:
         version.refuse(host)
         yield host

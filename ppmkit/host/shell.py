@@ -1,6 +1,6 @@
-"""A shell on a host that stays, and runs one command after another.
+"""Persistent shell on a host that runs one command after another.
 
-A session of SSH for each command would be some round trips and half a dozen processes, and a deploy runs seventy.
+One SSH session per command would cost several round trips and half a dozen processes, and a deploy runs seventy.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from functools import partial
 
 from ppmkit.local.bounded import exchange
 
-# A line is the mark of the end, the size of the input, and the command; then comes the input, of which `head` takes no
-# byte too many, and `cat` what the command has left. Both outputs say the mark, after whatever the command printed.
-# What a command makes belongs to one user, whatever umask that user has.
+# A request line is the end mark, the input size, and the command. The input follows: `head` reads exactly that many
+# bytes, and `cat` drains what the command did not read. Both outputs end with the mark, after the command's output.
+# The umask is fixed so that the modes of new files do not depend on the user's umask.
 _LOOP = r"""
 umask 022
 newline='
@@ -33,16 +33,16 @@ while read -r mark size command; do
 done
 """
 START = shlex.join(["exec", "sh", "-c", _LOOP])
-"""The command of a session that runs this shell."""
+"""The SSH session's command that runs this shell."""
 
 
 class ShellGoneError(Exception):
-    """The shell has ended, by itself or with the connection; the text is what ssh said."""
+    """The shell exited, or the connection was lost; the text is ssh's output."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a command printed, and its exit status."""
+    """A command's output and exit status."""
 
     stdout: str
     stderr: str
@@ -50,10 +50,10 @@ class Result:
 
 
 class Shell:
-    """A shell that ``argv`` starts, for one command at a time. After an error of :meth:`run` it is to be closed."""
+    """A shell started by ``argv``, for one command at a time. Close it after an error in :meth:`run`."""
 
     def __init__(self, argv: Sequence[str]) -> None:
-        # In a session of its own: Ctrl-C must reach ppmctl only, which still needs the host to undo.
+        # A separate session: Ctrl-C must reach only ppmctl, which still needs the host to undo its work.
         pipe = subprocess.PIPE
         self._process = subprocess.Popen(argv, bufsize=0, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True)
         assert self._process.stdin is not None
@@ -64,14 +64,14 @@ class Shell:
     def run(
         self, argv: Sequence[str], input: bytes, timeout: float, cancelled: threading.Event | None = None
     ) -> Result:
-        """Run a command; return what it printed.
+        """Run a command; return its output.
 
-        Raises ShellGoneError, TimeoutError after ``timeout`` seconds, TooMuchError, and KeyboardInterrupt once
+        Raises ShellGoneError, TimeoutError after ``timeout`` seconds, TooMuchError, and KeyboardInterrupt when
         ``cancelled`` is set.
         """
         mark = secrets.token_hex(16)
-        command = shlex.join(argv).replace("\n", "'\"$newline\"'")  # where a newline is, single quotes are around it
-        said = exchange(
+        command = shlex.join(argv).replace("\n", "'\"$newline\"'")  # shlex.join puts single quotes around a newline
+        outputs = exchange(
             self._outputs,
             partial(_ends, mark=mark.encode()),
             timeout,
@@ -79,13 +79,13 @@ class Shell:
             request=f"{mark} {len(input)} {command}\n".encode() + input,
             cancelled=cancelled,
         )
-        if not all(_ends(text, mark.encode()) for text in said):
-            raise ShellGoneError(said[1].decode(errors="replace").strip())
-        stdout, stderr = (text.decode(errors="replace").rpartition(mark) for text in said)
+        if not all(_ends(text, mark.encode()) for text in outputs):
+            raise ShellGoneError(outputs[1].decode(errors="replace").strip())
+        stdout, stderr = (text.decode(errors="replace").rpartition(mark) for text in outputs)
         return Result(stdout[0], stderr[0], int(stdout[2]))
 
     def close(self) -> None:
-        """End the shell. A command that still runs in it goes on until it writes."""
+        """End the shell. A command that is still running in it continues until it writes."""
         self._process.kill()
         self._process.wait()
         for pipe in (self._input, *self._outputs):
@@ -93,5 +93,5 @@ class Shell:
 
 
 def _ends(text: bytearray, mark: bytes) -> bool:
-    """Return whether this is all: behind the mark there is at most a status, as in " 255"."""
+    """Return whether the output is complete: only a status, such as " 255", may follow the mark."""
     return text.endswith(b"\n") and mark in text[-len(mark) - 5 :]

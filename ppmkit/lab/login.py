@@ -13,7 +13,7 @@ from ppmkit.errors import EngineError
 from ppmkit.host.ssh import option
 from ppmkit.lab.model import Lab, LabHost, replace
 from ppmkit.local import bounded
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 
 if TYPE_CHECKING:
     from python_on_whales import DockerClient
@@ -29,11 +29,11 @@ def settle(docker: DockerClient, lab: Lab) -> None:
     Raises EngineError when a host is not there in time; it says what systemd says.
     """
     deadline = time.monotonic() + _BOOT_SECONDS
-    with Crew() as crew:
-        keys = crew.map(lambda host: _host_key(docker, host, deadline), lab.hosts)
+    with Pool() as pool:
+        keys = pool.map(lambda host: _host_key(docker, host, deadline), lab.hosts)
         lines = [f"[127.0.0.1]:{host.ssh_port} {key}\n" for host, key in zip(lab.hosts, keys, strict=True)]
         replace(lab.known_hosts_file, "".join(lines))
-        crew.map(lambda host: _wait_for_login(docker, lab, host, deadline), lab.hosts)
+        pool.map(lambda host: _wait_for_login(docker, lab, host, deadline), lab.hosts)
 
 
 def ssh_command(lab: Lab, host: LabHost) -> list[str]:

@@ -1,4 +1,4 @@
-"""HTTP to a host: an answer has a deadline and a size, however it trickles in. httpx bounds each read alone."""
+"""HTTP to a host with a deadline and a size limit per response. httpx itself only limits single reads."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import httpx
 from ppmkit.local.bounded import LIMIT, TOO_MUCH
 
 ANSWER_SECONDS = 30.0
-"""From a request's last byte to its answer's."""
+"""Time limit from the last byte of a request to the last byte of its response."""
 
 
 def transport(socket: Path) -> httpx.HTTPTransport:
-    """Return what connects to a Unix socket that leads to a host. It raises httpx.ReadTimeout and httpx.ReadError."""
-    made = httpx.HTTPTransport(uds=str(socket), verify=False)
-    made._pool._network_backend = _Backend()  # httpx itself has no argument for it
-    return made
+    """Return a transport over a Unix socket that leads to a host. It raises httpx.ReadTimeout and httpx.ReadError."""
+    result = httpx.HTTPTransport(uds=str(socket), verify=False)
+    result._pool._network_backend = _Backend()  # httpx has no argument for it
+    return result
 
 
 class _Backend(httpcore.SyncBackend):
-    """Opens connections that are bounded."""
+    """Opens connections with limits."""
 
     def connect_unix_socket(
         self, path: str, timeout: float | None = None, socket_options: Iterable[Any] | None = None
@@ -34,25 +34,25 @@ class _Backend(httpcore.SyncBackend):
 
 
 class _Stream(httpcore.NetworkStream):
-    """One connection. What is read after a request is its answer."""
+    """One connection. Everything that is read after a request is its response."""
 
     def __init__(self, stream: httpcore.NetworkStream) -> None:
         self._stream = stream
-        self._until, self._left = 0.0, 0
+        self._deadline, self._bytes_left = 0.0, 0
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._stream.write(buffer, timeout)
-        self._until, self._left = time.monotonic() + ANSWER_SECONDS, LIMIT
+        self._deadline, self._bytes_left = time.monotonic() + ANSWER_SECONDS, LIMIT
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        left = self._until - time.monotonic()
+        left = self._deadline - time.monotonic()
         if left <= 0:
-            raise httpcore.ReadTimeout(f"no whole answer within {ANSWER_SECONDS:g} s")
-        if self._left <= 0:
+            raise httpcore.ReadTimeout(f"no complete response within {ANSWER_SECONDS:g} s")
+        if self._bytes_left <= 0:
             raise httpcore.ReadError(TOO_MUCH)
-        found = self._stream.read(max_bytes, left if timeout is None else min(left, timeout))
-        self._left -= len(found)
-        return found
+        block = self._stream.read(max_bytes, left if timeout is None else min(left, timeout))
+        self._bytes_left -= len(block)
+        return block
 
     def close(self) -> None:
         self._stream.close()

@@ -1,6 +1,6 @@
-"""Docker on this machine: find it, say what is missing, and as root install that.
+"""Docker on this machine: find it, report what is missing, and install that as root.
 
-What decides (:func:`lacking`, :func:`advice`) is pure; what installs is the pyinfra deploy in tasks/engine.py.
+The decisions (:func:`lacking`, :func:`advice`) are pure. The pyinfra deploy in tasks/engine.py installs.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _START_SECONDS = 60.0
 
 
 class Part(StrEnum):
-    """What this machine needs; the value is what people read."""
+    """A requirement of this machine; the value is its display name."""
 
     CLIENT = "the docker command"
     ENGINE = "the Docker engine"
@@ -65,26 +65,26 @@ _SOURCES: Mapping[str, Mapping[Part, str]] = {
         Part.DEBOOTSTRAP: "debootstrap",
     },
 }
-"""What each part is installed from, by distribution."""
+"""The packages that provide each part, by distribution."""
 
 
 @dataclass(frozen=True)
 class Found:
-    """What this machine has."""
+    """The state of Docker on this machine."""
 
     client: bool = False
     daemon: bool = False
-    """Whether the engine's program is installed here."""
+    """Whether dockerd is installed here."""
     answers: bool = False
     plugins: frozenset[str] = frozenset()
     error: str = ""
-    """Why the engine does not answer, in the client's words."""
+    """The client's error message if the engine does not answer."""
 
 
 def command(*, compose: bool = False) -> list[str]:
-    """Return the argv that begins each call of this machine's docker command, for Compose or another part of it.
+    """Return the start of the argv for this machine's docker command, for Compose or for any other subcommand.
 
-    Raises EngineError when there is no such command.
+    Raises EngineError if the command is missing.
     """
     path = shutil.which("docker")
     if path is None:
@@ -96,36 +96,36 @@ def command(*, compose: bool = False) -> list[str]:
 
 
 def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
-    """Return a client that runs this machine's docker command; with ``compose_files`` it is for Compose alone.
+    """Return a client that runs this machine's docker command; with ``compose_files`` it is for Compose only.
 
-    No command of it outlives ``deadline`` seconds: python-on-whales itself knows no timeout. Raises EngineError when
-    there is no such command.
-
-    Without this check python-on-whales would download a docker command of its own.
+    Each command is limited to ``deadline`` seconds: python-on-whales has no timeout of its own. Raises EngineError if
+    the command is missing. Without this check, python-on-whales would download its own docker command.
     """
     from python_on_whales import DockerClient
 
     bounded.bind_python_on_whales()
     call = command(compose="compose_files" in options)
-    if deadline is not None and (bound := shutil.which("timeout")):  # macOS has none: there it waits for ssh's own
-        call = [bound, "--foreground", "--kill-after=5", f"{deadline:.0f}", *call]
+    if deadline is not None and (
+        timeout := shutil.which("timeout")
+    ):  # missing on macOS: there ssh's own timeout applies
+        call = [timeout, "--foreground", "--kill-after=5", f"{deadline:.0f}", *call]
     return DockerClient(client_call=call, **options)
 
 
 def version(docker: DockerClient) -> tuple[int, ...]:
-    """Return an engine's version, major and minor. Raises DockerException when it does not answer."""
+    """Return an engine's version, major and minor. Raises DockerException if it does not answer."""
     server = docker.version().server
     return tuple(int(part) for part in ((server and server.version) or "0.0").split(".")[:2])
 
 
 def local_docker() -> DockerClient:
-    """Return a client of this machine's engine. Raises EngineError when anything is missing."""
+    """Return a client of this machine's engine. Raises EngineError if anything is missing."""
     ensure(None)
     return client()
 
 
 def ca_bundle() -> str | None:
-    """Return the whole path of the CA certificates that this process is told to trust, if it is told of any."""
+    """Return the absolute path of the CA bundle that this process's environment variables name, if any."""
     for variable in ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS"):
         bundle = os.environ.get(variable)
         if bundle and Path(bundle).is_file():
@@ -134,18 +134,18 @@ def ca_bundle() -> str | None:
 
 
 def build_secrets() -> list[str]:
-    """Return the secrets of every build: `ca`, a site's own CA, if there is one."""
+    """Return the build secrets: `ca`, a site's own CA, if there is one."""
     bundle = ca_bundle()
     return [f"id=ca,src={bundle}"] if bundle else []
 
 
 def missing() -> list[Part]:
-    """Return what this machine lacks; nothing when `make up` can go on. Takes about 50 ms."""
+    """Return what this machine lacks; an empty list if `make up` can continue. Takes about 50 ms."""
     return lacking(_found())
 
 
 def lacking(found: Found) -> list[Part]:
-    """Given what a machine has, return what it lacks. An engine elsewhere (DOCKER_HOST) is as good as one here."""
+    """Given the state of a machine, return what it lacks. A remote engine (DOCKER_HOST) counts like a local one."""
     lacks = [] if found.client else [Part.CLIENT]
     if not found.answers:
         lacks.append(Part.RUNNING if found.daemon else Part.ENGINE)
@@ -156,7 +156,7 @@ def lacking(found: Found) -> list[Part]:
 
 
 def sources(lacks: Collection[Part], os_release: Mapping[str, str]) -> list[str]:
-    """Given what is missing and /etc/os-release, return what is installed for it; nothing where we know no way."""
+    """Given what is missing and /etc/os-release, return the packages to install; none for an unknown distribution."""
     distribution = os_release.get("ID", "")
     exact = f"{distribution} {os_release.get('VERSION_ID', '')}"
     by_part = _SOURCES.get(exact) or _SOURCES.get(distribution) or {}
@@ -165,7 +165,7 @@ def sources(lacks: Collection[Part], os_release: Mapping[str, str]) -> list[str]
 
 
 def advice(lacks: Collection[Part], os_release: Mapping[str, str]) -> str:
-    """Given what is missing and /etc/os-release, return what to do about it."""
+    """Given what is missing and /etc/os-release, return how to install it."""
     if set(lacks) == {Part.RUNNING}:
         return "Start it: sudo systemctl start docker"
     names = sources(lacks, os_release)
@@ -177,10 +177,10 @@ def advice(lacks: Collection[Part], os_release: Mapping[str, str]) -> str:
 
 
 def ensure(announce: Announce | None) -> None:
-    """Bring this machine's Docker to what ppmctl needs; do nothing when it is there.
+    """Install what ppmctl needs of Docker on this machine; do nothing if it is complete.
 
-    As root it says through `announce` what it installs, and installs it; otherwise, or with no one to say it
-    to, it changes nothing and raises EngineError that names what to install.
+    As root, it reports through `announce` what it installs. If the user is not root or `announce` is None, it
+    changes nothing and raises EngineError, which names what to install.
     """
     found = _found()
     lacks = lacking(found)
@@ -195,9 +195,9 @@ def ensure(announce: Announce | None) -> None:
             seen=found.error or None,
             next=advice(lacks, _os_release()),
         )
-    wanted = [part for part in lacks if part is not Part.RUNNING]
-    if wanted:
-        install(wanted, announce)
+    packages = [part for part in lacks if part is not Part.RUNNING]
+    if packages:
+        install(packages, announce)
     if not found.answers:
         _start(announce)
     if still := missing():
@@ -209,11 +209,11 @@ def ensure(announce: Announce | None) -> None:
 
 
 def install(parts: Collection[Part], announce: Announce) -> None:
-    """Install the parts with pyinfra, in a process of its own. Raises EngineError with pyinfra's last lines."""
+    """Install the parts with pyinfra, in a separate process. Raises EngineError with pyinfra's last lines."""
     announce(f"This machine lacks {', '.join(parts)}")
     announce(f"Installing {', '.join(sources(parts, _os_release()))}")
     data = ",".join(part.name for part in parts)
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "pyinfra", "-y", "@local", "deploy/tasks/engine.py", "--data", f"parts={data}"],
         check=False,
         cwd=KIT,
@@ -222,25 +222,25 @@ def install(parts: Collection[Part], announce: Announce) -> None:
         stdin=subprocess.DEVNULL,
         encoding="utf-8",
     )
-    if done.returncode:
+    if result.returncode:
         raise EngineError(
             f"could not install {', '.join(parts)}",
             step="engine",
-            seen="\n".join(done.stdout.splitlines()[-25:]),
+            seen="\n".join(result.stdout.splitlines()[-25:]),
             next=advice(parts, _os_release()),
         )
 
 
 def _refuse_foreign(found: Found) -> None:
-    """Raise EngineError where installing an engine here would not help."""
+    """Raise EngineError if installing an engine here would not help."""
     if found.answers:
         return
     if "permission denied" in found.error:
         raise EngineError(
-            "this user may not talk to the Docker engine",
+            "this user has no permission to use the Docker engine",
             step="engine",
             seen=found.error,
-            next='Run: sudo usermod -aG docker "$USER", and log in anew',
+            next='Run: sudo usermod -aG docker "$USER", and log in again',
         )
     if elsewhere := os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT"):
         raise EngineError(
@@ -255,7 +255,7 @@ def _found() -> Found:
     daemon = shutil.which("dockerd") is not None
     if shutil.which("docker") is None:
         return Found(daemon=daemon)
-    asked = subprocess.run(
+    result = subprocess.run(
         ["docker", "info", "--format", "{{json .}}"],
         check=False,
         capture_output=True,
@@ -263,11 +263,11 @@ def _found() -> Found:
         stdin=subprocess.DEVNULL,
     )
     try:
-        info = json.loads(asked.stdout)
+        info = json.loads(result.stdout)
     except ValueError:
         info = {}
     plugins = (info.get("ClientInfo") or {}).get("Plugins") or []
-    errors = info.get("ServerErrors") or asked.stderr.splitlines()
+    errors = info.get("ServerErrors") or result.stderr.splitlines()
     return Found(
         client=True,
         daemon=daemon,
@@ -280,18 +280,18 @@ def _found() -> Found:
 def _os_release() -> dict[str, str]:
     try:
         return platform.freedesktop_os_release()
-    except OSError:  # macOS has none
+    except OSError:  # missing on macOS
         return {}
 
 
 def _start(announce: Announce) -> None:
-    """Start the engine, with systemd where it runs, and wait until it answers. Raises EngineError."""
+    """Start the engine (through systemd if that is running) and wait until it answers. Raises EngineError."""
     announce("Starting the Docker engine")
     if Path("/run/systemd/system").is_dir():
         subprocess.run(["systemctl", "enable", "--now", "docker"], check=False, capture_output=True)
     elif not _found().answers:
         with _LOG.open("ab") as log:
-            # A session of its own: it outlives this process and its terminal. dockerd writes /var/run/docker.pid.
+            # A separate session: dockerd must outlive this process and its terminal. It writes /var/run/docker.pid.
             subprocess.Popen(
                 ["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/"
             )

@@ -1,7 +1,7 @@
-"""Calls that run side by side, in threads that keep nobody: the first Ctrl-C ends the wait for all of them.
+"""Thread pool for parallel calls that never blocks an exit: the first Ctrl-C ends the wait for all of them.
 
-The threads of ``ThreadPoolExecutor`` are waited for when its block ends, and again when the process does. A host that
-says nothing would keep both waiting, and Ctrl-C is heard by the main thread alone.
+``ThreadPoolExecutor`` waits for its threads at the end of its block and again at process exit. An unresponsive host
+would block both, and only the main thread receives Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Item = TypeVar("Item")
 _TIDY_SECONDS = 1.0
-"""How long interrupted calls may take to remove what they made."""
+"""Time limit for interrupted calls to clean up."""
 
 
-class Crew:
-    """Runs calls side by side. Use as a context manager: at its end all of them have ended, or were interrupted."""
+class Pool:
+    """Runs calls in parallel. Use as a context manager: when it exits, all calls have finished or were interrupted."""
 
     def __init__(self) -> None:
         self._calls: list[Future[Any]] = []
         self._processes: set[subprocess.Popen[Any]] = set()
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> Pool:
         return self
 
     def __exit__(
@@ -47,44 +47,44 @@ class Crew:
                 self._interrupt()
 
     def start(self, act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        """Begin a call; return its result to come."""
-        found: Future[T] = Future()
+        """Start a call; return its future."""
+        future: Future[T] = Future()
 
         def work() -> None:
-            _mine.set(self)
+            _current.set(self)
             try:
-                found.set_result(act(*args, **kwargs))
-            except BaseException as error:  # it is raised where the result is asked for
-                found.set_exception(error)
+                future.set_result(act(*args, **kwargs))
+            except BaseException as error:  # result() raises it
+                future.set_exception(error)
 
-        self._calls.append(found)
+        self._calls.append(future)
         Thread(target=work, daemon=True).start()
-        return found
+        return future
 
     def map(self, act: Callable[[Item], T], items: Iterable[Item]) -> list[T]:
-        """Call for each item; return the results in their order. Raises the first error when all calls have ended."""
-        found = [self.start(act, item) for item in items]
-        wait(found)
-        return [call.result() for call in found]
+        """Call for each item; return the results in order. Raises the first error after all calls have finished."""
+        calls = [self.start(act, item) for item in items]
+        wait(calls)
+        return [call.result() for call in calls]
 
     def _interrupt(self) -> None:
-        """End the processes that the calls wait for, and give the calls a moment to tidy up."""
+        """Kill the processes that the calls wait for, and give the calls a moment to clean up."""
         for process in list(self._processes):
             process.kill()
         wait(self._calls, _TIDY_SECONDS)
 
 
-_mine: ContextVar[Crew | None] = ContextVar("_mine", default=None)
+_current: ContextVar[Pool | None] = ContextVar("_current", default=None)
 
 
 @contextmanager
 def awaited(process: subprocess.Popen[Any]) -> Iterator[None]:
-    """Within the block this thread waits for the process: when its crew is interrupted, the process is killed."""
-    crew = _mine.get()
-    if crew:
-        crew._processes.add(process)
+    """Register a process that this thread waits for in the block: it is killed if the thread's pool is interrupted."""
+    pool = _current.get()
+    if pool:
+        pool._processes.add(process)
     try:
         yield
     finally:
-        if crew:
-            crew._processes.discard(process)
+        if pool:
+            pool._processes.discard(process)

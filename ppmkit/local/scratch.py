@@ -1,7 +1,7 @@
-"""Directories of this machine for the time of some work, and the end of those that were left behind.
+"""Temporary local directories, and removal of those that killed processes left behind.
 
-Who is killed (``kill -9``, no power) leaves one, with images on their way or sockets that lead nowhere. Each is locked
-for as long as its process lives, and whoever makes the next takes away those that nobody holds.
+A process that is killed (``kill -9``, power loss) leaves its directory, with partly sent images or dead sockets. Each
+directory is locked while its process lives. Creating a new one removes all that are not locked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _PREFIX = "ppmctl-run-"
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Yield a directory that nobody else enters, and that goes with the block."""
+    """Yield a private directory that is removed at the end of the block."""
     _sweep()
     path, lock = _locked()
     try:
@@ -30,7 +30,7 @@ def scratch() -> Iterator[Path]:
 
 
 def _locked() -> tuple[Path, int]:
-    """Return a new directory, and the open file that holds its lock: no program that we start inherits it."""
+    """Return a new directory and the descriptor that holds its lock. Child processes do not inherit it."""
     while True:
         path = Path(tempfile.mkdtemp(prefix=_PREFIX))  # mode 0700
         with suppress(FileNotFoundError):
@@ -38,7 +38,7 @@ def _locked() -> tuple[Path, int]:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if path.exists():
                 return path, lock
-            os.close(lock)  # somebody swept it away before it was locked
+            os.close(lock)  # another process removed it before it was locked
 
 
 def _sweep() -> None:
@@ -52,6 +52,6 @@ def _sweep() -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path, ignore_errors=True)
         except BlockingIOError:
-            pass  # its process lives
+            pass  # its process is alive
         finally:
             os.close(lock)

@@ -1,11 +1,11 @@
-"""Which variables of the shell a docker command on this machine gets. Pure."""
+"""Shell variables that are hidden from docker commands on this machine. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
 _OF_BUILDS = frozenset({"BUILDX_BUILDER", "DOCKER_DEFAULT_PLATFORM"})
-"""They choose another builder and another processor, for projects of another kind."""
+"""They select another builder or platform, and are meant for other projects."""
 _OF_COMPOSE = frozenset(
     {
         *("PATH", "HOME", "USER", "LOGNAME", "LANG", "TMPDIR", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR"),
@@ -13,14 +13,14 @@ _OF_COMPOSE = frozenset(
     }
 )
 _PREFIXES_OF_COMPOSE = ("DOCKER_", "LC_", "XDG_")
-"""With those above: how docker finds its plugins, its engine and a way there."""
+"""Together with _OF_COMPOSE, these let docker find its plugins and reach its engine."""
 
 
 def hidden(names: Collection[str], *, compose: bool) -> list[str]:
-    """Given the names of the shell's variables, return those that the command does not get.
+    """Given the names of the shell's variables, return those that are hidden from the command.
 
-    Compose gets what it needs to run and no more, or a variable of the shell would choose what it does (COMPOSE_…) or
-    stand in a container.
+    Compose gets only what it needs to run. Otherwise a shell variable could change its behavior (COMPOSE_…) or end up
+    in a container.
     """
     others = [name for name in names if not (name in _OF_COMPOSE or name.startswith(_PREFIXES_OF_COMPOSE))]
     return sorted(_OF_BUILDS.intersection(names).union(others if compose else ()))

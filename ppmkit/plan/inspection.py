@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ppmkit.errors import ConfigError, HostError
 from ppmkit.local import bounded
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 from ppmkit.local.scratch import scratch
 from ppmkit.orchestrator.stack import Stack, inspect
 from ppmkit.plan import diff, drift
@@ -55,8 +55,8 @@ def inspect_host(host: Host, wanted: Release, rendered: dict[str, str]) -> HostS
     base = base_release(wanted, stack)
     evidence: drift.Evidence | None = None
     found: tuple[drift.Drift, ...] = ()
-    with Crew() as crew:
-        replaces = crew.start(_replaces_proxy, host, stack, rendered)
+    with Pool() as pool:
+        replaces = pool.start(_replaces_proxy, host, stack, rendered)
         if base is not None:
             evidence = _evidence(host, base, rendered if base.id == wanted.id else None, stack)
             found = drift.find(base, wanted, rendered, stack, evidence)
@@ -74,7 +74,7 @@ def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: St
         folder = f"releases/{base.id}/"
         files = {path.removeprefix(folder): text for path, text in found.items() if path.startswith(folder)}
         if services is None and drift.intact(base.id, files):
-            services = crew.start(intended, files[render.COMPOSE], host.environment.project)
+            services = pool.start(intended, files[render.COMPOSE], host.environment.project)
         return drift.Evidence(
             files=files,
             routes=found.get(drift.ROUTES),
@@ -122,7 +122,7 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
     """Given a Compose file, return its services as Docker Compose on this machine reads them. Raises ConfigError."""
     from ppmkit.local.engine import client
 
-    with scratch() as folder, Crew() as crew:
+    with scratch() as folder, Pool() as pool:
         file = folder / render.COMPOSE
         file.write_text(compose, encoding="utf-8")
         docker = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from ppmkit.errors import PlanStale, UsageError
 from ppmkit.host.session import read_only
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 from ppmkit.plan import inspection
 from ppmkit.plan.decide import stale
 from ppmkit.plan.model import Basis, EnvironmentPlan
@@ -69,8 +69,8 @@ def confirm(environment: Environment, saved: EnvironmentPlan, release: Release) 
         with read_only(environment, address) as host:
             return confirm_host(host, saved, inspection.inspect_host(host, release, rendered))
 
-    with Crew() as crew:
-        refuse(environment, [line for lines in crew.map(differences, environment.hosts) for line in lines])
+    with Pool() as pool:
+        refuse(environment, [line for lines in pool.map(differences, environment.hosts) for line in lines])
 
 
 def confirm_host(host: Host, saved: EnvironmentPlan, state: HostState) -> list[str]:

@@ -42,7 +42,7 @@ def test_numbers_are_compared_as_numbers_and_the_error_names_both_versions_and_w
     error = refusal("web-1", record("0.10.0"), "0.9.0")
 
     assert error is not None
-    assert "web-1: ppmctl 0.10.0 changed this host last, and this is ppmctl 0.9.0" in error.message
+    assert "web-1: ppmctl 0.10.0 changed this host last; this is ppmctl 0.9.0" in error.message
     assert "Use ppmctl 0.10.0 or newer" in str(error.next)
     assert (error.host, error.exit_code) == ("web-1", 1)
 

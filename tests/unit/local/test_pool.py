@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from ppmkit.local.pool import Crew, awaited
+from ppmkit.local.pool import Pool, awaited
 from tests.support.waiting import eventually
 
 
@@ -22,10 +22,10 @@ def test_results_come_in_the_order_of_the_items_and_an_error_after_all_have_ende
             raise ValueError("one")
         return number * 2
 
-    with Crew() as crew:
-        assert crew.map(lambda number: number * 2, [3, 1, 2]) == [6, 2, 4]
+    with Pool() as pool:
+        assert pool.map(lambda number: number * 2, [3, 1, 2]) == [6, 2, 4]
         with pytest.raises(ValueError, match="one"):
-            crew.map(act, [1, 2, 3])
+            pool.map(act, [1, 2, 3])
     assert sorted(ended) == [1, 2, 3]
 
 
@@ -38,10 +38,10 @@ def test_an_interruption_ends_what_the_calls_wait_for_and_waits_for_no_call() ->
             process.wait()
 
     def interrupted() -> None:
-        with Crew() as crew:
-            crew.start(act)
-            crew.start(hung.wait)
-            assert eventually(lambda: process in crew._processes)
+        with Pool() as pool:
+            pool.start(act)
+            pool.start(hung.wait)
+            assert eventually(lambda: process in pool._processes)
             raise KeyboardInterrupt
 
     began = time.monotonic()
@@ -54,13 +54,13 @@ def test_an_interruption_ends_what_the_calls_wait_for_and_waits_for_no_call() ->
 
 def test_what_the_main_thread_waits_for_is_its_own_affair() -> None:
     with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as process, awaited(process):
-        with pytest.raises(KeyboardInterrupt), Crew():
+        with pytest.raises(KeyboardInterrupt), Pool():
             raise KeyboardInterrupt
         assert process.poll() is None
 
 
 def test_the_program_ends_though_a_call_does_not() -> None:
-    code = "from ppmkit.local.pool import Crew; import time; c = Crew(); c.start(time.sleep, 60); print('ends')"
+    code = "from ppmkit.local.pool import Pool; import time; c = Pool(); c.start(time.sleep, 60); print('ends')"
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True)
 
