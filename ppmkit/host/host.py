@@ -133,7 +133,7 @@ class Host:
             raise ssh.why_no_connection(self.environment, self.name, self._destination, seen)
 
     def _argv(self, command: str) -> list[str]:
-        # If the master has exited, ssh would silently open another connection outside the lock: ProxyCommand prevents it
+        # If the master has exited, ssh would silently open another connection, without the lock: ProxyCommand stops it
         control = ["-S", str(self._sockets / "control"), "-o", "ProxyCommand=false"]
         return ["ssh", *self._options, *control, "--", self._destination, command]
 

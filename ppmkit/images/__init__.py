@@ -1,1 +1,1 @@
-"""Container images: built once, shipped to hosts layer by layer."""
+"""Container images: build them once, ship them to hosts layer by layer."""

@@ -1,11 +1,11 @@
 """Build the application's images here, and ship to a host only the layers that it lacks.
 
-``docker load`` skips a layer whose chain id the engine already has, and never opens its file. So an archive
-of manifest, config and the missing layers loads. A host with a containerd image store keeps compressed
-blobs instead and refuses such an archive: then the whole image is sent.
+``docker load`` skips a layer whose chain id the engine already has, and never opens its file. So it loads an archive
+that contains only the manifest, the config and the missing layers. A host with a containerd image store keeps
+compressed blobs instead and rejects such an archive; then the whole image is sent.
 
-It is compressed on its way, to a third: uplinks are slow. Over a loopback that costs no time either, since SSH has less
-to encrypt.
+The archive is compressed in transit, to a third, because uplinks are slow. Even over loopback this costs no time, since
+SSH has less to encrypt.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _CONTEXTS = {
 
 
 def build(environment: Environment, announce: Announce) -> Images:
-    """Build what changed and return the images by id; with ``source: registry`` return what the config names.
+    """Build what changed and return the images by id; with ``source: registry``, return the config's images.
 
-    Raises BuildError with the last lines that the build printed.
+    Raises BuildError with the build's last lines.
     """
     from ppmkit.images.bases import ensure_bases
     from ppmkit.local.engine import local_docker
@@ -56,19 +56,19 @@ def build(environment: Environment, announce: Announce) -> Images:
         "VITE_API_BASE_URL": environment.app.vite_api_base_url,
         "MIGRATIONS": digest_of_migrations(_CONTEXTS["api"]),
     }
-    made_from = _recipes(docker, arguments)
-    wanted = [each.reference for each in made_from.values()]
-    if (found := recipe.ids(docker, [*wanted, bases["traefik"]])) is None:
+    recipes = _recipes(docker, arguments)
+    references = [each.reference for each in recipes.values()]
+    if (ids := recipe.ids(docker, [*references, bases["traefik"]])) is None:
         with ThreadPoolExecutor() as pool:
-            built = list(pool.map(lambda name: _build(docker, name, made_from[name], announce), made_from))
-        found = recipe.ids(docker, [*built, bases["traefik"]])
-        assert found is not None, "they are there now"
-    builtimages.prune(docker, wanted)
-    return Images(**dict(zip((*made_from, "traefik"), found, strict=True)))
+            built = list(pool.map(lambda name: _build(docker, name, recipes[name], announce), recipes))
+        ids = recipe.ids(docker, [*built, bases["traefik"]])
+        assert ids is not None, "they were just built"
+    builtimages.prune(docker, references)
+    return Images(**dict(zip((*recipes, "traefik"), ids, strict=True)))
 
 
 def digest_of_migrations(app: Path) -> str:
-    """Return a digest of what decides which migrations a database lacks, as the label ``ppm.migrations`` has it."""
+    """Return the digest of the schema and the migrations, as stored in the label ``ppm.migrations``."""
     digest = hashlib.sha256()
     for file in (app / "schema.py", *sorted((app / "migrations").rglob("*.py"))):
         digest.update(f"{file.relative_to(app)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
@@ -76,19 +76,19 @@ def digest_of_migrations(app: Path) -> str:
 
 
 def have_same_migrations(host: Host, one: str, other: str) -> bool:
-    """Return whether two api images say that they have the same migrations; no where one is not on the host."""
+    """Return whether two api images have the same migrations by their labels; False if one is not on the host."""
     from python_on_whales.exceptions import NoSuchImage
 
     try:
-        found = host.docker.image.inspect([one, other])
+        images = host.docker.image.inspect([one, other])
     except NoSuchImage:
         return False
-    said = {(image.config.labels or {}).get("ppm.migrations") for image in found}
-    return len(said) == 1 and bool(said.pop())
+    digests = {(image.config.labels or {}).get("ppm.migrations") for image in images}
+    return len(digests) == 1 and bool(digests.pop())
 
 
 def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
-    """Return the images of a `dev` environment: the bases by name, and `api` for its dependencies."""
+    """Return the images of a `dev` environment: the bases by name, and `api`, which has the API's dependencies."""
     from ppmkit.images.bases import ensure_bases
     from ppmkit.local.engine import local_docker
 
@@ -101,34 +101,34 @@ def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
 
 
 def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Recipe]:
-    """Return what each image is built from: the arguments that it declares, and what its bases' names stand for."""
+    """Return each image's recipe, with the build arguments that it declares and the ids of its base images."""
     named = {key: value for key, value in arguments.items() if key.endswith("_IMAGE")}
     ids = dict(zip(named, recipe.ids(docker, named.values()) or (), strict=True))
-    found = {}
+    recipes = {}
     for name, context in _CONTEXTS.items():
         dockerfile = context / "Dockerfile"
         declared = dockerfile.read_text(encoding="utf-8")
-        wanted = [key for key in arguments if f"ARG {key}" in declared]
-        found[name] = Recipe(
+        used = [key for key in arguments if f"ARG {key}" in declared]
+        recipes[name] = Recipe(
             tag=f"{builtimages.REPOSITORY}/{name}",
             dockerfile=dockerfile,
-            arguments={key: arguments[key] for key in wanted},
+            arguments={key: arguments[key] for key in used},
             context=context,
-            bases=[ids[key] for key in wanted if key in ids],
+            bases=[ids[key] for key in used if key in ids],
         )
-    return found
+    return recipes
 
 
-def _build(docker: DockerClient, name: str, made_from: Recipe, announce: Announce) -> str:
-    """Build one, unless it is there, and tell of its steps; return its reference."""
+def _build(docker: DockerClient, name: str, image: Recipe, announce: Announce) -> str:
+    """Build an image unless it exists, and announce its steps; return its reference."""
     steps: dict[str, str] = {}
 
-    def heard(line: str) -> None:
-        """Announce a step with its first output: of one that is cached there is none."""
+    def on_line(line: str) -> None:
+        """Announce a step at its first output: a cached step has no output."""
         number, _, rest = line.strip().partition(" ")
         if rest.startswith("["):
             steps[number] = rest
         elif rest[:1].isdigit() and number in steps:
             announce(f"{name}: {steps.pop(number)[:100]}")
 
-    return recipe.build(docker, made_from, announce, heard)
+    return recipe.build(docker, image, announce, on_line)

@@ -1,4 +1,4 @@
-"""The base images: from a registry where one answers, else made here from Debian's archive and PyPI."""
+"""Base images: pulled if a registry answers, else built here from Debian's archive and PyPI."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 _RECIPES = KIT / "templates" / "bases"
 _DEBIAN = "debian:13-slim"
 _PROBE_SECONDS = 5.0
-"""A registry that has not named the image by then counts as absent."""
+"""A registry that does not identify the image within this time counts as absent."""
 
 
 def ensure_bases(images: Images, docker: DockerClient, announce: Announce) -> dict[str, str]:
-    """Bring every base image to this machine's engine; return {python, node, nginx, traefik, debian: reference}.
+    """Pull or build every base image on this machine; return {python, node, nginx, traefik, debian: reference}.
 
     Raises BuildError.
     """
@@ -38,7 +38,7 @@ def ensure_bases(images: Images, docker: DockerClient, announce: Announce) -> di
 
 
 def ensure_debian(images: Images, docker: DockerClient, announce: Announce) -> str:
-    """As ensure_bases, for Debian alone."""
+    """Like ensure_bases, for Debian only."""
     published = {"debian": _DEBIAN}
     if _use_registry(images, published, docker, announce):
         return _DEBIAN
@@ -46,7 +46,7 @@ def ensure_debian(images: Images, docker: DockerClient, announce: Announce) -> s
 
 
 def recipes(debian: str) -> dict[str, Recipe]:
-    """Given the reference of the Debian base, return what each other base is made from."""
+    """Given the reference of the Debian base, return the recipes of the other bases."""
 
     def recipe(name: str, version: str, **arguments: str) -> Recipe:
         return Recipe(
@@ -65,47 +65,47 @@ def recipes(debian: str) -> dict[str, Recipe]:
 
 
 def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
-    """Make every base here: Debian, then Python and nginx side by side, then what Python's pip fetches."""
-    made_here = _made_here()
-    if ids(docker, made_here.values()) is not None:
-        return made_here
+    """Build every base here: Debian, then Python and nginx in parallel, then those that Python's pip downloads."""
+    references = _local_references()
+    if ids(docker, references.values()) is not None:
+        return references
     debian = bootstrap.ensure(docker, announce)
-    wanted = recipes(debian)
-    made = {"debian": debian}
-    for together in (("python", "nginx"), ("node", "traefik")):
+    by_name = recipes(debian)
+    built = {"debian": debian}
+    for batch in (("python", "nginx"), ("node", "traefik")):
         with ThreadPoolExecutor() as pool:
-            futures = {name: pool.submit(build, docker, wanted[name], announce) for name in together}
-        made |= {name: future.result() for name, future in futures.items()}
-    return made
+            futures = {name: pool.submit(build, docker, by_name[name], announce) for name in batch}
+        built |= {name: future.result() for name, future in futures.items()}
+    return built
 
 
-def _made_here() -> dict[str, str]:
-    """Return {name: reference} of the bases as they are made here, whether they are or not."""
+def _local_references() -> dict[str, str]:
+    """Return {name: reference} of the locally built bases, whether or not they exist yet."""
     debian = bootstrap.reference()
     return {"debian": debian} | {name: recipe.reference for name, recipe in recipes(debian).items()}
 
 
 def _use_registry(images: Images, published: Mapping[str, str], docker: DockerClient, announce: Announce) -> bool:
-    """Whether the published images are to be used; then they are all here. Raises BuildError."""
+    """Return whether to use the published images; if so, all of them are pulled. Raises BuildError."""
     if images.bases == "local":
         return False
     if ids(docker, published.values()) is not None:
         return True
-    # What was made here stays in use: a registry that answers now and then must not change what is deployed.
-    here = [reference for name, reference in _made_here().items() if name in published]
-    if images.bases == "auto" and ids(docker, here) is not None:
+    # Locally built bases stay in use: a registry that answers only sometimes must not change the deployed images.
+    local = [reference for name, reference in _local_references().items() if name in published]
+    if images.bases == "auto" and ids(docker, local) is not None:
         return False
     missing = [reference for reference in published.values() if not docker.image.exists(reference)]
-    silence = _pull_first(tuple(docker.client_config.docker_cmd), missing[0])
-    if silence and images.bases == "auto":
-        announce(f"No registry answers ({silence}): making the base images here")
+    failure = _pull_first(tuple(docker.client_config.docker_cmd), missing[0])
+    if failure and images.bases == "auto":
+        announce(f"No registry answers ({failure}): building the base images here")
         return False
-    if silence:
+    if failure:
         raise BuildError(
             f"{missing[0]} could not be pulled",
             step="bases",
-            seen=silence,
-            next="Look at the engine's way to its registry, or set `images.bases: local`",
+            seen=failure,
+            next="Check the engine's connection to its registry, or set `images.bases: local`",
         )
     announce(f"Pulling {', '.join(missing)}")
     with ThreadPoolExecutor() as pool:
@@ -115,7 +115,7 @@ def _use_registry(images: Images, published: Mapping[str, str], docker: DockerCl
 
 @cache
 def _pull_first(docker: tuple[str, ...], reference: str) -> str:
-    """Pull an image if a registry answers soon; return why not, or nothing. Asked once a process."""
+    """Pull an image if a registry answers soon; return the reason if not, else "". Runs once per process."""
     pull = subprocess.Popen(
         [*docker, "pull", reference], stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     )
@@ -126,6 +126,6 @@ def _pull_first(docker: tuple[str, ...], reference: str) -> str:
         selector.register(pull.stdout, selectors.EVENT_READ)
         if not selector.select(_PROBE_SECONDS):
             pull.kill()
-            return f"nothing for {_PROBE_SECONDS:.0f} s"
+            return f"no answer within {_PROBE_SECONDS:.0f} s"
         _, errors = pull.communicate()
-    return errors.strip() or "it failed without a word" if pull.returncode else ""
+    return errors.strip() or "docker pull failed without output" if pull.returncode else ""

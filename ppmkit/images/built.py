@@ -1,13 +1,13 @@
-"""The application's images that were built on this machine's engine, and removing those that are no longer used.
+"""Retention of the application images that were built on this machine's engine.
 
-Several checkouts may share one engine, so the engine itself holds who uses what: beside the tag that names an image by
-its recipe's digest there is one with the day on which a checkout wanted the image last.
+Several checkouts may share one engine, so the engine itself records which images are in use. In addition to the tag
+with its recipe's digest, each image has a tag with the day on which a checkout last used it.
 
-    ppm-build/api:0123456789ab            the image, by the digest of what it is built from
-    ppm-build/api:0123456789ab-20260131   wanted last on that day
+    ppm-build/api:0123456789ab            the image, by the digest of its recipe
+    ppm-build/api:0123456789ab-20260131   last used on that day
 
-Tags of releases are in repositories of another name (`ppmkit/release/prune.py`) and are never touched, nor is
-BuildKit's cache, which belongs to every build of the machine: the engine's own garbage collection bounds it.
+Release tags are in repositories with another name (`ppmkit/release/prune.py`) and are never touched. Neither is
+BuildKit's cache, which all builds on the machine share: the engine's own garbage collection limits it.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ if TYPE_CHECKING:
 
 REPOSITORY = "ppm-build"
 KEEP_FOR = timedelta(days=14)
-"""An image that somebody wanted so recently stays."""
+"""An image that was used within this time stays."""
 KEEP_LAST = 3
-"""So many of each repository stay however old they are, for a quick rollback or rebuild."""
+"""This many images of each repository stay regardless of age, for a quick rollback or rebuild."""
 _TAG = re.compile(r"(?P<reference>(?P<repository>[^:]+):[0-9a-f]{12})(-(?P<day>\d{8}))?")
 
 
 class Changes(NamedTuple):
-    """What is to be done to the tags of an engine."""
+    """Changes to make to an engine's tags."""
 
     add: dict[str, str]
-    """{tag: reference of the image that gets it}."""
+    """{new tag: reference of its image}."""
     remove: list[str]
-    """Tags of images that stay: of the days before the last."""
+    """Older day tags of images that stay."""
     obsolete: list[list[str]]
-    """All tags of each image that goes."""
+    """All tags of each image to remove."""
 
 
-def changes(tags: Iterable[str], wanted: Collection[str], today: date) -> Changes:
-    """Given every tag of the built images, and those wanted now, return what is to be done. Pure.
+def changes(tags: Iterable[str], used: Collection[str], today: date) -> Changes:
+    """Given all tags of built images, and the references in use now, return the changes to make. Pure.
 
-    An image without a day counts as wanted today.
+    An image without a day tag counts as used today.
     """
     days: defaultdict[str, set[str]] = defaultdict(set)
     repositories: dict[str, str] = {}
-    for found in filter(None, map(_TAG.fullmatch, tags)):
-        days[found["reference"]] |= {found["day"]} - {None}
-        repositories[found["reference"]] = found["repository"]
+    for match in filter(None, map(_TAG.fullmatch, tags)):
+        days[match["reference"]] |= {match["day"]} - {None}
+        repositories[match["reference"]] = match["repository"]
     now, oldest = f"{today:%Y%m%d}", f"{today - KEEP_FOR:%Y%m%d}"
-    last = {reference: now if reference in wanted else max(found, default=now) for reference, found in days.items()}
+    last = {reference: now if reference in used else max(known, default=now) for reference, known in days.items()}
     newest = sorted(last, key=lambda reference: last[reference], reverse=True)
     ranks: defaultdict[str, int] = defaultdict(int)
     result = Changes({}, [], [])
@@ -69,22 +69,20 @@ def changes(tags: Iterable[str], wanted: Collection[str], today: date) -> Change
     return result
 
 
-def prune(
-    docker: DockerClient, wanted: Collection[str], repository: str = REPOSITORY, today: date | None = None
-) -> None:
-    """Note on the engine that these images are wanted today, and remove those that nobody has wanted for long.
+def prune(docker: DockerClient, used: Collection[str], repository: str = REPOSITORY, today: date | None = None) -> None:
+    """Record on the engine that these images are used today, and remove those that were not used for long.
 
-    An image that a container has stays. What cannot be removed now (another checkout may be at it) is tried the next
-    time.
+    An image that a container uses stays. Images that cannot be removed now (another checkout may be using them) are
+    tried again next time.
     """
     argv = docker.client_config.docker_cmd
 
     def run(*command: str) -> str:
-        done = subprocess.run([*argv, *command], capture_output=True, encoding="utf-8", check=False)
-        return done.stdout
+        result = subprocess.run([*argv, *command], capture_output=True, encoding="utf-8", check=False)
+        return result.stdout
 
     listed = run("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}/*:*")
-    todo = changes(listed.split(), wanted, today or datetime.now(UTC).date())
+    todo = changes(listed.split(), used, today or datetime.now(UTC).date())
     for tag, reference in todo.add.items():
         run("image", "tag", reference, tag)
     for tag in todo.remove:

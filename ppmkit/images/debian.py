@@ -1,4 +1,4 @@
-"""The Debian base image, made by debootstrap: the one image that is built from no other."""
+"""Debian base image, built with debootstrap: the only image that has no base image."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SCRIPT = KIT / "templates" / "bases" / "debian.sh"
 
 
 def reference() -> str:
-    """Return the image's reference; it ends in the digest of the script that makes the image."""
+    """Return the image's reference; it ends in the digest of the script that builds the image."""
     return tagged("ppm-base/debian:13", _SCRIPT.read_bytes())
 
 
 def ensure(docker: DockerClient, announce: Announce) -> str:
-    """Make the image unless the engine has it; return its reference. Takes about 40 s and needs root.
+    """Build the image unless the engine has it; return its reference. Takes about 40 s and needs root.
 
     Raises BuildError, EngineError.
     """
@@ -36,14 +36,14 @@ def ensure(docker: DockerClient, announce: Announce) -> str:
         return image
     if os.geteuid() != 0:
         raise BuildError(
-            "no registry is used, and making the base images here needs root",
+            "no registry is used, and building the base images here needs root",
             step="bases",
             next="Run once as root: ppmctl images base",
         )
     if shutil.which("debootstrap") is None:
         install([Part.DEBOOTSTRAP], announce)
     announce(f"Building {image} from Debian's archive")
-    # /tmp may be mounted nodev or noexec, and a chroot needs both.
+    # /tmp may be mounted nodev or noexec, and a chroot needs devices and executables.
     with tempfile.TemporaryDirectory(prefix="ppmctl-debian-", dir="/var/tmp") as scratch:
         tree = Path(scratch) / "tree"
         log = Path(scratch) / "log"
@@ -55,29 +55,29 @@ def ensure(docker: DockerClient, announce: Announce) -> str:
 def mirrors() -> tuple[str, str]:
     """Return the mirrors of Debian's archive and of its security updates that this machine's apt uses.
 
-    Either is empty when apt names none (another distribution, say).
+    A value is empty if apt has no such mirror (on another distribution, for example).
     """
-    listed = subprocess.run(
+    targets = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(ORIGIN)/$(LABEL) $(REPO_URI)", "Created-By: Packages"],
         check=False,
         capture_output=True,
         encoding="utf-8",
     )
-    found = dict(line.rsplit(" ", 1) for line in reversed(listed.stdout.splitlines()) if " " in line)
-    return found.get("Debian/Debian", ""), found.get("Debian/Debian-Security", "")
+    urls = dict(line.rsplit(" ", 1) for line in reversed(targets.stdout.splitlines()) if " " in line)
+    return urls.get("Debian/Debian", ""), urls.get("Debian/Debian-Security", "")
 
 
 def _bootstrap(tree: Path, log: Path) -> None:
     with log.open("wb") as out:
-        done = subprocess.run(
+        result = subprocess.run(
             ["/bin/sh", _SCRIPT, tree, *mirrors()], check=False, stdout=out, stderr=out, stdin=subprocess.DEVNULL
         )
-    if done.returncode:
+    if result.returncode:
         raise BuildError(
-            "debootstrap made no Debian image",
+            "debootstrap could not create the Debian image",
             step="bases",
             seen="\n".join(log.read_text(errors="replace", encoding="utf-8").splitlines()[-15:]),
-            next="Look whether `apt-get update` works on this machine, then run the command again",
+            next="Check that `apt-get update` works on this machine, then run the command again",
         )
 
 
@@ -88,4 +88,4 @@ def _import(docker: DockerClient, tree: Path, image: str) -> None:
     ) as tar:
         loaded = subprocess.run(command, check=False, stdin=tar.stdout, capture_output=True, encoding="utf-8")
     if loaded.returncode or tar.returncode:
-        raise BuildError("the engine took no Debian image", step="bases", seen=loaded.stderr.strip())
+        raise BuildError("the engine could not import the Debian image", step="bases", seen=loaded.stderr.strip())

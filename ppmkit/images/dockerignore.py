@@ -1,7 +1,7 @@
-"""Which files of a context a build may copy: what its .dockerignore leaves.
+"""List the files of a build context that its .dockerignore does not exclude.
 
-The rules are BuildKit's, not gitignore's: a pattern names a path from the context's root on, it matches what is below a
-directory too, and the last one that matches counts (https://docs.docker.com/build/concepts/context/#dockerignore-files;
+The rules are BuildKit's, not gitignore's: a pattern is relative to the context's root, it also matches everything below
+a directory, and the last matching pattern wins (https://docs.docker.com/build/concepts/context/#dockerignore-files;
 https://github.com/moby/patternmatcher, whose edge cases `tests/integration/test_dockerignore.py` compares).
 """
 
@@ -22,16 +22,16 @@ _NEVER = re.compile(r"(?!)")
 
 @dataclass(frozen=True)
 class Pattern:
-    """One line of the file."""
+    """One pattern of the file."""
 
     text: str
     keeps: bool
-    """Whether it began with `!`: what matches is copied again."""
+    """Whether it began with `!`: matching files are included again."""
     regex: re.Pattern[str]
-    """Matches whole paths, from the context's root on."""
+    """Matches complete paths, relative to the context's root."""
 
     def may_keep_below(self, folder: str) -> bool:
-        """Return whether the pattern may bring back something in a folder that is left out."""
+        """Return whether the pattern may include something again below an excluded folder."""
         crosses = "**" in self.text or "[" in self.text or "\\" in self.text
         return self.keeps and (crosses or self.text.count("/") > folder.count("/"))
 
@@ -39,7 +39,7 @@ class Pattern:
 def files(context: Path, dockerfile: Path) -> Iterator[Path]:
     """Yield the files and links below ``context`` that a build may copy, in order.
 
-    A `.dockerignore` that has the Dockerfile's name before it counts in the place of the context's.
+    A file named `<Dockerfile>.dockerignore` replaces the context's `.dockerignore`.
     """
     own = dockerfile.with_name(f"{dockerfile.name}.dockerignore")
     file = own if own.is_file() else context / ".dockerignore"
@@ -49,14 +49,14 @@ def files(context: Path, dockerfile: Path) -> Iterator[Path]:
 
 def parse(text: str) -> list[Pattern]:
     """Return the patterns of a .dockerignore, in order."""
-    found = []
+    patterns = []
     for line in text.split("\n"):
         pattern = "" if line.startswith("#") else line.strip()
         keeps = pattern.startswith("!")
         if pattern := pattern.removeprefix("!").strip():
             cleaned = posixpath.normpath(pattern).lstrip("/")
-            found.append(Pattern(cleaned, keeps, _regex(cleaned)))
-    return found
+            patterns.append(Pattern(cleaned, keeps, _regex(cleaned)))
+    return patterns
 
 
 def _below(context: Path, folder: str, patterns: Sequence[Pattern], above: Sequence[bool]) -> Iterator[Path]:
@@ -64,31 +64,31 @@ def _below(context: Path, folder: str, patterns: Sequence[Pattern], above: Seque
         entries = sorted(scanned, key=lambda entry: entry.name)
     for entry in entries:
         path = posixpath.join(folder, entry.name)
-        left_out, matched = _judge(path, patterns, above)
+        excluded, matched = _match(path, patterns, above)
         if entry.is_dir(follow_symlinks=False):
-            if not left_out or any(pattern.may_keep_below(path) for pattern in patterns):
+            if not excluded or any(pattern.may_keep_below(path) for pattern in patterns):
                 yield from _below(context, path, patterns, matched)
-        elif not left_out:
+        elif not excluded:
             yield context / path
 
 
-def _judge(path: str, patterns: Sequence[Pattern], above: Sequence[bool]) -> tuple[bool, list[bool]]:
-    """Return whether the path is left out, and which patterns match it; ``above`` has those that match its folder.
+def _match(path: str, patterns: Sequence[Pattern], above: Sequence[bool]) -> tuple[bool, list[bool]]:
+    """Return whether the path is excluded, and which patterns match it; ``above`` says which match its folder.
 
-    As in BuildKit, a pattern that would change nothing is not tried, and then counts below as one that does not match.
+    As in BuildKit, a pattern that would change nothing is not tried, and counts as not matching in subfolders.
     """
-    left_out = False
+    excluded = False
     matched = []
     for pattern, matches in zip(patterns, above, strict=True):
-        matches = matches or (pattern.keeps == left_out and pattern.regex.fullmatch(path) is not None)
+        matches = matches or (pattern.keeps == excluded and pattern.regex.fullmatch(path) is not None)
         matched.append(matches)
         if matches:
-            left_out = not pattern.keeps
-    return left_out, matched
+            excluded = not pattern.keeps
+    return excluded, matched
 
 
 def _regex(pattern: str) -> re.Pattern[str]:
-    """Return what a pattern matches. One that BuildKit refuses matches nothing here: the build says what is wrong."""
+    """Return a pattern's regular expression. One that BuildKit rejects matches nothing: the build reports the error."""
     try:
         return re.compile(_translated(pattern))
     except re.error:
@@ -112,7 +112,7 @@ def _translated(pattern: str) -> str:
             regex += "[^/]*" if text == "*" else "[^/]"
         elif text in _ESCAPED or (text == "[" and in_brackets):
             regex += f"\\{text}"
-        else:  # brackets are those of a regular expression, and what follows a backslash is taken as it is
+        else:  # brackets work as in a regular expression, and an escaped character is kept
             in_brackets = {"[": True, "]": False}.get(text, in_brackets)
             regex += text
     return regex

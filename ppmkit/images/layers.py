@@ -1,10 +1,10 @@
-"""Single layers straight from this machine's engine, where its store can be read: root, overlay2.
+"""Read single layers directly from this machine's engine, if its store is readable: root, overlay2.
 
-`docker save` writes every layer of an image out, twice, to get at the one that changed: seconds, and most of
-the processor time of a deploy. The engine keeps for each layer its files and what the tar around them was
-(github.com/vbatts/tar-split), so the tar can be put together again, byte for byte. That layout is the engine's
-own business, so nothing here is trusted: every layer is checked against its digest, and :class:`Unreadable`
-sends the caller back to `docker save`.
+To get the one layer that changed, `docker save` writes every layer of an image, twice. This takes seconds and most
+of a deploy's CPU time. For each layer, the engine keeps its files and the tar metadata around them
+(github.com/vbatts/tar-split), so the tar can be rebuilt byte for byte. That layout is internal to the engine, so
+nothing here is trusted: every layer is verified against its digest, and on :class:`Unreadable` the caller falls back
+to `docker save`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ _BLOCK = 1 << 20
 
 
 class Unreadable(Exception):
-    """The engine's store is elsewhere, closed, or not as it is expected to be."""
+    """The engine's store is remote, not readable, or has an unexpected layout."""
 
 
 def chain_ids(layers: Sequence[str]) -> list[str]:
     """Given an image's layers as diff ids, bottom first, return the chain id of each.
 
-    It is the OCI image specification's: config.md, "Layer ChainID".
+    The OCI image specification defines it: config.md, "Layer ChainID".
     """
     chain: list[str] = []
     for layer in layers:
@@ -44,7 +44,7 @@ def chain_ids(layers: Sequence[str]) -> list[str]:
 
 
 def root(docker: DockerClient) -> Path:
-    """Return where the engine keeps its images. Raises Unreadable when that is of no use here."""
+    """Return the engine's data directory. Raises Unreadable if its layout is not supported."""
     info = docker.info()
     if info.driver != "overlay2" or info.docker_root_dir is None:
         raise Unreadable(f"the engine's driver is {info.driver}")
@@ -52,9 +52,9 @@ def root(docker: DockerClient) -> Path:
 
 
 def save(root: Path, images: Collection[str], known: Collection[str], archive: Path) -> None:
-    """Write what `docker save` would for the images, without the layers whose chain id is in ``known``.
+    """Write the archive that `docker save` would, but without the layers whose chain id is in ``known``.
 
-    The manifest names those too. Raises Unreadable; then the archive is not to be used.
+    The manifest still lists them. Raises Unreadable; then the archive must not be used.
     """
     try:
         with tarfile.open(archive, "w") as out:
@@ -81,11 +81,11 @@ def _image(root: Path, image: str, known: Collection[str], out: tarfile.TarFile)
 
 
 def _layer(root: Path, chain: str, diff_id: str, name: str, out: tarfile.TarFile) -> None:
-    found = root / "image/overlay2/layerdb/sha256" / chain.removeprefix("sha256:")
-    files = root / "overlay2" / (found / "cache-id").read_text(encoding="utf-8") / "diff"
+    metadata = root / "image/overlay2/layerdb/sha256" / chain.removeprefix("sha256:")
+    files = root / "overlay2" / (metadata / "cache-id").read_text(encoding="utf-8") / "diff"
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(max_size=16 * _BLOCK) as tar:
-        for block in _tar(found / "tar-split.json.gz", files):
+        for block in _tar(metadata / "tar-split.json.gz", files):
             digest.update(block)
             tar.write(block)
         if f"sha256:{digest.hexdigest()}" != diff_id:
@@ -97,7 +97,7 @@ def _layer(root: Path, chain: str, diff_id: str, name: str, out: tarfile.TarFile
 
 
 def _tar(split: Path, files: Path) -> Iterator[bytes]:
-    """Yield the tar that a layer was made from: headers and padding from ``split``, contents from ``files``."""
+    """Yield a layer's original tar: headers and padding from ``split``, contents from ``files``."""
     with gzip.open(split) as entries:
         for line in entries:
             entry = json.loads(line)

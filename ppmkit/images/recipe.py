@@ -1,4 +1,4 @@
-"""Images that are made here: one recipe, one reference. Equal recipes are built once."""
+"""Recipes of locally built images. Each recipe has one reference, so equal recipes are built only once."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What an image is built from."""
+    """The inputs of an image build."""
 
     tag: str
-    """repository, or repository:version; the reference ends in the recipe's digest."""
+    """repository, or repository:version; the reference adds the recipe's digest."""
     dockerfile: Path
     arguments: Mapping[str, str] = field(default_factory=dict)
-    """Build arguments, bases among them: a base that changes changes what is built on it."""
+    """Build arguments, including base images: a changed base changes the images built on it."""
     context: Path | None = None
-    """The folder that the Dockerfile copies from, if it copies."""
+    """The folder that the Dockerfile copies from, if any."""
     bases: Collection[str] = ()
-    """Ids of images among the arguments whose names may stand for others one day."""
+    """Ids of the base images among the arguments, since their tags may move."""
 
     @property
     def reference(self) -> str:
-        """The tag with the digest of the Dockerfile, the arguments and each file of the context."""
+        """The tag, with the digest of the Dockerfile, the arguments and all files of the context."""
         parts = [f"{key}={value}".encode() for key, value in sorted(self.arguments.items())]
         parts += [base.encode() for base in self.bases]
         parts += [self.dockerfile.name.encode(), self.dockerfile.read_bytes()]
@@ -50,7 +50,7 @@ class Recipe:
 
 
 def tagged(tag: str, *parts: bytes) -> str:
-    """Given a tag and what an image is made from, return the tag with a digest of that."""
+    """Given a tag and the inputs of an image, return the tag with a digest of the inputs."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(f"{len(part)}:".encode() + part)
@@ -58,16 +58,16 @@ def tagged(tag: str, *parts: bytes) -> str:
 
 
 def ids(docker: DockerClient, references: Collection[str]) -> list[str] | None:
-    """Return the images' ids in this order, or None where the engine lacks one; it is asked once."""
+    """Return the images' ids in the given order, or None if the engine lacks one; makes one request."""
     inspect = [*docker.client_config.docker_cmd, "image", "inspect", "--format", "{{.Id}}", *references]
-    done = subprocess.run(inspect, capture_output=True, check=False, encoding="utf-8")
-    return done.stdout.split() if done.returncode == 0 else None
+    result = subprocess.run(inspect, capture_output=True, check=False, encoding="utf-8")
+    return result.stdout.split() if result.returncode == 0 else None
 
 
-def build(docker: DockerClient, recipe: Recipe, announce: Announce, heard: Announce = lambda _: None) -> str:
-    """Build the image unless the engine has it; return its reference. Each line that a build prints goes to ``heard``.
+def build(docker: DockerClient, recipe: Recipe, announce: Announce, on_line: Announce = lambda _: None) -> str:
+    """Build the image unless the engine has it; return its reference. Each output line is passed to ``on_line``.
 
-    Raises BuildError with the last lines, or when what it is built from changed meanwhile.
+    Raises BuildError with the last lines, or if the inputs changed during the build.
     """
     from python_on_whales import DockerException
 
@@ -89,17 +89,17 @@ def build(docker: DockerClient, recipe: Recipe, announce: Announce, heard: Annou
         )
         for line in cast("Iterator[str]", lines):
             tail.append(line.rstrip())
-            heard(line)
+            on_line(line)
     except DockerException as failed:
         raise BuildError(
             f"the image {reference} did not build",
             step="build",
             seen="\n".join(tail),
-            next=f"Mend {recipe.dockerfile}, what it copies or needs from the network, and run the command again",
+            next=f"Fix {recipe.dockerfile}, the files it copies or its network access, and run the command again",
         ) from failed
     if recipe.reference != reference:
         docker.image.remove(reference)
         raise BuildError(
-            f"what {reference} is made from changed while it was built", step="build", next="Run the command again"
+            f"the source files of {reference} changed during the build", step="build", next="Run the command again"
         )
     return reference

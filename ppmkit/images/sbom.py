@@ -1,8 +1,8 @@
-"""What a release is made of, as CycloneDX 1.6: packages of the distribution, Python and the page, for each image.
+"""Software bill of materials of a release (CycloneDX 1.6): per image, its Debian, Python and frontend packages.
 
-The list of an image is asked of the image itself, once, and kept in ``.ppmctl/sbom/``. A deploy of what was built here
-lays it beside the release. Without one (images that CI has pushed, an upgrade that was finished from elsewhere) a
-host's own images are asked when somebody wants to know; what is compiled into the page only its build knows.
+Each image is queried once, and its list is cached in ``.ppmctl/sbom/``. A deploy of images that were built here stores
+the SBOM next to the release. Without one (images pushed by CI, or an upgrade that was finished from another machine),
+the images on the host are queried on demand. Packages that are compiled into the page are known only to its build.
 """
 
 from __future__ import annotations
@@ -38,42 +38,42 @@ true
 
 
 class Package(Model):
-    """One thing that an image holds."""
+    """One package in an image."""
 
     kind: str
-    """Of a package URL: deb, pypi, npm, golang."""
+    """The type in its package URL: deb, pypi, npm, golang."""
     name: str
     version: str
 
 
 def of(environment: Environment, release: Release) -> str | None:
-    """Return the document of a release that was built here, else None. Raises BuildError."""
+    """Return the SBOM of a release that was built here, else None. Raises BuildError."""
     if environment.images.source == "registry":
         return None
     return document(release.id, release.images.by_name(), collect(release.images))
 
 
 def on_host(host: Host, release: Release) -> str:
-    """Return the document of a release whose images are on the host, but for the page's own packages. Raises BuildError
-    when one of them is gone."""
+    """Return the SBOM of a release from its images on the host, without the page's own packages. Raises BuildError if
+    an image was removed."""
     engine = (*command(), "-H", f"unix://{host.docker_socket}")
     images = release.images.by_name()
     return document(release.id, images, {name: _of_image(reference, engine) for name, reference in images.items()})
 
 
 def collect(images: Images) -> dict[str, tuple[Package, ...]]:
-    """Return {image: its packages} of images that are on this machine."""
+    """Return {image: its packages} for images on this machine."""
     by_name = images.by_name()
     with ThreadPoolExecutor() as pool:
-        found = dict(zip(by_name, pool.map(_of_image, by_name.values()), strict=True))
-    return found | {"frontend": (*found["frontend"], *page(json.loads(_LOCK.read_text(encoding="utf-8"))))}
+        packages = dict(zip(by_name, pool.map(_of_image, by_name.values()), strict=True))
+    return packages | {"frontend": (*packages["frontend"], *page(json.loads(_LOCK.read_text(encoding="utf-8"))))}
 
 
 def _of_image(reference: str, engine: Sequence[str] = ()) -> tuple[Package, ...]:
     cache = PROJECT / ".ppmctl" / "sbom" / reference.rpartition(":")[2]
     if not cache.is_file():
-        # Beside what serves it must cost little.
-        closed = [
+        # It may run next to serving containers, so it gets few resources.
+        limits = [
             "--pull",
             "never",
             "--network",
@@ -85,12 +85,12 @@ def _of_image(reference: str, engine: Sequence[str] = ()) -> tuple[Package, ...]
             "--memory",
             "256m",
         ]
-        argv = [*(engine or command()), "run", "--rm", *closed, "--entrypoint", "sh", reference]
-        done = bounded.run([*argv, "-c", _LIST, "sh", _PYTHON], timeout=120)
-        if done.returncode:
-            seen = done.stderr.strip()
-            raise BuildError(f"the image {reference} does not tell what it holds", step="build", seen=seen)
-        replace(cache, done.stdout.encode(), 0o644)
+        argv = [*(engine or command()), "run", "--rm", *limits, "--entrypoint", "sh", reference]
+        result = bounded.run([*argv, "-c", _LIST, "sh", _PYTHON], timeout=120)
+        if result.returncode:
+            seen = result.stderr.strip()
+            raise BuildError(f"cannot list the packages of the image {reference}", step="build", seen=seen)
+        replace(cache, result.stdout.encode(), 0o644)
     return _parse(cache)
 
 
@@ -100,7 +100,7 @@ def _parse(cache: Path) -> tuple[Package, ...]:
 
 
 def page(lock: Mapping[str, Mapping[str, Mapping[str, object]]]) -> tuple[Package, ...]:
-    """Given npm's lock, return the packages that are built into the page: those that are no tools."""
+    """Given npm's lock file, return the packages that are built into the page: all but development tools."""
     return tuple(
         Package(kind="npm", name=path.rpartition("node_modules/")[2], version=str(package["version"]))
         for path, package in sorted(lock["packages"].items())
@@ -109,7 +109,7 @@ def page(lock: Mapping[str, Mapping[str, Mapping[str, object]]]) -> tuple[Packag
 
 
 def document(release: str, images: Mapping[str, str], packages: Mapping[str, tuple[Package, ...]]) -> str:
-    """Return the document of a release: its images, and what each holds."""
+    """Return the SBOM of a release: its images and their packages."""
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
     from cyclonedx.output.json import JsonV1Dot6

@@ -1,4 +1,4 @@
-"""Sending images to a host: only the layers that it lacks, compressed, over the SSH connection."""
+"""Send images to a host over SSH, compressed, and only the layers that it lacks."""
 
 from __future__ import annotations
 
@@ -25,59 +25,59 @@ if TYPE_CHECKING:
     from ppmkit.host.host import Host
 
 Sent = Callable[[int, int], None]
-"""Called with (bytes of the layers that are sent, all of them), as they are before they are compressed."""
+"""Called with (bytes sent, total bytes) of the layers, before compression."""
 
 COMPRESSED_SINCE = (25, 0)
-"""Of the engine: with either image store it loads what zstd has compressed (moby/moby#41759, #46605)."""
+"""First engine version that loads zstd archives with either image store (moby/moby#41759, #46605)."""
 
 _STALL_SECONDS = 120.0
-"""How long a host may take nothing of what is sent."""
+"""How long a host may accept no data."""
 
 _LOAD_SECONDS = 600.0
-"""How long it may take to unpack the last of it."""
+"""Time limit for unpacking after the last byte."""
 
 _LEVEL = 1
-"""Of zstd. Level 3 would send a tenth less for half as much processor again."""
+"""Of zstd. Level 3 would send 10% less for 50% more CPU time."""
 
 
 def _layers(docker: DockerClient, references: Collection[str]) -> dict[str, list[str]]:
     """Return {image id: diff ids}, in one call."""
     if not references:
         return {}
-    found = docker.image.inspect(list(references))
-    return {image.id: list(image.root_fs.layers or []) for image in found}
+    images = docker.image.inspect(list(references))
+    return {image.id: list(image.root_fs.layers or []) for image in images}
 
 
 def ship(host: Host, images: Images, sent: Sent) -> int:
-    """Bring the images to the host; return the bytes sent. Raises ShipError.
+    """Send the images to the host; return the bytes sent. Raises ShipError.
 
-    Nothing is sent for an image that is there. Each that arrives is checked by its id.
+    Nothing is sent for an image that the host has. Every image that arrives is verified by its id.
     """
 
-    there = {image.id for image in host.docker.image.list()}
+    present = {image.id for image in host.docker.image.list()}
     if host.environment.images.source == "registry":
         _pull(host, images)
         return 0
-    lacking = {name: id for name, id in images.by_name().items() if id not in there}
+    lacking = {name: id for name, id in images.by_name().items() if id not in present}
     if not lacking:
         return 0
-    known = {chain for layers in _layers(host.docker, there).values() for chain in imagestore.chain_ids(layers)}
-    here = local_docker()
+    known = {chain for layers in _layers(host.docker, present).values() for chain in imagestore.chain_ids(layers)}
+    docker = local_docker()
     with scratch() as folder:
         archive = folder / "images.tar"
         try:
-            imagestore.save(imagestore.root(here), set(lacking.values()), known, archive)
+            imagestore.save(imagestore.root(docker), set(lacking.values()), known, archive)
         except imagestore.Unreadable:
-            here.image.save(sorted(set(lacking.values())), output=archive)
+            docker.image.save(sorted(set(lacking.values())), output=archive)
         total = _send(host, archive, known, sent)
         arrived = {image.id for image in host.docker.image.list()}
         if not set(lacking.values()) <= arrived:
-            here.image.save(sorted(set(lacking.values())), output=archive)
+            docker.image.save(sorted(set(lacking.values())), output=archive)
             total += _send(host, archive, frozenset(), sent)
             arrived = {image.id for image in host.docker.image.list()}
     if missing := {name for name, id in lacking.items() if id not in arrived}:
         raise ShipError(
-            f"{host.name}: {', '.join(sorted(missing))} did not arrive as built",
+            f"{host.name}: {', '.join(sorted(missing))} did not arrive intact",
             step="ship",
             host=host.name,
             next=f"ppmctl doctor -e {host.environment.name}",
@@ -102,7 +102,7 @@ def _pull(host: Host, images: Images) -> None:
 
 
 def needless(archive: tarfile.TarFile, known: Collection[str]) -> set[str]:
-    """Given an archive of `docker save` and a host's chain ids, return the layer files it need not get."""
+    """Given an archive of `docker save` and a host's chain ids, return the layer files that need not be sent."""
     manifest = archive.extractfile("manifest.json")
     assert manifest is not None, "docker save always writes a manifest"
     skip: set[str] = set()
@@ -118,7 +118,7 @@ def needless(archive: tarfile.TarFile, known: Collection[str]) -> set[str]:
 
 
 class Pipe:
-    """A file for tarfile that writes to a process, compressed or as it is, and counts."""
+    """A file object for tarfile that writes to a process, with optional compression, and counts bytes."""
 
     def __init__(self, process: subprocess.Popen[bytes], total: int, sent: Sent, *, compress: bool) -> None:
         import zstandard
@@ -127,24 +127,24 @@ class Pipe:
         os.set_blocking(process.stdin.fileno(), False)
         self._stdin, self._total, self._sent = process.stdin.fileno(), total, sent
         self._compressor = zstandard.ZstdCompressor(level=_LEVEL).compressobj() if compress else None
-        self._taken = 0
+        self._accepted = 0
         self.bytes = 0
-        """Sent so far, as they went."""
+        """Bytes sent so far, after compression."""
 
     def write(self, block: bytes) -> int:
         """Send a block; return its size."""
-        self._taken += len(block)
+        self._accepted += len(block)
         self._pass(self._compressor.compress(block) if self._compressor else block)
-        self._sent(min(self._taken, self._total), self._total)
+        self._sent(min(self._accepted, self._total), self._total)
         return len(block)
 
     def end(self) -> None:
-        """Send what the compressor holds still."""
+        """Send the rest of the compressor's buffer."""
         if self._compressor:
             self._pass(self._compressor.flush())
 
     def _pass(self, block: bytes) -> None:
-        """Write to the process. Raises TimeoutError when it takes nothing for a while."""
+        """Write to the process. Raises TimeoutError if it accepts no data for a while."""
         rest = memoryview(block)
         while rest:
             if not select.select([], [self._stdin], [], _STALL_SECONDS)[1]:
@@ -176,32 +176,32 @@ def _send(host: Host, whole: Path, known: Collection[str], sent: Sent) -> int:
             load.wait(_LOAD_SECONDS)
         except BrokenPipeError as error:
             broken = error
-            with suppress(subprocess.TimeoutExpired):  # it says why, and ends
+            with suppress(subprocess.TimeoutExpired):  # it prints the reason and exits
                 load.wait(_STALL_SECONDS)
         except (TimeoutError, subprocess.TimeoutExpired) as error:
             raise ShipError(
-                f"{host.name}: it stopped taking the images",
+                f"{host.name}: the host stopped accepting the images",
                 step="ship",
                 host=host.name,
                 next=f"ppmctl doctor -e {host.environment.name}",
             ) from error
         finally:
-            load.kill()  # it has ended, or nobody waits for it any more
+            load.kill()  # it has exited, or is no longer needed
             load.wait()
-        said = errors.text()
-        # A refused thin archive is not the end: the caller looks for the ids, and sends the whole.
-        if (broken or load.returncode) and ("no space left" in said or not known):
+        output = errors.text()
+        # A rejected thin archive is not fatal: the caller checks the ids and sends the whole archive.
+        if (broken or load.returncode) and ("no space left" in output or not known):
             raise ShipError(
                 f"{host.name}: the images did not load",
                 step="ship",
                 host=host.name,
-                seen=said,
-                next=_next(said, host),
+                seen=output,
+                next=_next(output, host),
             ) from broken
         return pipe.bytes
 
 
-def _next(said: str, host: Host) -> str:
-    if "no space left" in said:
+def _next(output: str, host: Host) -> str:
+    if "no space left" in output:
         return f"Free space on {host.name} (docker image prune, journalctl --vacuum-size), then deploy again"
     return f"ppmctl doctor -e {host.environment.name}"

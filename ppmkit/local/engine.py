@@ -105,9 +105,7 @@ def client(*, deadline: float | None = None, **options: Any) -> DockerClient:
 
     bounded.bind_python_on_whales()
     call = command(compose="compose_files" in options)
-    if deadline is not None and (
-        timeout := shutil.which("timeout")
-    ):  # missing on macOS: there ssh's own timeout applies
+    if deadline is not None and (timeout := shutil.which("timeout")):  # missing on macOS: ssh's timeout applies there
         call = [timeout, "--foreground", "--kill-after=5", f"{deadline:.0f}", *call]
     return DockerClient(client_call=call, **options)
 

@@ -1,4 +1,4 @@
-"""What an image says of its migrations."""
+"""An image's report on its migrations."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Revision(Model):
 
     revision: str
     compatibility: Literal["expand", "breaking"]
-    """`expand`: the old release runs on it. `breaking`: it does not, or nobody says so."""
+    """`expand`: the old release can run with it. `breaking`: it cannot, or the migration does not say so."""
     summary: str
 
 
@@ -22,17 +22,17 @@ REVISIONS = TypeAdapter(tuple[Revision, ...])
 
 
 class Migrations(Model):
-    """The database's revision against the image's."""
+    """The database's revision compared with the image's."""
 
     current: str | None
     head: str
     pending: tuple[Revision, ...]
     known: tuple[str, ...]
-    """The image's own revisions, oldest first."""
+    """The revisions that the image knows, oldest first."""
     irreversible: tuple[str, ...]
-    """Those of them that cannot be taken back."""
+    """The known revisions that cannot be reverted."""
     misfit: str | None
-    """Why the image can neither run on the database nor mend that."""
+    """Why the image can neither run on the database nor migrate it."""
 
     @property
     def breaking(self) -> tuple[Revision, ...]:

@@ -1,4 +1,4 @@
-"""What is deployed: a release by its content, and the record of one deployment of it. Pure."""
+"""Models of a release, identified by its content, and of the record of one deployment. Pure."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ COLORS: tuple[Color, Color] = ("blue", "green")
 
 
 def other(color: Color) -> Color:
-    """Return the colour that ``color`` is not."""
+    """Return the other color."""
     return "green" if color == "blue" else "blue"
 
 
 class Images(Model):
-    """Image references, each pinned by content: ``sha256:…`` for images that were shipped, else ``name@sha256:…``."""
+    """Image references, each pinned by digest: ``sha256:…`` for shipped images, else ``name@sha256:…``."""
 
     api: str
     frontend: str
@@ -34,7 +34,7 @@ class Images(Model):
 
 
 class Release(Model):
-    """All that decides what runs. ``id`` is the digest of it, so the same content is the same release."""
+    """Everything that determines what runs. ``id`` is its digest, so the same content is the same release."""
 
     id: str
     images: Images
@@ -43,14 +43,14 @@ class Release(Model):
 
 
 class Source(Model):
-    """Where a release was built from."""
+    """The commit that a release was built from."""
 
     commit: str | None
     dirty: bool
 
 
 class StepTime(Model):
-    """How one step of an operation went."""
+    """Duration and outcome of one step of an operation."""
 
     name: str
     seconds: float
@@ -69,9 +69,9 @@ class Record(Model):
     schema_before: str | None
     schema_after: str | None
     revisions: tuple[str, ...]
-    """Of the schema, those that the release knows, oldest first."""
+    """The schema revisions that the release knows, oldest first."""
     snapshot: str | None
-    """The copy of the database from before its schema changed for this release; on the volume."""
+    """The copy of the database, on the volume, from before this release's migrations."""
     bytes_sent: int
     steps: tuple[StepTime, ...]
 
@@ -82,6 +82,6 @@ class Record(Model):
 
 
 def identify(content: Mapping[str, str]) -> str:
-    """Given what a release renders to with an empty id, return its id: 12 hex digits."""
+    """Given a release's files, rendered with an empty id, return its id: 12 hex digits."""
     text = json.dumps(dict(sorted(content.items())), separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:12]

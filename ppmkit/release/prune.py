@@ -1,4 +1,4 @@
-"""Removing releases that nobody returns to. What to keep is decided purely; one function acts."""
+"""Retention of releases on a host: a pure function decides what to keep, another one removes the rest."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ def tag(image: str, release: str) -> str:
 
 
 def keep(host: Host, release: Release) -> None:
-    """Tag the release's images on the host, so that nothing but :func:`prune` removes them."""
+    """Tag the release's images on the host, so that only :func:`prune` removes them."""
     for image, reference in release.images.by_name().items():
         host.docker.image.tag(reference, tag(image, release.id))
 
 
-def obsolete(found: Sequence[Record], keep: int) -> list[Record]:
-    """Given every record of a host, newest first, return those to remove.
+def obsolete(known: Sequence[Record], keep: int) -> list[Record]:
+    """Given all records of a host, newest first, return those to remove.
 
-    The newest and its rollback target stay, whatever ``keep`` says.
+    The newest and its rollback target stay, regardless of ``keep``.
     """
-    kept = {record.id for record in found[:keep]}
-    if found:
-        kept |= {found[0].id, found[0].previous or found[0].id}
-    return [record for record in found if record.id not in kept]
+    kept = {record.id for record in known[:keep]}
+    if known:
+        kept |= {known[0].id, known[0].previous or known[0].id}
+    return [record for record in known if record.id not in kept]
 
 
 def prune(host: Host, *, keep: int) -> int:
-    """Remove old releases, their images and secret versions from the host; return how many releases went."""
+    """Remove old releases with their images and secret versions from the host; return the number of releases."""
     from python_on_whales import DockerException
 
-    found = records(host)
-    old = obsolete(found, keep)
+    known = records(host)
+    old = obsolete(known, keep)
     directory = host.environment.directory
     for record in old:
         for image in Images.model_fields:
@@ -52,7 +52,7 @@ def prune(host: Host, *, keep: int) -> int:
                     raise
         host.run(["rm", "-rf", str(directory / "releases" / record.id)])
     versions = {
-        (name, version) for record in found if record not in old for name, version in record.release.secrets.items()
+        (name, version) for record in known if record not in old for name, version in record.release.secrets.items()
     }
     for record in old:
         for name, version in record.release.secrets.items():

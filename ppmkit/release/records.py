@@ -1,4 +1,4 @@
-"""What lies on a host of the releases that were deployed there: records and Compose files."""
+"""Read the records and Compose files of the releases that were deployed to a host."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def records(host: Host) -> list[Record]:
     """Return every record on the host, newest first."""
     script = 'for file in "$1"/releases/*/release.json; do test -e "$file" && cat "$file" && echo; done; true'
     lines = host.run(["sh", "-c", script, "sh", str(host.environment.directory)]).stdout.splitlines()
-    found = [parse_record(host, "a release.json", line) for line in lines if line]
-    return sorted(found, key=lambda record: record.when, reverse=True)
+    parsed = [parse_record(host, "a release.json", line) for line in lines if line]
+    return sorted(parsed, key=lambda record: record.when, reverse=True)
 
 
 def parse_record(host: Host, path: str, text: str) -> Record:
-    """Given the text of a release.json, return the record; raises HostError when it is not one."""
+    """Given the text of a release.json, return the record. Raises HostError if it is not valid."""
     try:
         return Record.model_validate(json.loads(text))
     except (ValueError, ValidationError) as broken:
@@ -40,10 +40,10 @@ def parse_record(host: Host, path: str, text: str) -> Record:
             f"{host.name}: {path} is not a record of this version of ppmctl",
             host=host.name,
             seen=str(broken),
-            next="Somebody edited it, or a newer ppmctl wrote it; use that version",
+            next="It was edited by hand, or a newer ppmctl wrote it; use that version",
         ) from broken
 
 
 def compose_text(host: Host, release: str) -> str | None:
-    """Return the Compose file of a release as it lies on the host, or None when it does not."""
+    """Return a release's Compose file from the host, or None if there is none."""
     return host.read(host.environment.directory / "releases" / release / render.COMPOSE)

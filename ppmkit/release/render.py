@@ -1,4 +1,4 @@
-"""Environment and release to {path: content}, as they will lie on a host. Pure: no host, no Docker."""
+"""Render an environment and a release to the files on a host, as {path: content}. Pure: no host, no Docker."""
 
 from __future__ import annotations
 
@@ -19,42 +19,43 @@ COMPOSE = "compose.yaml"
 ROUTES = "routes.yaml"
 CERTIFICATES = "certificates.yaml"
 STEWARD = "steward.json"
-"""Beside the Compose file and no part of the release: other settings of the steward start nothing else anew."""
+"""Next to the Compose file, but not part of the release: new steward settings restart nothing else."""
 FULL_CPU_SHARES = 8192
-"""Of what answers users. All else on a host has Docker's 1,024, or with cgroup v2 a weight of 100 where this is 300 and
-more: so has the engine, which makes a container by dozens of processes, and users would wait for each of them."""
+"""For services that answer users. Everything else on a host has Docker's default of 1,024 (with cgroup v2, a weight of
+100, where this value becomes at least 300). That includes the engine, which starts dozens of processes to create a
+container; users would wait for each of them."""
 IDLE_CPU_SHARES = FULL_CPU_SHARES // 16
-"""Of what can wait for the processor, and of a release that starts until users come."""
+"""For work that can wait, and for a release that starts, until it gets users."""
 Servers = Mapping[Color, Mapping[str, list[str]]]
-"""{colour: {service: [URL]}}: the containers that can answer."""
+"""{color: {service: [URL]}}: the containers that can answer."""
 
 
 def steward(environment: Environment) -> str:
-    """Return what the steward is told about backups, as JSON."""
-    wanted = environment.backup
-    told = {
+    """Return the steward's backup settings as JSON."""
+    backup = environment.backup
+    settings = {
         "database": str(environment.database),
-        "recipients": list(wanted.recipients),
-        "deadline": wanted.deadline.total_seconds(),
-        "wal_cap": int(wanted.wal_cap),
-        "rate": None if wanted.rate is None else int(wanted.rate),
-        "keep": wanted.keep.model_dump(),
-        "targets": {target.name: target.to for target in wanted.targets},
-        "at": list(wanted.at),
-        "drill": wanted.drill,
-        "objective": wanted.objective.total_seconds(),
-        "heartbeat": "/run/secrets/heartbeat_url" if wanted.heartbeat else None,
-        "continuous": None if wanted.continuous is None else _in_seconds(wanted.continuous),
+        "recipients": list(backup.recipients),
+        "deadline": backup.deadline.total_seconds(),
+        "wal_cap": int(backup.wal_cap),
+        "rate": None if backup.rate is None else int(backup.rate),
+        "keep": backup.keep.model_dump(),
+        "targets": {target.name: target.to for target in backup.targets},
+        "at": list(backup.at),
+        "drill": backup.drill,
+        "objective": backup.objective.total_seconds(),
+        "heartbeat": "/run/secrets/heartbeat_url" if backup.heartbeat else None,
+        "continuous": None if backup.continuous is None else _in_seconds(backup.continuous),
     }
-    return json.dumps(told, indent=1) + "\n"
+    return json.dumps(settings, indent=1) + "\n"
 
 
-def _in_seconds(wanted: Continuous) -> dict[str, float]:
-    return {"keep": wanted.keep.total_seconds(), "interval": wanted.interval.total_seconds()}
+def _in_seconds(continuous: Continuous) -> dict[str, float]:
+    return {"keep": continuous.keep.total_seconds(), "interval": continuous.interval.total_seconds()}
 
 
 def compose(environment: Environment, release: Release) -> str:
-    """Return the Compose file of one host: both colours, as this release would run in each."""
+    """Return the Compose file of one host: this release in both colors."""
     return fill_compose(
         "docker-compose.yml.j2",
         env=environment,
@@ -79,9 +80,9 @@ def routes(
 ) -> str:
     """Return Traefik's dynamic configuration.
 
-    Users go to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. With ``maintenance``
-    users get the page that says so, and a 503. Of users' requests to the api, ``canary`` per cent go to ``preview``.
-    With ``logged`` users' requests are in the access log.
+    Users are routed to ``live``, the loopback entry point to ``preview``; each must be in ``servers``. With
+    ``maintenance``, users get the maintenance page and a 503. ``canary`` percent of users' API requests go to
+    ``preview``. With ``logged``, users' requests are written to the access log.
     """
     public = f"Host({_literal(environment.domain)}) && " if environment.tls else ""
     return fill(
@@ -102,12 +103,12 @@ def routes(
 
 
 def _literal(text: str) -> str:
-    """Return a text as a rule of Traefik's has it: as a literal of Go's, which these rules are read as."""
+    """Return a text as a Go string literal, which is the syntax of Traefik's rules."""
     return json.dumps(text, ensure_ascii=False) if "`" in text else f"`{text}`"
 
 
 def _tls(environment: Environment) -> dict[str, Any]:
-    """Return where the proxy gets the certificate of users' routes. The name it asks for is the route's."""
+    """Return the TLS options of users' routes: the source of the certificate. It is requested for the route's name."""
     if not environment.acme:
         return {}
     names = {"domains": [{"main": environment.wildcard}]} if environment.wildcard else {}
@@ -115,23 +116,23 @@ def _tls(environment: Environment) -> dict[str, Any]:
 
 
 def certificates(environment: Environment, release: Release) -> dict[str, str]:
-    """Return {file: content} beside the routes: where the proxy finds an own certificate, if there is one."""
+    """Return {file: content} of the file next to the routes that points the proxy at a custom certificate, if any."""
     if not environment.tls or environment.acme:
         return {}
     return {CERTIFICATES: fill("traefik/certificates.yaml.j2", release=release)}
 
 
 def _attempts(environment: Environment) -> int:
-    """Return how often the proxy knocks at what does not listen: for the time of a hold, and of going back from it.
+    """Return how often the proxy retries a server that does not listen: enough for a hold and its rollback.
 
-    Traefik waits 250 ms at first and twice that at last, 1.44 times it on average (pkg/middlewares/retry).
+    Traefik's waits grow from 250 ms to twice that, and are 1.44 times 250 ms on average (pkg/middlewares/retry).
     """
     seconds = (environment.upgrade.hold_limit + GOING_BACK).total_seconds()
     return max(40, math.ceil(seconds / (0.25 * 1.44)))
 
 
 def larger_than(limit: int) -> str:
-    """Return a regular expression of the decimal numbers above ``limit``."""
+    """Return a regular expression for the decimal numbers above ``limit``."""
     digits = str(limit)
     more = f"[1-9][0-9]{{{len(digits)},}}"
     same = [
@@ -143,20 +144,20 @@ def larger_than(limit: int) -> str:
 
 
 def dev(environment: Environment, images: Mapping[str, str], ca: str | None = None) -> str:
-    """Return the Compose file of a `dev` environment, given base images by name, and a site's own CA bundle."""
+    """Given base images by name and a site's own CA bundle, return the Compose file of a `dev` environment."""
     return fill_compose("dev/compose.yaml.j2", env=environment, images=images, root=PROJECT, ca=ca)
 
 
 def release(environment: Environment, images: Images, secrets: Mapping[str, str]) -> Release:
-    """Return the release that these images, secret versions and settings make."""
+    """Return the release for these images, secret versions and settings."""
     unnamed = Release(id="", images=images, secrets=dict(secrets))
     return unnamed.model_copy(update={"id": identify(tree(environment, unnamed))})
 
 
 def tree(environment: Environment, release: Release) -> dict[str, str]:
-    """Return {path: content} of ``releases/<id>/``: what ran, never edited.
+    """Return {path: content} of ``releases/<id>/``, the immutable description of the release.
 
-    The routes are as they are once the release serves, with the servers by their Compose names.
+    The routes are those in force when the release serves, with the servers' Compose names.
     """
     services = environment.services
     names = {"api": (services.api.replicas, 8000), "frontend": (services.frontend.replicas, 8080)}
@@ -175,4 +176,4 @@ def tree(environment: Environment, release: Release) -> dict[str, str]:
 
 
 SETTINGS = "steward/settings.json"
-"""What it reads when it starts, below the environment's directory."""
+"""The file that the steward reads when it starts, below the environment's directory."""

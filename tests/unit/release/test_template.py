@@ -37,7 +37,7 @@ def test_a_template_that_writes_a_value_as_it_is_takes_a_plain_one_alone(
         "a: web-1.example.org:443\nb: '[\"web-1.example.org:443\"]'\n"
     )
     for value in ("a b", "$X", "a: b", "x, y", "{{", "'", "a:", "-x", "#", "*a"):
-        with pytest.raises(ConfigError, match=r"mine\.yaml\.j2 writes a value as it is") as raised:
+        with pytest.raises(ConfigError, match=r"mine\.yaml\.j2 writes a value without escaping") as raised:
             template.fill_compose("mine.yaml.j2", value=value)
         assert raised.value.seen == value
 
