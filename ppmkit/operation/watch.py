@@ -13,7 +13,7 @@ from ppmkit.operation.findings import Findings
 from ppmkit.proxy import traefik
 from ppmkit.release.model import COLORS
 from ppmkit.traffic import counts as traffic
-from ppmkit.traffic.comparison import Seen
+from ppmkit.traffic.comparison import Sample
 
 if TYPE_CHECKING:
     from ppmkit.operation.transaction import Operation

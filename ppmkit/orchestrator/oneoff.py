@@ -1,4 +1,4 @@
-"""One-off containers of a Compose service on a host: one does one thing, prints one JSON document and is gone."""
+"""One-off containers of a Compose service on a host. Each runs one command, prints one JSON document and is removed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ppmkit.host.host import Host
 
 _KILLED = 137  # 128 + SIGKILL
-_TELLING = {DAMAGED: DatabaseDamaged, INCONCLUSIVE: Inconclusive}
-# Compose looks for the files of secrets on this machine; they are on the host.
+_STEWARD_ERRORS = {DAMAGED: DatabaseDamaged, INCONCLUSIVE: Inconclusive}
+# Compose looks for the secret files on this machine, but they are on the host.
 _COMPOSE_WARNING = re.compile(r'time="[^"]*" level=warning msg="secret file')
 _LINES = 20
 _POLL = 0.2
@@ -39,59 +39,59 @@ def ask(
 ) -> Any:
     """Run a command in a container of the service, with ``input`` on its stdin; return the JSON that it prints.
 
-    Raises ContainerFailed with its last words when it fails, and after ``timeout`` seconds.
+    Raises ContainerFailed with the last lines of its output if it fails, and after ``timeout`` seconds.
     """
-    said = f"`{' '.join(command)}` of {service}"
+    what = f"`{' '.join(command)}` of {service}"
     try:
-        # Not python-on-whales' own `compose.run`: it has no deadline and loses what went to stderr.
-        done = bounded.run(
+        # Not python-on-whales' own `compose.run`: it has no deadline and discards stderr.
+        result = bounded.run(
             _argv(compose, service, command, variables, "--rm", "-T"), input=input or "", timeout=timeout
         )
     except subprocess.TimeoutExpired as slow:
         raise ContainerFailed(
-            f"{host.name}: {said} did not end within {timeout:g} s",
+            f"{host.name}: {what} did not end within {timeout:g} s",
             host=host.name,
-            next="Raise upgrade.migrate_timeout, or look at what takes so long",
+            next="Raise upgrade.migrate_timeout, or find out why it takes so long",
         ) from slow
-    if done.returncode == 0:
+    if result.returncode == 0:
         try:
-            return json.loads(done.stdout)
+            return json.loads(result.stdout)
         except ValueError as error:
-            seen = last_words(done.stdout) or "nothing"
-            raise ContainerFailed(f"{host.name}: {said} answered with no JSON", host=host.name, seen=seen) from error
-    raise failure(host.name, service, said, done.returncode, done.stderr or done.stdout)
+            seen = last_lines(result.stdout) or "no output"
+            raise ContainerFailed(f"{host.name}: {what} printed no JSON", host=host.name, seen=seen) from error
+    raise failure(host.name, service, what, result.returncode, result.stderr or result.stdout)
 
 
-def failure(host: str, service: str, said: str, status: int, output: str) -> ContainerFailed:
-    """Given how a one-off container on a host ended, return the error that says so."""
+def failure(host: str, service: str, what: str, status: int, output: str) -> ContainerFailed:
+    """Given the exit status and output of a one-off container, return the matching error."""
     killed = status == _KILLED
     kind = service.partition("-")[0]
-    error = _TELLING.get(status, ContainerFailed) if service == "steward" else ContainerFailed
+    error = _STEWARD_ERRORS.get(status, ContainerFailed) if service == "steward" else ContainerFailed
     return error(
-        f"{host}: {said} ended with status {status}",
+        f"{host}: {what} ended with status {status}",
         host=host,
-        seen="it was killed, most likely for its memory limit" if killed else last_words(output),
+        seen="it was killed, most likely because it exceeded its memory limit" if killed else last_lines(output),
         next=f"Raise services.{kind}.memory" if killed else None,
     )
 
 
-def last_words(output: str) -> str:
-    """Return the end of what a container has said, without Compose's own words."""
+def last_lines(output: str) -> str:
+    """Return the end of a container's output, without Compose's own warnings."""
     lines = [line for line in output.strip().splitlines() if not _COMPOSE_WARNING.match(line)]
     return "\n".join(lines[-_LINES:])
 
 
 def start_waiting(host: Host, compose: DockerClient, service: str, name: str, command: Sequence[str]) -> None:
-    """Start a container that loads everything and then waits for SIGUSR1. One of the same name is replaced."""
+    """Start a container that loads its code and then waits for SIGUSR1. A container with the same name is replaced."""
     remove(host, name)
-    done = bounded.run(_argv(compose, service, command, None, "--detach", "--name", name), timeout=_START_SECONDS)
-    if done.returncode != 0:
-        raise failure(host.name, service, f"`{' '.join(command)}`", done.returncode, done.stderr)
+    result = bounded.run(_argv(compose, service, command, None, "--detach", "--name", name), timeout=_START_SECONDS)
+    if result.returncode != 0:
+        raise failure(host.name, service, f"`{' '.join(command)}`", result.returncode, result.stderr)
 
 
 def await_waiting(host: Host, *names: str) -> None:
-    """Return when all of these containers wait. Raises ContainerFailed when one ends or takes too long."""
-    seconds = host.environment.upgrade.migrate_timeout.total_seconds()  # one may read the whole database before
+    """Block until all of these containers wait. Raises ContainerFailed if one exits or takes too long."""
+    seconds = host.environment.upgrade.migrate_timeout.total_seconds()  # a container may read the whole database first
     deadline = time.monotonic() + seconds
     while late := [name for name in names if not waits(host, name)]:
         if time.monotonic() > deadline:
@@ -100,7 +100,7 @@ def await_waiting(host: Host, *names: str) -> None:
 
 
 def waits(host: Host, name: str) -> bool:
-    """Return whether the container has said that it waits. Raises ContainerFailed when it has ended."""
+    """Return whether the container has printed that it waits. Raises ContainerFailed if it has exited."""
     from python_on_whales.exceptions import NoSuchContainer
 
     try:
@@ -114,7 +114,7 @@ def waits(host: Host, name: str) -> bool:
 
 
 def remove(host: Host, *names: str) -> None:
-    """Remove containers, whatever they do; those that are not there are no matter."""
+    """Remove containers, even running ones. Missing containers are ignored."""
     for name in names:
         host.run(["docker", "rm", "--force", "--volumes", name], check=False)
 

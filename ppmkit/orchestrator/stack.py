@@ -1,4 +1,4 @@
-"""What of the environment's stack is on a host now: containers by label, the live colour, the last record."""
+"""Current state of the environment's stack on a host: containers by label, the live color, the last record."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ROLES = ("api", "frontend", "worker")
 
 
 class Setup(Model):
-    """How a container was made, as far as a Compose file decides it. None: nobody says."""
+    """A container's configuration, as far as a Compose file determines it. None: not specified."""
 
     image: str | None = None
     user: str | None = None
@@ -33,13 +33,13 @@ class Setup(Model):
     security_opt: tuple[str, ...] | None = None
     environment: dict[str, str | None] | None = None
     memory: int | None = None
-    """In bytes; so is the next."""
+    """In bytes, like memory_swap."""
     memory_swap: int | None = None
     cpus: float | None = None
     pids: int | None = None
     restart: str | None = None
     config_hash: str | None = None
-    """Compose's digest of the service; another version of Compose may make another one of the same."""
+    """Compose's digest of the service. Another version of Compose may compute another digest for the same service."""
     compose_version: str | None = None
 
 
@@ -52,7 +52,7 @@ class Found(Model):
     color: Color | None
     release: str | None
     status: str
-    """running, exited, restarting, …, as Docker says."""
+    """Docker's status: running, exited, restarting, …"""
     health: str | None
     exit_code: int
     oom_killed: bool
@@ -61,48 +61,48 @@ class Found(Model):
 
     @property
     def service(self) -> str:
-        """Its name in the Compose file."""
+        """The service's name in the Compose file."""
         return f"{self.role}-{self.color}" if self.color else self.role
 
     @property
     def running(self) -> bool:
-        """Whether its process runs."""
+        """Whether the container's process is running."""
         return self.status == "running"
 
     @property
     def active(self) -> bool:
-        """Whether it runs, or the engine is about to start it again: only `docker stop` ends that."""
+        """Whether the container is running or the engine will restart it: only `docker stop` ends that."""
         return self.status in ("running", "restarting", "paused")
 
 
 class Stack(Model):
-    """What was found on one host."""
+    """The state of one host."""
 
     containers: tuple[Found, ...]
     live: Color | None
-    """Where the proxy sends users to, or did before somebody spoilt its routes."""
+    """The color that the proxy sends users to. If its routes are unreadable: the color of the last record."""
     record: Record | None
-    """What ``current`` points at."""
+    """The record that ``current`` points at."""
 
     def of(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
-        """Return the containers of a role, of both colours or one, running or not."""
+        """Return the containers of a role, in both colors or one, running or not."""
         return tuple(c for c in self.containers if c.role == role and color in (None, c.color))
 
     def running(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
-        """Return those of :meth:`of` that run."""
+        """Return the running containers of :meth:`of`."""
         return tuple(c for c in self.of(role, color) if c.running)
 
     def active(self, role: str, color: Color | None = None) -> tuple[Found, ...]:
-        """Return those of :meth:`of` that run, or are about to again."""
+        """Return the containers of :meth:`of` that are running or about to be restarted."""
         return tuple(c for c in self.of(role, color) if c.active)
 
     def release(self, color: Color) -> str | None:
-        """Return the release of a colour's api, or None when there is none or they differ."""
-        found = {c.release for c in self.of("api", color)}
-        return found.pop() if len(found) == 1 else None
+        """Return the release of a color's api containers, or None if there are none or they differ."""
+        releases = {c.release for c in self.of("api", color)}
+        return releases.pop() if len(releases) == 1 else None
 
     def servers(self, colors: Iterable[Color | None]) -> Servers:
-        """Return the URLs of these colours' active containers, for the proxy."""
+        """Return the URLs of these colors' active containers, for the proxy."""
         return {
             color: {role: [f"http://{c.name}:{port}" for c in self.active(role, color)] for role, port in PORTS.items()}
             for color in COLORS
@@ -126,13 +126,13 @@ def containers(host: Host) -> tuple[Found, ...]:
     )
     if not listed:
         return ()
-    # All at once: the library would ask for one after another, and again for its state; and every step looks.
-    said = run([*docker.client_config.docker_cmd, "container", "inspect", *(container.id for container in listed)])
-    inspected = [ContainerInspectResult(**document) for document in json.loads(str(said))]
-    return tuple(sorted((_found(container) for container in inspected), key=lambda found: found.name))
+    # One request for all: the library would inspect each container, several times, and every step needs this state.
+    output = run([*docker.client_config.docker_cmd, "container", "inspect", *(container.id for container in listed)])
+    inspected = [ContainerInspectResult(**document) for document in json.loads(str(output))]
+    return tuple(sorted((_found(container) for container in inspected), key=lambda container: container.name))
 
 
-_INSPECTED = "Docker says it of every container"
+_INSPECTED = "docker inspect returns it for every container"
 
 
 def _found(container: ContainerInspectResult) -> Found:
@@ -190,9 +190,9 @@ def routes_file(host: Host) -> PurePosixPath:
 
 
 def live_color(host: Host) -> Color | None:
-    """Return the colour that users are sent to, as the routes on the host say.
+    """Return the color that users are sent to, according to the routes on the host.
 
-    None before the first deploy, and when somebody made the routes unreadable.
+    None before the first deploy, and if the routes are unreadable.
     """
     text = host.read(routes_file(host))
     if text is None:
@@ -202,7 +202,7 @@ def live_color(host: Host) -> Color | None:
 
     try:
         routers = YAML(typ="safe").load(text)["http"]["routers"]
-        # A canary splits the api's requests only, and maintenance closes the frontend.
+        # A canary splits only the api's requests, and maintenance closes the frontend.
         services = {routers[role]["service"] for role in ("frontend", "api") if role in routers}
     except (YAMLError, LookupError, TypeError):
         return None

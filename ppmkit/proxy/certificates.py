@@ -1,4 +1,4 @@
-"""The certificate that users see, and until when it is good; and where the proxy keeps those that it gets."""
+"""TLS certificates: which one users get and when it expires, and the volume where the proxy stores its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from ppmkit.host.host import Host
 
 WARN = timedelta(days=20)
-"""So long before the end a certificate should have been renewed. Of one that lasts less, a quarter of its time."""
+"""A certificate should be renewed this long before it expires; for short-lived ones, a quarter of their lifetime."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """What a server shows who it is by."""
+    """A server certificate's names, validity and issuer."""
 
     names: tuple[str, ...]
     begins: datetime
@@ -27,9 +27,9 @@ class Certificate:
 
 
 def shown(host: Host) -> Certificate:
-    """Return the certificate that the host's public port shows for the domain. Raises OSError when there is none."""
+    """Return the certificate that the host's public port presents for the domain. Raises OSError if there is none."""
     context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # whatever it is, it is looked at
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # an invalid certificate must be readable too
     with socket.socket(socket.AF_UNIX) as raw:
         raw.settimeout(5)
         raw.connect(str(host.public_socket))
@@ -38,40 +38,40 @@ def shown(host: Host) -> Certificate:
 
 
 def parse(der: bytes) -> Certificate:
-    """Given a certificate, return what counts of it."""
+    """Given a certificate, return its names, validity and issuer."""
     from cryptography import x509
 
-    found = x509.load_der_x509_certificate(der)
+    certificate = x509.load_der_x509_certificate(der)
     try:
-        extension = found.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
         addresses = map(str, extension.value.get_values_for_type(x509.IPAddress))
         names = (*extension.value.get_values_for_type(x509.DNSName), *addresses)
     except x509.ExtensionNotFound:
         names = ()
-    issuer = found.issuer.rfc4514_string()
-    return Certificate(names, found.not_valid_before_utc, found.not_valid_after_utc, issuer)
+    issuer = certificate.issuer.rfc4514_string()
+    return Certificate(names, certificate.not_valid_before_utc, certificate.not_valid_after_utc, issuer)
 
 
 def verdict(certificate: Certificate, domain: str, now: datetime, *, own: bool = False) -> tuple[bool, str]:
-    """Return whether a certificate is good for the domain and long enough, and words for it.
+    """Return whether a certificate matches the domain and is valid long enough, and a description.
 
-    ``own``: nobody renews it but who deploys.
+    ``own``: only the operator renews it.
     """
     remedy = "ppmctl secrets set tls_certificate and tls_key, then deploy" if own else "ppmctl logs reverse-proxy"
     if domain not in certificate.names and f"*.{domain.partition('.')[2]}" not in certificate.names:
-        named = ", ".join(certificate.names) or "nobody"
+        named = ", ".join(certificate.names) or "no name"
         return False, f"it is for {named}, not for {domain}: {remedy}"
     left = certificate.ends - now
     until = f"{certificate.ends:%Y-%m-%d %H:%M} UTC"
     if left <= timedelta():
-        return False, f"it ended on {until}: {remedy}"
+        return False, f"it expired on {until}: {remedy}"
     if left < min(WARN, (certificate.ends - certificate.begins) / 4):
-        return False, f"it ends on {until} and was not renewed: {remedy}"
-    return True, f"good until {until}"
+        return False, f"it expires on {until} and was not renewed: {remedy}"
+    return True, f"valid until {until}"
 
 
 def unfit(chain: str, key: str) -> str | None:
-    """Given a certificate of one's own and its key, both PEM, return what no proxy could use of them, if anything."""
+    """Given a custom certificate and its key, both PEM, return why a proxy could not use them, or None."""
     from cryptography import x509
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -87,15 +87,16 @@ def unfit(chain: str, key: str) -> str | None:
 
 
 def verdict_of(chain: str, domain: str, now: datetime) -> tuple[bool, str]:
-    """Return the verdict on a certificate of one's own, a PEM that is fit: the first of its chain."""
+    """Return the verdict on a custom certificate, given a valid PEM: the first certificate of its chain."""
     first, end, _ = chain.partition("-----END CERTIFICATE-----")
     return verdict(parse(ssl.PEM_cert_to_DER_cert(first + end)), domain, now, own=True)
 
 
 def prepare(host: Host, settings: Environment, image: str) -> None:
-    """Make the volume that certificates are kept in, once.
+    """Create the volume for certificates, unless it exists.
 
-    A new volume belongs to whoever owns the folder that it is first mounted over: the steward's /data is the services'.
+    A new volume gets the owner of the folder that it is first mounted over: the steward's /data belongs to the
+    services' user.
     """
     project = host.environment.project
     volume = f"{project}_acme"
@@ -120,9 +121,9 @@ def prepare(host: Host, settings: Environment, image: str) -> None:
 
 
 def look(host: Host) -> tuple[bool, str]:
-    """Return whether the certificate that users get is good, and words for it."""
+    """Return whether the certificate that users get is valid, and a description."""
     try:
         environment = host.proxy_settings
         return verdict(shown(host), environment.domain, datetime.now(UTC), own=not environment.acme)
     except (OSError, ValueError) as error:
-        return False, f"the public port shows none: {error}"
+        return False, f"the public port presents no certificate: {error}"

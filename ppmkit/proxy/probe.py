@@ -1,4 +1,4 @@
-"""Asking what a proxy serves: answers of a release, and what the application tells of itself."""
+"""Probe a proxy: responses of a release, and the application's report on itself."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ RELEASE_HEADER = "X-PPM-Release"
 _SYSTEM = "/statusz"
 
 
-def poll(host: Host, seen: Callable[[], str | None], timeout: float) -> str | None:
-    """Look until nothing is wrong, for so many seconds; return None, or what was seen last."""
+def poll(host: Host, check: Callable[[], str | None], timeout: float) -> str | None:
+    """Repeat a check until it returns None, for ``timeout`` seconds; return None, or the last problem."""
     deadline = time.monotonic() + timeout
-    while (last := seen()) and time.monotonic() < deadline:
+    while (last := check()) and time.monotonic() < deadline:
         host.rest(_POLL)
     return last
 
 
 def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) -> str | None:
-    """Ask for a path; return None for a 200 of this release, else what came."""
+    """Request a path; return None for a 200 of this release, else a description of the response."""
     import httpx
 
     try:
@@ -42,7 +42,7 @@ def answer(client: httpx.Client, path: str, release: str, timeout: float = 5) ->
 
 
 def silent(host: Host) -> str | None:
-    """Ask the proxy for a sign of life; return None, or what came in its place."""
+    """Ping the proxy; return None, or a description of what came instead."""
     import httpx
 
     try:
@@ -53,7 +53,7 @@ def silent(host: Host) -> str | None:
 
 
 def schema_revision(host: Host) -> str | None:
-    """Return the revision of the database as the api that runs tells it; None when none does."""
+    """Return the database's revision as the running api reports it; None if no api answers."""
     import httpx
 
     try:
@@ -64,12 +64,12 @@ def schema_revision(host: Host) -> str | None:
 
 
 def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *, working: bool) -> str | None:
-    """Wait until the api tells of a worker of this release that began since then and lives; return None, or what
-    was seen last. With ``working`` it must have taken over too: it has a lease, so it is not on standby.
+    """Wait until the api reports a live worker of this release that started after ``since``; return None, or the last
+    problem. With ``working`` it must also have taken over: it holds a lease, so it is not on standby.
     """
     import httpx
 
-    def seen() -> str | None:
+    def check() -> str | None:
         try:
             workers = _system(host)["workers"]
         except (httpx.HTTPError, ValueError, LookupError, TypeError) as error:
@@ -78,16 +78,16 @@ def confirm_worker(host: Host, release: str, since: datetime, timeout: float, *,
             ours = worker["release"] == release and datetime.fromisoformat(worker["since"]) >= since
             if ours and not (working and worker["standby"]):
                 return None
-        living = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
-        return f"GET {_SYSTEM}: the living workers are: {', '.join(living) or 'none'}"
+        live = [f"{w['name']} of release {w['release']}{' on standby' if w['standby'] else ''}" for w in workers]
+        return f"GET {_SYSTEM}: the live workers are: {', '.join(live) or 'none'}"
 
-    return poll(host, seen, timeout)
+    return poll(host, check, timeout)
 
 
 def _system(host: Host) -> Any:
-    """Return what the api tells the host alone of itself. Raises httpx.HTTPError or ValueError.
+    """Return the api's report on itself, which only the host may read. Raises httpx.HTTPError or ValueError.
 
-    A release of before tells it to everybody at another path; it answers 404 here, or with the page, by routes of then.
+    An older release publishes it at another path. There, this path answers 404, or with the page if the routes are old.
     """
     answer = host.internal.get(_SYSTEM)
     if answer.status_code == 404 or answer.headers.get("Content-Type", "").startswith("text/html"):

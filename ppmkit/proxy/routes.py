@@ -1,4 +1,4 @@
-"""Reading a file of routes: what it sends to whom, and the same under other names. Pure."""
+"""Parse a routes file: its servers, and a copy of its routes under other names. Pure."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 from ppmkit.release.model import Color
 
 _INTERNAL = "internal"
-"""The entry point of the host's loopback."""
+"""The loopback entry point."""
 _NAMES, _LISTS = ("service", "name", "fallback"), ("middlewares", "parentRefs")
-"""Keys whose value is the name of something else in the file, and those whose value is a list of such names."""
+"""Keys whose value refers to another name in the file, and keys whose value is a list of such names."""
 
 
 def servers(text: str, color: Color) -> dict[str, list[str]]:
-    """Given routes, return {service: [URL]} of a colour; empty lists where they have none."""
+    """Given routes, return {service: [URL]} of a color; the lists are empty if there are none."""
     services = _http(text).get("services", {})
     return {role: _urls(services.get(f"{role}-{color}", {})) for role in ("api", "frontend")}
 
@@ -24,9 +24,9 @@ def _urls(service: dict[str, Any]) -> list[str]:
 
 
 def aside(text: str, prefix: str) -> str | None:
-    """Given routes, return those of users with every name prefixed, as JSON; None where there are none.
+    """Given routes, return those for users with every name prefixed, as JSON; None if there are none.
 
-    They can lie beside other routes, and serve users where those cannot.
+    They can be installed next to other routes, and serve users when those cannot.
     """
     http = _http(text)
     inside = {name for name, router in http.get("routers", {}).items() if _INTERNAL in router.get("entryPoints", ())}
@@ -54,7 +54,7 @@ def _renamed(value: Any, names: set[str], prefix: str, key: str = "") -> Any:
 
 
 def _http(text: str) -> dict[str, Any]:
-    """Return the section of HTTP; nothing of a file that somebody made unreadable."""
+    """Return the `http` section; empty if the file is unreadable."""
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 

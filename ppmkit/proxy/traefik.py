@@ -1,4 +1,4 @@
-"""Traefik on a host: where it sends users and previews, and proof that a change is in force."""
+"""Traefik on a host: set the routes of users and previews, and confirm that a change is in force."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from ppmkit.release.render import Servers
 
 USED = ("/api/system", "/")
-"""What users are served by, of the api and of the frontend."""
+"""Paths that represent what users get from the api and from the frontend."""
 ASIDE = "before-"
-"""The prefix of routes that lie beside those in force while the proxy is replaced (ppmkit/upgrade/swap.py)."""
+"""The prefix of routes that exist next to those in force while the proxy is replaced (ppmkit/upgrade/swap.py)."""
 _LOG_LINES, _COMPLAINTS, _LONGEST_LINE = 20, 5, 500
 _RECENT = timedelta(minutes=2)
 _COLOR_CODE = re.compile(r"\x1b\[[0-9;]*m")
@@ -40,10 +40,10 @@ def route(
     canary: int = 0,
     logged: bool = True,
 ) -> None:
-    """Send users to ``live`` and the loopback's preview to ``preview`` (or live too): one file, by rename.
+    """Route users to ``live`` and the loopback's preview to ``preview`` (default: live), by replacing one file.
 
-    ``servers`` are those of the stack, unless others are given. Of users' requests to the api, ``canary`` per cent
-    go to ``preview``. Users' requests are logged, as they are while anything changes, unless ``logged`` is off.
+    ``servers`` defaults to the stack's. ``canary`` percent of users' API requests go to ``preview``. Users' requests
+    are logged, as always during an operation, unless ``logged`` is off.
     """
     preview = preview or live
     text = render.routes(
@@ -59,34 +59,34 @@ def route(
 
 
 def confirm_preview(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> str | None:
-    """Wait until each replica answers ready through the preview route; return None, or what was seen last.
+    """Wait until each replica answers ready through the preview route; return None, or the last problem.
 
-    First the route must be in force, with its servers: both colours can have the same release, and of a colour that
-    serves already one replica may just have been started. The proxy takes its servers in turn, so as many good
-    answers in a row as there are replicas, twice over, come from all of them.
+    First the route must be in force, with its servers: both colors can have the same release, and in a color that
+    already serves, a replica may just have been started. The proxy uses its servers in turn, so twice as many
+    consecutive good answers as there are replicas come from all of them.
     """
     servers = stack.servers((color,))[color]
-    wanted = 2 * max(len(urls) for urls in servers.values())
-    row = 0
+    needed = 2 * max(len(urls) for urls in servers.values())
+    streak = 0
 
-    def seen() -> str | None:
-        nonlocal row
+    def check() -> str | None:
+        nonlocal streak
         bad = (
             _in_force(host, "preview-api", f"api-{color}", servers["api"])
             or _in_force(host, "preview-frontend", f"frontend-{color}", servers["frontend"])
             or answer(host.internal, "/readyz", release)
             or answer(host.internal, "/", release)
         )
-        row = 0 if bad else row + 1
-        return bad if bad or row >= wanted else f"{row} of {wanted} answers"
+        streak = 0 if bad else streak + 1
+        return bad if bad or streak >= needed else f"{streak} of {needed} answers"
 
-    return explained(host, stack, poll(host, seen, timeout))
+    return explained(host, stack, poll(host, check, timeout))
 
 
 def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: float) -> None:
-    """Wait until Traefik has the new servers in force and the public port answers with the new release.
+    """Wait until Traefik uses the new servers and the public port answers with the new release.
 
-    Raises OperationError with what was seen last.
+    Raises OperationError with the last problem.
     """
     servers = stack.servers((color,))[color]
     last = poll(host, lambda: unserved(host, color, servers, release), timeout)
@@ -99,9 +99,9 @@ def confirm_live(host: Host, stack: Stack, color: Color, release: str, timeout: 
 def unserved(
     host: Host, color: Color, servers: Mapping[str, Collection[str]], release: str, paths: Collection[str] = USED
 ) -> str | None:
-    """Ask once; return None when users are served by these servers of a colour, {service: [URL]}, else what was seen.
+    """Check once; return None if these servers of a color, {service: [URL]}, serve users, else the problem.
 
-    The public port must answer for ``paths``, with the release.
+    The public port must answer for ``paths`` with the release.
     """
     return (
         _in_force(host, "api", f"api-{color}", servers["api"])
@@ -111,7 +111,7 @@ def unserved(
 
 
 def rejected(internal: httpx.Client) -> list[str]:
-    """Return the routes that a proxy does not take and why, in its own words, a line each."""
+    """Return a line for each route that a proxy rejects, with its error message."""
     import httpx
 
     try:
@@ -125,14 +125,14 @@ def rejected(internal: httpx.Client) -> list[str]:
 
 
 def _refusals(host: Host, stack: Stack) -> list[str]:
-    """Return what the proxy says against its routes. Of a file that is no YAML, its log alone tells."""
+    """Return the proxy's errors about its routes. Only its log reports a file that is not YAML."""
     proxies = stack.running("reverse-proxy")
     logged = [line for line in (words(host, proxies[0].id) if proxies else []) if " ERR " in line]
     return rejected(host.internal) or logged[-_COMPLAINTS:]
 
 
 def words(host: Host, container: str) -> list[str]:
-    """Return the last lines that a container of the proxy has printed in the last two minutes, without colors."""
+    """Return the proxy container's last log lines from the last two minutes, without color codes."""
     from python_on_whales import DockerException
 
     try:
@@ -143,43 +143,43 @@ def words(host: Host, container: str) -> list[str]:
 
 
 def explained(host: Host, stack: Stack, last: str | None) -> str | None:
-    """Return what was seen last, with the proxy's own words on it; None when nothing was wrong."""
+    """Return the last problem with the proxy's own errors about it; None if there was no problem."""
     return last and "\n".join([last, *_refusals(host, stack)])
 
 
 def confirm_route(host: Host, color: Color, servers: Collection[str], timeout: float) -> None:
-    """Wait until Traefik sends the api's users to these servers of a colour. Raises OperationError."""
+    """Wait until Traefik sends the api's users to these servers of a color. Raises OperationError."""
     if last := poll(host, lambda: _in_force(host, "api", f"api-{color}", servers), timeout):
-        raise OperationError(f"{host.name}: the proxy did not turn to {color}", host=host.name, seen=last)
+        raise OperationError(f"{host.name}: the proxy did not switch the api to {color}", host=host.name, seen=last)
 
 
 def confirm_canary(host: Host, weights: Mapping[str, int], timeout: float) -> None:
-    """Wait until Traefik shares the api's requests among services by these weights, as its API says.
+    """Wait until Traefik splits the api's requests among services by these weights, according to its API.
 
-    Raises OperationError with what was seen last.
+    Raises OperationError with the last problem.
     """
-    if last := poll(host, lambda: _not_shared(host, weights), timeout):
-        raise OperationError(f"{host.name}: the proxy did not share out the requests", host=host.name, seen=last)
+    if last := poll(host, lambda: _weights_differ(host, weights), timeout):
+        raise OperationError(f"{host.name}: the proxy did not apply the canary weights", host=host.name, seen=last)
 
 
-def _in_force(host: Host, router: str, service: str, wanted: Collection[str]) -> str | None:
-    """Return None when Traefik has the router send to the service, and that to these servers; else what it says."""
+def _in_force(host: Host, router: str, service: str, expected: Collection[str]) -> str | None:
+    """Return None if Traefik's router uses the service and the service has these servers; else the actual state."""
     import httpx
 
     try:
-        found = host.internal.get(f"/api/http/routers/{router}@file", headers={"Host": "traefik"})
+        route = host.internal.get(f"/api/http/routers/{router}@file", headers={"Host": "traefik"})
         servers = host.internal.get(f"/api/http/services/{service}@file", headers={"Host": "traefik"})
     except httpx.HTTPError as error:
         return f"Traefik's API: {type(error).__name__}: {error}"
-    if found.status_code != 200 or servers.status_code != 200:
+    if route.status_code != 200 or servers.status_code != 200:
         return f"Traefik's API: {router} or {service} is not known yet (status {servers.status_code})"
-    has = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers") or []}
-    if found.json().get("service") != service or has != set(wanted):
-        return f"Traefik sends {router} to {found.json().get('service')} at {', '.join(sorted(has))}"
+    actual = {server["url"] for server in servers.json().get("loadBalancer", {}).get("servers") or []}
+    if route.json().get("service") != service or actual != set(expected):
+        return f"Traefik sends {router} to {route.json().get('service')} at {', '.join(sorted(actual))}"
     return None
 
 
-def _not_shared(host: Host, weights: Mapping[str, int]) -> str | None:
+def _weights_differ(host: Host, weights: Mapping[str, int]) -> str | None:
     import httpx
 
     try:
@@ -189,7 +189,7 @@ def _not_shared(host: Host, weights: Mapping[str, int]) -> str | None:
         return f"Traefik's API: {type(error).__name__}: {error}"
     if router.status_code != 200 or shares.status_code != 200:
         return f"Traefik's API: api-canary is not known yet (status {shares.status_code})"
-    has = {service["name"]: service["weight"] for service in shares.json().get("weighted", {}).get("services", [])}
-    if router.json().get("service") != "api-canary" or has != weights:
-        return f"Traefik sends api to {router.json().get('service')} with weights {has}"
+    actual = {service["name"]: service["weight"] for service in shares.json().get("weighted", {}).get("services", [])}
+    if router.json().get("service") != "api-canary" or actual != weights:
+        return f"Traefik sends api to {router.json().get('service')} with weights {actual}"
     return None

@@ -1,8 +1,8 @@
-"""What users asked the proxy for and how it went, as its access log says. Only :meth:`Log.read` touches a host.
+"""Classify users' requests from the proxy's access log. Only :meth:`Log.read` touches a host.
 
-A 5xx alone does not tell whose fault it was: a client can cause one at any moment, and so could undo any deploy. What
-each kind of request leaves in the log of Traefik 3.7.15 is a table in decision 10; :func:`_kind` is that table. The log
-is on for as long as an operation lasts (``ppmkit/operation/watch.py``).
+A 5xx alone does not show who caused it: a client can provoke one at any time, and so could undo any deploy. Decision 10
+has a table of what each kind of request leaves in the log of Traefik 3.7.15; :func:`_kind` implements that table. The
+log is on while an operation lasts (``ppmkit/operation/watch.py``).
 """
 
 from __future__ import annotations
@@ -33,67 +33,67 @@ FIELDS = (
     "StartUTC",
     "entryPointName",
 )
-"""What the proxy logs of a request, beside its time and the headers Date and Content-Length of request and answer."""
+"""The fields that the proxy logs, besides the time and the headers Date and Content-Length of request and response."""
 Kind = Literal["well", "refused", "failed", "malformed", "slow", "abandoned", "broken"]
-"""`well`: 2xx or 3xx. `refused`: 4xx. `failed`: a 5xx that no client can cause. The others say nothing of a release:
-`malformed` (it ended in the proxy), `slow` (the body took too long), `abandoned` (the client left), `broken` (the
-connection to the application broke while a body was on its way, or may have been)."""
+"""`well`: 2xx or 3xx. `refused`: 4xx. `failed`: a 5xx that no client can cause. The others say nothing about a release:
+`malformed` (rejected by the proxy), `slow` (the body took too long), `abandoned` (the client left), `broken` (the
+connection to the application broke while a body was, or may have been, in transit)."""
 _SERVICE = re.compile(r"((?:api|frontend)-(?:blue|green))@file")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 _BODILESS = ("GET", "HEAD", "OPTIONS")
 _NAME = re.compile(r"[A-Za-z][A-Za-z_.~-]{0,31}")
 _DEPTH = 8
 _PROMPT = 5e9
-"""Nanoseconds. After more time than this, the application may have given up because its client sent too slowly."""
+"""Nanoseconds. After this time, the application may have given up because its client sent too slowly."""
 _UNDELAYED = {"HTTP/1.0": 16_384, "HTTP/1.1": 16_384}
-"""Bytes of an answer, of a declared length, that the proxy writes without waiting for its client: they fit into the
-socket's buffer. HTTP/2 lets a client forbid every byte (RFC 9113, 6.9), and Traefik buffers 4,096 of them."""
+"""Maximum bytes of a response with a declared length that the proxy writes without waiting for its client: they fit
+into the socket's buffer. In HTTP/2 a client can block every byte (RFC 9113, 6.9), and Traefik buffers 4,096 bytes."""
 _UNDELAYED_ELSE = 4_096
 _TAILS = (2_000, 20_000)
-"""Lines from the log's end that are read at once; the second where the first may not be all. The engine finds the last
-lines at once, and would decode all lines to find those since a moment."""
+"""Number of lines to read from the end of the log; the second applies if the first may not cover everything. The engine
+finds the last lines quickly, but decodes the whole log to find the lines since a given time."""
 _MOST_BYTES = 32 << 20
 _READ = """
 for proxy in $(docker ps -aq --filter "label=com.docker.compose.project=$1" --filter label=ppm.role=reverse-proxy); do
     docker logs --timestamps --since "$2" --tail "$3" "$proxy" 2> /dev/null
 done | awk '/"entryPointName":"web/ && length < 3000' | gzip -1 | base64 -w 0
 """
-"""No line of a longer path: a client must not be able to make the log more than may be read."""
+"""Lines with longer paths are skipped: a client must not be able to inflate the log beyond what may be read."""
 
 
 class Answer(NamedTuple):
-    """How one request of a user went."""
+    """The outcome of one user request."""
 
     service: str
-    """Of the proxy: api-blue."""
+    """The proxy's service, such as api-blue."""
     route: str
-    """Method and path; what looks like a name of one thing is a star: GET /api/projects/*."""
+    """Method and path; a part that looks like an identifier becomes a star: GET /api/projects/*."""
     kind: Kind
     seconds: float | None
-    """How long the application took; None where its client may have made it longer."""
+    """The application's response time; None if the client may have delayed it."""
 
 
 @dataclass
 class Log:
-    """The access log of a host's proxy, read from where the last look at it ended."""
+    """The access log of a host's proxy. Each read continues where the last one ended."""
 
     cursor: str | None = None
-    """When the engine got the line that was read last."""
+    """The engine's timestamp of the last line that was read."""
 
     def read(self, host: Host, since: str) -> list[Answer]:
-        """Return the answers that were logged since the last look; at first, since a moment of the host's clock.
+        """Return the answers since the last read; on the first read, since ``since`` on the host's clock.
 
-        At most 20,000: of more, the last ones. While the engine does not answer there are none; they come later.
+        Returns the last 20,000 at most. If the engine does not answer, returns none; a later read returns them.
         """
-        found: list[tuple[str, str]] = []
+        lines: list[tuple[str, str]] = []
         for tail in _TAILS:
             script = ["sh", "-c", _READ, "sh", host.environment.project, self.cursor or since, str(tail)]
-            found = list(self._new(_unpacked(host, host.run(script, timeout=30, check=False).stdout)))
-            if len(found) < tail // 2:
+            lines = list(self._new(_unpacked(host, host.run(script, timeout=30, check=False).stdout)))
+            if len(lines) < tail // 2:
                 break
-        if found:
-            self.cursor = found[-1][0]
-        return [answer for _, line in found if (answer := parse(line))]
+        if lines:
+            self.cursor = lines[-1][0]
+        return [answer for _, line in lines if (answer := parse(line))]
 
     def _new(self, text: str) -> Iterator[tuple[str, str]]:
         for line in text.splitlines():
@@ -113,7 +113,7 @@ def _unpacked(host: Host, text: str) -> str:
 
 
 def parse(line: str) -> Answer | None:
-    """Given a line of the log, return the answer; None when it is of no user's request to the application."""
+    """Given a log line, return the answer; None if it is not a user's request to the application."""
     try:
         entry = json.loads(line)
         service = _SERVICE.fullmatch(entry["ServiceName"])
@@ -131,7 +131,7 @@ def parse(line: str) -> Answer | None:
 
 
 def route(method: str, path: str) -> str:
-    """Return method and path with a star for each part that may name one thing: it has more than letters and .-_~."""
+    """Return method and path, with a star for each part that may be an identifier: not just letters and .-_~."""
     parts = path.partition("?")[0].removeprefix("/").split("/")[:_DEPTH]
     kept = [part if not part or _NAME.fullmatch(part) else "*" for part in parts]
     return f"{method if method in _METHODS else '*'} /{'/'.join(kept)}"
@@ -151,18 +151,18 @@ def _kind(entry: Mapping[str, Any]) -> Kind:
         return "slow"
     if status != 502:
         return "malformed"
-    if entry["Duration"] - entry["OriginDuration"] > _PROMPT:  # it was held, and no container listened until the end
+    if entry["Duration"] - entry["OriginDuration"] > _PROMPT:  # it was held, and no container began to listen
         return "failed"
     if not prompt:
         return "slow"
-    # Over HTTP/1 the log does not tell a request without a body from one whose chunks have not begun to arrive. The
-    # client that resets its connection then gets a 502 as if the application had.
+    # For HTTP/1 the log cannot distinguish a request without a body from one whose first chunk has not arrived. If the
+    # client resets its connection then, the log shows a 502 as if the application had reset it.
     known = body == "whole" or (body == "none" and entry["RequestProtocol"] == "HTTP/2.0")
     return "failed" if known else "broken"
 
 
 def _body(entry: Mapping[str, Any]) -> Literal["none", "whole", "cut", "unknown"]:
-    """Return whether the request's body arrived as a whole."""
+    """Return whether the request has a body, and whether it arrived completely."""
     declared, received = entry.get("request_Content-Length"), int(entry["RequestContentSize"])
     if declared is not None:
         return "whole" if int(declared) == received else "cut"
@@ -170,7 +170,7 @@ def _body(entry: Mapping[str, Any]) -> Literal["none", "whole", "cut", "unknown"
 
 
 def _undelayed(entry: Mapping[str, Any]) -> bool:
-    """Return whether the client could not have made the answer take longer: neither by its body, nor by reading."""
+    """Return whether the client cannot have delayed the response, neither by sending nor by reading slowly."""
     if entry["RequestMethod"] not in _BODILESS or int(entry.get("request_Content-Length") or 0):
         return False
     if entry["RequestContentSize"] or entry["RequestProtocol"] not in (*_UNDELAYED, "HTTP/2.0"):

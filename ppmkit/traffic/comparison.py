@@ -1,10 +1,10 @@
-"""Whether the new release does worse than the old one, from how both answered users. Pure.
+"""Compare the answers of the new release with those of the old one, to detect a worse release. Pure.
 
-The questions are two: does it answer with more errors, and is it slower? Each becomes "how many answers were bad,
-of how many", and each is answered by an exact test, so that a few requests are neither taken for a proof nor passed
-over. An answer is "worse" when chance alone would show it less than once in a thousand looks (there is a look every
-second, so that a bad release is found in its first ones), and when there are at least three bad ones: the requests
-that a single broken connection costs are not independent of each other, which is what the tests suppose.
+There are two questions: does it return more errors, and is it slower? Each becomes "how many answers out of how many
+were bad", and an exact test decides each, so that a few requests are neither overrated nor ignored. The verdict is
+"worse" if chance alone would produce the result in fewer than one of a thousand checks (there is a check every second,
+so that a bad release is found early), and if at least three answers are bad: a single broken connection can cost
+several requests, but the tests assume that requests are independent.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from ppmkit.config.environment import Model, Upgrade
 from ppmkit.traffic.counts import Counts
 
 FEW = 3
-"""Fewer bad answers than this are nobody's fault."""
+"""Fewer bad answers than this count as noise."""
 _CHANCE = 0.001
 _MOST = 0.95
 _NAMED = 3
-"""Routes that an error names."""
+"""Maximum number of routes that an error names."""
 _NOTICED_SECONDS = 0.1
-"""What takes no longer seems immediate to people (Nielsen, Usability Engineering, 1993), however much faster it was."""
+"""People perceive faster answers as immediate (Nielsen, Usability Engineering, 1993), so slowdowns below it pass."""
 
 
-class Seen(Model):
-    """What was counted of one side, and what to call it."""
+class Sample(Model):
+    """The counted answers of one side, and its display name."""
 
     name: str
     routes: Mapping[str, Counts] = {}
     """By route: the answers that count."""
     within: Mapping[float, int] = {}
-    """{seconds: how many answers came within}; the last bound is infinite. Empty: there are none."""
+    """{seconds: number of answers that came within}; the last bound is infinite. Empty if there are none."""
 
     @property
     def all(self) -> Counts:
@@ -42,19 +42,19 @@ class Seen(Model):
 
     @property
     def timed(self) -> int:
-        """How many answers have a known time."""
+        """The number of answers with a known response time."""
         return self.within.get(math.inf, 0)
 
 
 class Verdict(Model):
-    """Whether the new side is worse, and the figures that say so."""
+    """Whether the new side is worse, and the figures."""
 
     worse: bool
     said: str
 
 
-def judge(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
-    """Return whether the new side has more errors or is slower than the old one, beside it at the same time."""
+def compare(new: Sample, old: Sample, limits: Upgrade) -> Verdict:
+    """Return whether the new side has more errors or is slower than the old one over the same period."""
     if not new.all.total:
         return Verdict(worse=False, said=f"{new.name} had no requests: nothing to judge")
     verdicts = [errors(new, old, limits), latency(new, old, limits)]
@@ -62,11 +62,11 @@ def judge(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
     return Verdict(worse=bool(worse), said="; ".join(verdict.said for verdict in worse or verdicts))
 
 
-def errors(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
-    """Return whether the new side's share of errors is too high, of all its answers or of those on one route.
+def errors(new: Sample, old: Sample, limits: Upgrade) -> Verdict:
+    """Return whether the new side's error rate is too high, overall or on a single route.
 
-    Each route is judged by itself too: a route with few requests may fail altogether and be lost among the good answers
-    on the others, and a client can ask for those by the thousand.
+    Each route is also tested by itself. Otherwise a route with few requests could fail completely and go unnoticed
+    among the good answers of other routes, which a client can request by the thousand.
     """
     routes = {
         route: counts
@@ -85,23 +85,23 @@ def errors(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
 
 
 def _fails_more(new: Counts, old: Counts, limits: Upgrade, certainty: float) -> bool:
-    """Return whether the new share of errors is more than ``max_error_ratio`` times the old one.
+    """Return whether the new error rate is more than ``max_error_ratio`` times the old one.
 
-    Were it that many times as high, each of the errors of both sides would be one of the new side with a known
-    chance, by the numbers of their requests. So the new side's errors are a binomial sample of all errors: the
+    If it were exactly that many times as high, each error of either side would belong to the new side with a known
+    probability, given the numbers of requests. So the new side's errors are a binomial sample of all errors: the
     conditional test of two rates (Przyborowski and Wilenski, Biometrika 31, 1940). An old side without requests
-    counts as one that answered ``min_requests`` without an error.
+    counts as ``min_requests`` answers without an error.
     """
     weight = limits.max_error_ratio * new.total
     chance = weight / (weight + max(old.total, limits.min_requests))
     return new.bad >= FEW and _at_least(new.bad, new.bad + old.bad, chance) < certainty
 
 
-def latency(new: Seen, old: Seen, limits: Upgrade) -> Verdict:
+def latency(new: Sample, old: Sample, limits: Upgrade) -> Verdict:
     """Return whether the new side's 95th percentile is more than ``max_latency_ratio`` times the old one's.
 
-    Percentiles are known to a bound of the counts, so it is the other way round: of the new side, is
-    the share of answers above that limit more than 5 %? A binomial test tells.
+    Percentiles are only known to within a bucket, so the question is reversed: do more than 5% of the new side's
+    answers exceed that limit? A binomial test decides.
     """
     if min(new.timed, old.timed) < limits.min_requests:
         return Verdict(worse=False, said="too few answers to compare latencies")
@@ -123,7 +123,7 @@ def _seconds(bound: float) -> str:
 
 
 def _at_least(hits: int, trials: int, chance: float) -> float:
-    """Return how likely so many hits or more are; 1 when they are no more than is to be expected."""
+    """Return the probability of at least this many hits; 1 if they do not exceed the expected number."""
     if hits <= trials * chance:
         return 1.0
     term = math.exp(
@@ -134,7 +134,7 @@ def _at_least(hits: int, trials: int, chance: float) -> float:
         + (trials - hits) * math.log1p(-chance)
     )
     total = 0.0
-    for count in range(hits, trials + 1):  # beyond what is to be expected, each term is smaller than the one before
+    for count in range(hits, trials + 1):  # above the expected number, each term is smaller than the one before
         total += term
         if term <= total * 1e-12:
             break

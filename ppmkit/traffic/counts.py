@@ -1,4 +1,4 @@
-"""What users' requests met, route by route, and which of it tells two releases apart. Pure."""
+"""Count the outcomes of users' requests by route, and select those that can tell two releases apart. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ppmkit.config.environment import Model
 from ppmkit.traffic.access_log import Answer, Kind
 
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, math.inf)
-"""Seconds: an answer is known to have come within one of them."""
+"""Upper bounds of the response time buckets, in seconds."""
 _MOST_ROUTES = 1_000
-"""Of one service: a client that invents paths must not fill the memory."""
+"""Maximum routes per service: a client that invents paths must not fill the memory."""
 _WORDS: dict[Kind, str] = {
     "malformed": "malformed requests",
     "slow": "bodies that came too slowly or not whole",
@@ -33,13 +33,13 @@ class Counts(Model):
 
 @dataclass
 class Traffic:
-    """Every answer that was seen, counted by service and route."""
+    """All answers, counted by service and route."""
 
     _routes: dict[str, dict[str, Counter[Kind]]] = field(default_factory=lambda: defaultdict(dict))
     _within: dict[str, Counter[float]] = field(default_factory=lambda: defaultdict(Counter))
 
     def add(self, answers: Sequence[Answer]) -> None:
-        """Count on. Where there are too many routes, those that were asked for more often come first."""
+        """Add answers to the counts. If there are too many routes, the most requested ones take precedence."""
         counted = Counter((answer.service, answer.route, answer.kind) for answer in answers)
         for (service, route, kind), count in counted.most_common():
             routes = self._routes[service]
@@ -50,21 +50,21 @@ class Traffic:
                 self._within[answer.service].update(bound for bound in BOUNDS if answer.seconds <= bound)
 
     def of(self, *services: str) -> Routes:
-        """Return {route: how its answers went} of some services together."""
-        together: dict[str, Counter[Kind]] = defaultdict(Counter)
+        """Return {route: outcomes of its answers} of the given services combined."""
+        combined: dict[str, Counter[Kind]] = defaultdict(Counter)
         for service in services:
             for route, kinds in self._routes.get(service, {}).items():
-                together[route] += kinds
-        return together
+                combined[route] += kinds
+        return combined
 
     def within(self, service: str) -> dict[float, int]:
-        """Return {seconds: how many answers took no longer}; empty when there are none."""
-        found = self._within.get(service)
-        return {bound: found[bound] for bound in BOUNDS} if found else {}
+        """Return {seconds: number of answers that came within}; empty if there are none."""
+        counts = self._within.get(service)
+        return {bound: counts[bound] for bound in BOUNDS} if counts else {}
 
 
 def counting(routes: Routes, history: Routes) -> dict[str, Counts]:
-    """Return the answers that count, by route: on those that, by their history, were mostly answered well."""
+    """Return the answers that count, by route: only routes whose earlier answers were mostly good."""
     return {
         route: Counts(bad=kinds["failed"], total=kinds["failed"] + kinds["well"])
         for route, kinds in routes.items()
@@ -73,7 +73,7 @@ def counting(routes: Routes, history: Routes) -> dict[str, Counts]:
 
 
 def left_out(routes: Routes, history: Routes) -> str:
-    """Return in words which answers do not count, and why; nothing where there are none."""
+    """Return a description of the answers that do not count, and why; empty if there are none."""
     every = sum(routes.values(), Counter[Kind]())
     others = {route: kinds["failed"] for route, kinds in routes.items() if not _was_fine(history.get(route))}
     known = sum(count for route, count in others.items() if history.get(route, Counter())["failed"])
@@ -83,8 +83,8 @@ def left_out(routes: Routes, history: Routes) -> str:
         (new, "5xx on routes without a good answer before"),
     ]
     counts += [(every[kind], words) for kind, words in _WORDS.items()]
-    said = [f"{count:,} {words}" for count, words in counts if count]
-    return f"not counted: {', '.join(said)}" if said else ""
+    parts = [f"{count:,} {words}" for count, words in counts if count]
+    return f"not counted: {', '.join(parts)}" if parts else ""
 
 
 def _was_fine(kinds: Counter[Kind] | None) -> bool:

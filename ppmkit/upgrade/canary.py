@@ -17,7 +17,7 @@ from ppmkit.proxy import probe, traefik
 from ppmkit.release.model import other
 from ppmkit.release.render import FULL_CPU_SHARES
 from ppmkit.traffic import counts
-from ppmkit.traffic.comparison import FEW, Seen, Verdict, errors, judge
+from ppmkit.traffic.comparison import FEW, Sample, Verdict, compare, errors
 from ppmkit.traffic.counts import Routes, Traffic
 from ppmkit.upgrade import diagnosis
 

@@ -138,7 +138,7 @@ def test_an_own_certificate_is_replaced_under_a_connection_that_goes_on(docker: 
         assert late
         assert certificates.verdict(late, DOMAIN, NOW - 60 * DAY)[0]
         ok, said = certificates.verdict(late, DOMAIN, NOW)
-        assert (ok, "it ends on" in said) == (False, True)
+        assert (ok, "it expires on" in said) == (False, True)
 
 
 def test_tls_is_agreed_on_with_forward_secrecy_and_without_cbc_alone(docker: DockerClient, tmp_path: Path) -> None:

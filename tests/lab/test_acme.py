@@ -122,7 +122,9 @@ def connected(site: Site) -> Iterator[list[Reader]]:
 def test_no_ca_is_asked_while_it_would_say_no(provisioned: Site) -> None:
     done = provisioned.ppmctl("deploy", status=1)
 
-    assert f"the CA would give no certificate for {DOMAIN}: {DOMAIN} has no address of IPv4: make an A" in done.stderr
+    assert (
+        f"the CA would not issue a certificate for {DOMAIN}: {DOMAIN} has no IPv4 address: create an A" in done.stderr
+    )
     assert provisioned.root("docker ps -aq") == ""
 
 
@@ -149,7 +151,7 @@ def test_status_says_until_when_it_is_good_and_the_proxy_counts_it(site: Site) -
     checks = {check["name"]: check for check in site.json("status")["hosts"][0]["checks"]}
 
     assert checks["certificate"]["ok"], checks
-    assert re.match(r"good until \d{4}-\d\d-\d\d \d\d:\d\d UTC", checks["certificate"]["seen"])
+    assert re.match(r"valid until \d{4}-\d\d-\d\d \d\d:\d\d UTC", checks["certificate"]["seen"])
     metrics = site.root("curl -s 127.0.0.1:8081/metrics")
     assert re.search(rf'traefik_tls_certs_not_after\{{cn="{DOMAIN}"|sans="{DOMAIN}"', metrics)
 
@@ -198,7 +200,7 @@ def test_an_own_certificate_is_replaced_by_a_deploy_and_no_connection_is_dropped
     assert (first.not_valid_after_utc - second.not_valid_after_utc).days == 80
     assert site.root(proxy) == before
     assert [user.failures for user in users] == [[]] * 4
-    assert "it ends on" in str(site.json("status", status=3)["problems"])
+    assert "it expires on" in str(site.json("status", status=3)["problems"])
     site.provision()  # it closes the port that was opened for the CA
     assert "no differences" in site.ppmctl("plan").stdout
     found = {check["name"]: check["found"] for check in site.json("doctor")}

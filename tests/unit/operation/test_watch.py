@@ -14,7 +14,7 @@ from ppmkit.errors import CommandFailed, HostUnreachable, PpmctlError
 from ppmkit.operation import watch
 from ppmkit.operation.findings import Findings
 from ppmkit.traffic.access_log import Answer, parse
-from ppmkit.traffic.comparison import Seen, errors
+from ppmkit.traffic.comparison import Sample, errors
 from ppmkit.traffic.counts import Routes, Traffic, counting
 from tests.unit.traffic.test_access_log import DATE, HTTP2, line
 
@@ -47,7 +47,7 @@ def traffic(*lines: str) -> Traffic:
 
 def verdict(after: Traffic, history: Routes) -> tuple[bool, str]:
     new = watch.side("green", after, "api-green", history)
-    found = errors(new, Seen(name="blue before", routes=counting(history, history)), Limits())
+    found = errors(new, Sample(name="blue before", routes=counting(history, history)), Limits())
     return found.worse, found.said
 
 

@@ -67,23 +67,23 @@ def test_a_domain_without_an_address_is_told_which_one(resolver: dns.resolver.Re
     zone.clear()
 
     said = found(resolver, "2001:db8::1", "192.0.2.1")
-    assert said == f"{NAME} has no address of IPv4: make an A record with 192.0.2.1"
+    assert said == f"{NAME} has no IPv4 address: create an A record with 192.0.2.1"
 
 
 def test_a_record_that_leads_elsewhere_is_named(resolver: dns.resolver.Resolver, zone: Zone) -> None:
     zone[NAME, "A"] = ["192.0.2.9"]
 
-    assert found(resolver) == f"{NAME} is 192.0.2.9, and the host is {HERE}: correct the A record"
+    assert found(resolver) == f"{NAME} points to 192.0.2.9, but the host is {HERE}: correct the A record"
 
 
 def test_an_aaaa_record_is_to_go_even_one_that_leads_to_the_host(resolver: dns.resolver.Resolver, zone: Zone) -> None:
     zone[NAME, "AAAA"] = ["2001:db8::9"]
-    told = f"{NAME} is 2001:db8::9 by IPv6, where hosts serve nobody: remove the AAAA record"
+    told = f"{NAME} has the IPv6 address 2001:db8::9, but hosts serve IPv4 only: remove the AAAA record"
     assert found(resolver, HERE, "2001:db8::9") == told
 
     del zone[NAME, "A"]
 
-    lacks = "the host has no address of IPv4, and serves users by nothing else: give it one"
+    lacks = "the host has no IPv4 address, but hosts serve IPv4 only: give it one"
     assert found(resolver, "2001:db8::9") == f"{told}; {lacks}"
 
 
@@ -101,14 +101,14 @@ def test_a_port_that_nobody_gets_through_to_is_named(resolver: dns.resolver.Reso
         with socket.create_connection((HERE, port)):
             said = found(resolver, http_port=port)
 
-    assert said == f"port {port} of {HERE} does not answer: open it in every firewall before the host"
+    assert said == f"port {port} of {HERE} does not answer: open it in every firewall in front of the host"
 
 
 @pytest.mark.parametrize("owner", [NAME, "example.org"])
 def test_a_caa_record_for_another_ca_is_named(resolver: dns.resolver.Resolver, zone: Zone, owner: str) -> None:
     zone[owner, "CAA"] = ['0 issue "ca.example.net; policy=ev"']
 
-    assert found(resolver) == 'a CAA record allows only ca.example.net: add `0 issue "letsencrypt.org"`'
+    assert found(resolver) == 'a CAA record allows ca.example.net only: add `0 issue "letsencrypt.org"`'
     assert found(resolver, ca_server="https://ca.example.net/dir") == ""
 
 
@@ -116,7 +116,7 @@ def test_a_caa_record_that_allows_the_ca_or_nearer_ones_that_do_are_no_matter(
     resolver: dns.resolver.Resolver, zone: Zone
 ) -> None:
     zone["example.org", "CAA"] = ['0 issue ";"']
-    assert "allows only nobody" in found(resolver)
+    assert "allows no CA only" in found(resolver)
 
     zone[NAME, "CAA"] = ['0 issue "letsencrypt.org"', '0 iodef "mailto:ops@example.org"']
     assert found(resolver) == ""
@@ -139,4 +139,4 @@ def test_a_wildcard_is_allowed_by_the_name_above_and_by_its_own_records_where_th
     zone["example.org", "CAA"].append('0 issuewild "ca.example.net"')
 
     said = found(resolver, dns_challenge=wildcard)
-    assert said == 'a CAA record allows only ca.example.net: add `0 issuewild "letsencrypt.org"`'
+    assert said == 'a CAA record allows ca.example.net only: add `0 issuewild "letsencrypt.org"`'

@@ -22,12 +22,12 @@ def certificate(left: timedelta, lasts: timedelta = 90 * DAY, *names: str) -> Ce
 @pytest.mark.parametrize(
     ("given", "ok", "words"),
     [
-        (certificate(30 * DAY), True, "good until 2026-03-31"),
-        (certificate(19 * DAY), False, "ends on 2026-03-20 00:00 UTC and was not renewed"),
-        (certificate(-DAY), False, "it ended on 2026-02-28"),
-        (certificate(2 * DAY, 6 * DAY), True, "good until"),
+        (certificate(30 * DAY), True, "valid until 2026-03-31"),
+        (certificate(19 * DAY), False, "expires on 2026-03-20 00:00 UTC and was not renewed"),
+        (certificate(-DAY), False, "it expired on 2026-02-28"),
+        (certificate(2 * DAY, 6 * DAY), True, "valid until"),
         (certificate(DAY, 6 * DAY), False, "was not renewed"),
-        (certificate(30 * DAY, 90 * DAY, "*.example.org"), True, "good until"),
+        (certificate(30 * DAY, 90 * DAY, "*.example.org"), True, "valid until"),
         (certificate(30 * DAY, 90 * DAY, "TRAEFIK DEFAULT CERT"), False, "it is for TRAEFIK DEFAULT CERT, not for ppm"),
     ],
 )

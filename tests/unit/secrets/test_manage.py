@@ -173,8 +173,8 @@ def test_a_key_that_is_not_the_certificates_stops_a_deploy(folder: Path) -> None
 
 
 def test_check_finds_an_own_certificate_that_ends_or_is_for_somebody_else(folder: Path) -> None:
-    assert "tls_certificate: it ended on" in manage.check(owner(folder, days=-1))[0]
-    assert "tls_certificate: it ends on" in manage.check(owner(folder, days=10))[0]
+    assert "tls_certificate: it expired on" in manage.check(owner(folder, days=-1))[0]
+    assert "tls_certificate: it expires on" in manage.check(owner(folder, days=10))[0]
     assert f"it is for {DOMAIN}, not for x.org" in manage.check(owner(folder, days=90, url="https://x.org"))[0]
 
 

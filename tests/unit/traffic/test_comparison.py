@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ppmkit.config.environment import Upgrade
-from ppmkit.traffic.comparison import Seen, Verdict, _at_least, errors, judge
+from ppmkit.traffic.comparison import Sample, Verdict, _at_least, compare, errors
 from ppmkit.traffic.counts import Counts
 
 LIMITS = Upgrade()
@@ -17,22 +17,22 @@ BOUNDS = (0.005, 0.025, 0.1, 0.25, 1.0, math.inf)
 
 
 ROUTE = "GET /api/projects"
-NOTHING = Seen(name="")
+NOTHING = Sample(name="")
 
 
-def counts(bad: int, total: int, slow: int = 0, usual: float = 0.005, slower: float = 1.0) -> Seen:
+def counts(bad: int, total: int, slow: int = 0, usual: float = 0.005, slower: float = 1.0) -> Sample:
     """Return answers of which some are errors, and some took ``slower`` in place of ``usual`` seconds."""
     within = {bound: (total - slow) * (usual <= bound) + slow * (slower <= bound) for bound in BOUNDS}
-    return Seen(name="", routes={ROUTE: Counts(bad=bad, total=total)}, within=within)
+    return Sample(name="", routes={ROUTE: Counts(bad=bad, total=total)}, within=within)
 
 
-def verdict(new: Seen, old: Seen, limits: Upgrade = LIMITS) -> Verdict:
+def verdict(new: Sample, old: Sample, limits: Upgrade = LIMITS) -> Verdict:
     named = old.model_copy(update={"name": "blue in the same 30 s"})
-    return judge(new.model_copy(update={"name": "green"}), named, limits)
+    return compare(new.model_copy(update={"name": "green"}), named, limits)
 
 
-def by_route(**routes: tuple[int, int]) -> Seen:
-    return Seen(name="", routes={name: Counts(bad=bad, total=total) for name, (bad, total) in routes.items()})
+def by_route(**routes: tuple[int, int]) -> Sample:
+    return Sample(name="", routes={name: Counts(bad=bad, total=total) for name, (bad, total) in routes.items()})
 
 
 def test_the_figures_are_in_words() -> None:
@@ -85,7 +85,7 @@ def test_errors_are_compared_as_shares_with_regard_to_chance(
         (by_route(), by_route(), False),
     ],
 )
-def test_a_route_that_fails_is_found_among_others_that_do_not(new: Seen, old: Seen, worse: bool) -> None:
+def test_a_route_that_fails_is_found_among_others_that_do_not(new: Sample, old: Sample, worse: bool) -> None:
     assert errors(new, old, LIMITS).worse is worse
 
 
@@ -109,7 +109,7 @@ def test_the_routes_that_fail_most_are_named() -> None:
         (counts(0, 1000, slow=1000), counts(0, 20), False),
     ],
 )
-def test_latencies_are_compared_where_people_would_notice(new: Seen, old: Seen, worse: bool) -> None:
+def test_latencies_are_compared_where_people_would_notice(new: Sample, old: Sample, worse: bool) -> None:
     assert verdict(new, old).worse is worse
 
 
