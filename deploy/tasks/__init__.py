@@ -1,8 +1,8 @@
-"""pyinfra deploys: what a host needs before ppm can be deployed to it.
+"""pyinfra deploys that prepare a host for deployments of ppm.
 
-One file a subject; ``provision.py`` puts them in order. They run from ``ppmctl provision`` (``__main__.py``) and
+One file per topic; ``provision.py`` runs them in order. They run from ``ppmctl provision`` (``__main__.py``) and
 from pyinfra's own command line: ``pyinfra deploy/inventory/inventory.py deploy/tasks/provision.py``.
 
-Every host of an environment gets the same list of operations, and one that it does not need does nothing: pyinfra
-knows operations by their place in that list.
+All hosts of an environment get the same list of operations, because pyinfra identifies operations by their position in
+that list. An operation that a host does not need does nothing.
 """

@@ -1,5 +1,5 @@
-"""The process that provisions: ``python -m deploy.tasks [--check] [HOST …]``, the hosts being those that root may not
-log in on any more; see ppmkit/provision/run.py for what it speaks."""
+"""Provisioning process: ``python -m deploy.tasks [--check] [HOST …]``. The hosts are those on which root's login is
+disabled. ppmkit/provision/run.py describes its input and output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MEMORY = 2 << 30
 
 def main() -> None:
     """Read the environment, provision its hosts, print the report."""
-    # pyinfra keeps all that a host says: one that says too much ends this process, not the machine.
+    # pyinfra keeps all output of a host: a host that prints too much may end this process, but not the machine.
     resource.setrlimit(resource.RLIMIT_DATA, (_MEMORY, resource.getrlimit(resource.RLIMIT_DATA)[1]))
     environment = Environment.model_validate_json(sys.stdin.read())
     arguments = sys.argv[1:]

@@ -1,4 +1,4 @@
-"""What every host has: a known distribution, certificates, a clock that is right."""
+"""Base requirements of every host: a supported distribution, CA certificates, a correct clock."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.server import LinuxDistribution
 
-from deploy.tasks.command import Said
-from deploy.tasks.connection import wanted
+from deploy.tasks.command import Script
+from deploy.tasks.connection import current_environment
 from deploy.tasks.packages import INSTALL_TIMEOUT, install, packages
 
 OLDEST = {"debian": 12, "ubuntu": 22}
@@ -22,21 +22,21 @@ OLDEST = {"debian": 12, "ubuntu": 22}
 
 
 class MachineFacts(TypedDict):
-    """What a machine is."""
+    """Properties of a machine."""
 
     container: bool
-    """It has its machine's kernel and clock."""
+    """Whether it is a container, which shares the kernel and clock of its machine."""
     apparmor: bool
-    """The kernel enforces AppArmor: then Docker needs its parser."""
+    """Whether the kernel enforces AppArmor: then Docker needs its parser."""
     keeps_time: bool
-    """Any time service runs."""
+    """Whether a time service runs."""
 
 
 class Machine(FactBase[MachineFacts]):
     """Facts of the machine, in one round trip."""
 
     def command(self) -> str:
-        """Return the command that prints a word for each fact that holds."""
+        """Return the command that prints a word for each property that holds."""
         return """
 systemd-detect-virt --quiet --container && echo container
 grep -qs Y /sys/module/apparmor/parameters/enabled && echo apparmor
@@ -45,7 +45,7 @@ true
 """
 
     def process(self, output: list[str]) -> MachineFacts:
-        """Given the words that the command printed, return the facts."""
+        """Given the printed words, return the properties."""
         return {
             "container": "container" in output,
             "apparmor": "apparmor" in output,
@@ -54,45 +54,45 @@ true
 
     @staticmethod
     def default() -> MachineFacts:
-        """Return the facts of a machine of which nothing is known."""
+        """Return the properties of an unknown machine."""
         return {"container": False, "apparmor": False, "keeps_time": False}
 
 
 def distribution() -> tuple[str, int, str]:
     """Return the id, the major version and the code name of the host's distribution: ("debian", 13, "trixie").
 
-    Raises DeployError when it is none that provisioning knows.
+    Raises DeployError if provisioning does not support it.
     """
-    found = host.get_fact(LinuxDistribution)["release_meta"]
-    name, version = found.get("ID", "unknown"), found.get("VERSION_ID", "")
+    release = host.get_fact(LinuxDistribution)["release_meta"]
+    name, version = release.get("ID", "unknown"), release.get("VERSION_ID", "")
     major = int(version.split(".")[0]) if version else 0
     if major < OLDEST.get(name, 1 << 31):
         raise DeployError(
-            f"{found.get('PRETTY_NAME', name)} is not supported; provisioning knows Debian 12 and 13, and Ubuntu "
-            "22.04 and newer. Anywhere else set up Docker, the deploy user and its directory by hand"
+            f"{release.get('PRETTY_NAME', name)} is not supported; provisioning supports Debian 12 and 13, and Ubuntu "
+            "22.04 and newer. On other systems, set up Docker, the deploy user and its directory by hand"
         )
-    return name, major, found.get("VERSION_CODENAME", "")
+    return name, major, release.get("VERSION_CODENAME", "")
 
 
 @operation()
 def time_sync() -> Generator[StringCommand, None, None]:
-    """Install and start chrony, unless a time service runs already or the clock is not the host's own."""
+    """Install and start chrony, unless a time service runs or the host is a container without its own clock."""
     machine = host.get_fact(Machine)
     if machine["keeps_time"] or machine["container"]:
-        host.noop("a time service runs, or this is a container, whose clock is its machine's")
+        host.noop("a time service is running, or this is a container, which uses its machine's clock")
         return
     yield from install(["chrony"])
-    yield Said("systemctl enable --now chrony", says="systemctl enable --now chrony")
+    yield Script("systemctl enable --now chrony", summary="systemctl enable --now chrony")
 
 
 @deploy("Base")
 def base() -> None:
-    """Make the host a known starting point. Raises DeployError on a distribution that is not supported."""
+    """Install the base packages. Raises DeployError on an unsupported distribution."""
     distribution()
-    # iproute2 has `ss`, by which preflight and doctor see who listens.
+    # iproute2 provides `ss`, with which preflight and doctor list listening ports.
     needed = ["ca-certificates", "iproute2"]
     if host.get_fact(Machine)["apparmor"]:
         needed.append("apparmor")
     packages(name="Packages", names=needed, _timeout=INSTALL_TIMEOUT)
-    if wanted().provision.time_sync:
+    if current_environment().provision.time_sync:
         time_sync(name="Time synchronisation", _timeout=INSTALL_TIMEOUT)

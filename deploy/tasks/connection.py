@@ -1,4 +1,4 @@
-"""How pyinfra reaches the hosts of an environment. Pure, but for `wanted`, which asks pyinfra where it is."""
+"""pyinfra's connection data for an environment's hosts. Pure, except `current_environment`, which queries pyinfra."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ppmkit.config.environment import Environment, HostAddress
 from ppmkit.config.file import local_path
 
 _COMMAND_SECONDS = 300
-"""What a command on a host may take, unless its task says otherwise: pyinfra itself would wait for ever."""
+"""Default time limit of a command on a host: pyinfra itself would wait forever."""
 HostData = tuple[str, dict[str, Any]]
 
 
 def hosts(environment: Environment, without_root: Collection[str] = ()) -> list[HostData]:
-    """Return (name, data) of every host, as an inventory of pyinfra has it.
+    """Return (name, data) of every host, in the form of a pyinfra inventory.
 
-    On those ``without_root``, where root's login is off, the user that deploys provisions, by sudo.
+    On the hosts ``without_root``, where root's login is disabled, the deploy user provisions with sudo.
 
-    The data hold the whole environment, which the tasks read. ``~/.ssh/config`` applies to the address: aliases,
-    jump hosts, agents, ports. A host key that is not known is refused.
+    The data contain the whole environment, which the tasks read. ``~/.ssh/config`` applies to the address: aliases,
+    jump hosts, agents, ports. An unknown host key is rejected.
     """
     shared = {"environment": environment.model_dump(mode="json"), **_login(environment)}
     deployer = {"ssh_user": environment.ssh.user, "_sudo": True}
@@ -31,13 +31,13 @@ def hosts(environment: Environment, without_root: Collection[str] = ()) -> list[
     ]
 
 
-def wanted() -> Environment:
-    """Return the environment of the host that pyinfra is at."""
+def current_environment() -> Environment:
+    """Return the environment of the host that pyinfra is working on."""
     return Environment.model_validate(host.data.environment)
 
 
 def _reach(address: HostAddress) -> dict[str, Any]:
-    # 22 is left to ~/.ssh/config, where the address may be an alias with a port of its own.
+    # For port 22, ~/.ssh/config decides: there the address may be an alias with its own port.
     port = {} if address.port == 22 else {"ssh_port": address.port}
     return {"ssh_hostname": address.address, **port}
 

@@ -1,4 +1,4 @@
-"""How Docker's daemon.json goes live without stopping a container."""
+"""Apply Docker's daemon.json without stopping a container."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 from pyinfra.facts.files import FileContents
 
-from deploy.tasks.command import Said
+from deploy.tasks.command import Script
 from ppmkit.provision.daemon_json import PATH, change
 
-# The file is checked before it goes live (engines older than 23 cannot) and goes back if the daemon does not come up
-# with it. A reload before every restart: the daemon that is stopped must know already that containers live on.
+# The file is validated before it is installed (not possible with engines older than 23), and the old one is restored if
+# the daemon does not start with it. Every restart is preceded by a reload: the daemon must know before it stops that
+# containers keep running.
 _APPLY = f"""
 set -e
 umask 022
@@ -42,26 +43,26 @@ journalctl -u docker -n 10 --no-pager -o cat >&2 || true
 if test -e .daemon.json.before; then mv -f .daemon.json.before {PATH}; else rm -f {PATH}; fi
 systemctl reset-failed docker.service || true
 systemctl restart docker || true
-echo "Docker did not come up with the new {PATH}; the one before is back" >&2
+echo "Docker did not start with the new {PATH}; the previous one is restored" >&2
 exit 1
 """
 
 
 @operation()
 def settings() -> Generator[StringCommand, None, None]:
-    """Bring daemon.json to what is wanted and make the daemon use it; containers go on running."""
+    """Write the required daemon.json and make the daemon use it; containers keep running."""
     lines = host.get_fact(FileContents, path=PATH)
     try:
         needed = change(None if lines is None else "\n".join(lines))
     except ValueError as error:
         raise OperationError(
-            f"{PATH} cannot be read: {error}. Mend it by hand: Docker would not start again"
+            f"{PATH} cannot be read: {error}. Fix it by hand: Docker would not start with it"
         ) from error
     if needed is None:
         return
     how = "restart" if needed.restart else "reload"
-    yield Said(
+    yield Script(
         f"how={how}\n{_APPLY}",
-        says=f"write {PATH} and {how} Docker: {'; '.join(needed.differences)}",
+        summary=f"write {PATH} and {how} Docker: {'; '.join(needed.differences)}",
         stdin=needed.content,
     )

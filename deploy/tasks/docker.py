@@ -1,4 +1,4 @@
-"""The Docker engine and Compose, and who may use them."""
+"""Install the Docker engine and Compose, and let the deploy user use them."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pyinfra.facts.files import FileContents
 from pyinfra.operations import systemd
 
 from deploy.tasks import base, daemon
-from deploy.tasks.command import Said
-from deploy.tasks.connection import wanted
+from deploy.tasks.command import Script
+from deploy.tasks.connection import current_environment
 from deploy.tasks.packages import INSTALL_TIMEOUT, Installed, packages
 from deploy.tasks.ssh import Account
 
@@ -25,7 +25,7 @@ _SOURCES = "/etc/apt/sources.list.d/docker.sources"
 
 
 def engine_packages(name: str, major: int) -> tuple[str, ...]:
-    """Given a distribution's id and major version, return its packages of the engine and Compose v2."""
+    """Given a distribution's id and major version, return its packages for the engine and Compose v2."""
     if name == "ubuntu":
         return ("docker.io", "docker-compose-v2")
     if major < 13:
@@ -34,14 +34,14 @@ def engine_packages(name: str, major: int) -> tuple[str, ...]:
 
 
 def _engine(name: str, major: int, *, own: bool) -> Sequence[str]:
-    """Return the packages that are wanted. An engine from elsewhere stays: exchanging it would stop every container."""
+    """Return the packages to install. An engine from another source stays: replacing it would stop every container."""
     distributions = engine_packages(name, major)
     other = distributions[0] if own else _DOCKERS_OWN[0]
     if host.get_fact(Installed, packages=[other]):
         host.log(f"note: {other} is installed and stays")
         return []
     if not own and (name, major) == ("debian", 12):
-        host.log("note: Debian 12 has no Compose v2; the engine is enough, ppmctl brings Compose itself")
+        host.log("note: Debian 12 has no Compose v2; the engine is enough, because ppmctl uses its own Compose")
     return _DOCKERS_OWN if own else distributions
 
 
@@ -56,7 +56,7 @@ Signed-By: {_KEY}
 
 @operation()
 def repository(distribution: str, codename: str) -> Generator[StringCommand, None, None]:
-    """Add Docker's own repository, as https://docs.docker.com/engine/install/debian/ has it."""
+    """Add Docker's own repository, as described in https://docs.docker.com/engine/install/debian/."""
     sources = _sources(distribution, codename)
     if host.get_fact(FileContents, path=_SOURCES) != sources.splitlines():
         script = f"""
@@ -68,14 +68,14 @@ mv {_KEY}.new {_KEY}
 cat > {_SOURCES}.new
 mv {_SOURCES}.new {_SOURCES}
 """
-        yield Said(
-            script, says=f"add {_ARCHIVE}/{distribution} {codename}, and its key, to apt's sources", stdin=sources
+        yield Script(
+            script, summary=f"add {_ARCHIVE}/{distribution} {codename}, and its key, to apt's sources", stdin=sources
         )
 
 
 @operation()
 def member(user: str) -> Generator[StringCommand, None, None]:
-    """Put the user into the group that may use Docker (who is in it may do anything: the key is root's as well)."""
+    """Add the user to the docker group. Its members have root's power, so this user's key is as powerful as root's."""
     account = host.get_fact(Account, user=user)
     if account is None or "docker" not in account.groups:
         yield StringCommand("usermod -a -G docker", QuoteString(user))
@@ -83,8 +83,8 @@ def member(user: str) -> Generator[StringCommand, None, None]:
 
 @deploy("Docker")
 def docker() -> None:
-    """Install and start Docker, and let the user that deploys use it."""
-    environment = wanted()
+    """Install and start Docker, and let the deploy user use it."""
+    environment = current_environment()
     name, major, codename = base.distribution()
     own = environment.provision.docker == "docker"
     if own:

@@ -1,4 +1,4 @@
-"""Closing a host: SSH by key only, a firewall that Docker cannot open, security updates, limits."""
+"""Harden a host: SSH by key only, a firewall that Docker cannot open, security updates, limits."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from pyinfra.context import host
 from pyinfra.facts.files import FileContents
 
 from deploy.tasks.base import Machine
-from deploy.tasks.command import Said
-from deploy.tasks.connection import wanted
+from deploy.tasks.command import Script
+from deploy.tasks.connection import current_environment
 from deploy.tasks.packages import INSTALL_TIMEOUT, packages
 from deploy.tasks.swap import swap
 from ppmkit.provision import root_login as lockout
 from ppmkit.provision.host_files import FIREWALL, LOADED, UNIT, UNIT_FILE, HostFile, firewall, host_files
 
-# The file of before comes back when the new one cannot go live.
+# The previous file is restored if the new one cannot be applied.
 _APPLY = """
 set -e
 umask 022
@@ -32,7 +32,7 @@ mv -f "$path.ppm-new" "$path"
 if apply >&2; then exit 0; fi
 if test -e "$path.ppm-before"; then mv -f "$path.ppm-before" "$path"; else rm -f "$path"; fi
 apply || true
-echo "$path did not go live, or another file says otherwise; the one before is back" >&2
+echo "$path could not be applied, or another file overrides it; the previous one is restored" >&2
 exit 1
 """
 _LOAD = f"""
@@ -62,24 +62,24 @@ class SshPorts(FactBase[list[int]]):
         return "sshd -T 2>/dev/null | awk '$1 == \"port\" {print $2}'"
 
     def process(self, output: list[str]) -> list[int]:
-        """Given sshd's own words, return the ports."""
+        """Given sshd's output, return the ports."""
         return sorted({int(line) for line in output})
 
 
 class FirewallLoaded(FactBase[bool]):
-    """Whether the kernel has the rules as they were loaded, and a boot will load them."""
+    """Whether the kernel still has the rules that were loaded, and a boot loads them again."""
 
     default = bool
 
     def command(self) -> str:
-        """Return the command that prints a word when it is so."""
+        """Return the command that prints a word if so."""
         return (
             f"systemctl is-enabled -q {UNIT} 2>/dev/null && nft --terse list table inet ppm 2>/dev/null "
             f"| cmp -s - {LOADED} && echo loaded; true"
         )
 
     def process(self, output: list[str]) -> bool:
-        """Given what was printed, return whether it is so."""
+        """Given the output, return whether the word was printed."""
         return output == ["loaded"]
 
 
@@ -89,17 +89,17 @@ class Holds(FactBase[bool]):
     default = bool
 
     def command(self, check: str) -> str:
-        """Return the command that prints a word when it does."""
+        """Return the command that prints a word if the check succeeds."""
         return f"if {check}; then echo holds; fi"
 
     def process(self, output: list[str]) -> bool:
-        """Given what was printed, return whether it did."""
+        """Given the output, return whether the word was printed."""
         return "holds" in output
 
 
 @operation()
 def kept(file: HostFile) -> Generator[StringCommand, None, None]:
-    """Have a file, in force."""
+    """Write a file and apply it."""
     foreign = file.kernel and host.get_fact(Machine)["container"]
     apply, holds = ("true", "true") if foreign else (file.apply, file.holds)
     same = host.get_fact(FileContents, path=file.path) == file.content.splitlines()
@@ -107,36 +107,36 @@ def kept(file: HostFile) -> Generator[StringCommand, None, None]:
         return
     script = f"path={file.path}\napply() {{ {apply} && {holds}; }}\n{_APPLY}"
     why = ", which is not in force" if same else ""
-    yield Said(script, says=f"write {file.path}{why}, then: {apply}", stdin=file.content)
+    yield Script(script, summary=f"write {file.path}{why}, then: {apply}", stdin=file.content)
 
 
 @operation()
 def ports(rules: str) -> Generator[StringCommand, None, None]:
-    """Have the firewall's rules, now and after a boot."""
+    """Apply the firewall's rules, now and after each boot."""
     same = host.get_fact(FileContents, path=FIREWALL) == rules.splitlines()
     if not same or not host.get_fact(FirewallLoaded):
         why = "they are not in force" if same else "they differ"
-        yield Said(_LOAD, says=f"write {FIREWALL} and load it: {why}", stdin=rules)
+        yield Script(_LOAD, summary=f"write {FIREWALL} and load it: {why}", stdin=rules)
 
 
 @operation()
 def root_login() -> Generator[StringCommand, None, None]:
-    """Let root log in with a key again, where that was turned off (``ppmkit/provision/root_login.py``)."""
+    """Enable root's login with a key again if it was disabled (``ppmkit/provision/root_login.py``)."""
     if host.get_fact(FileContents, path=lockout.FILE) is not None:
-        yield Said(f"rm -f {lockout.FILE} && sshd -t && systemctl reload ssh", says="let root log in, with a key")
+        yield Script(f"rm -f {lockout.FILE} && sshd -t && systemctl reload ssh", summary="let root log in, with a key")
 
 
 def _ssh_ports() -> Sequence[int]:
-    found = host.get_fact(SshPorts)
-    if not found:
-        raise OperationError("sshd does not say which port it listens on, and a firewall could lock everybody out")
-    return found
+    numbers = host.get_fact(SshPorts)
+    if not numbers:
+        raise OperationError("sshd does not report its port, so a firewall could lock out all users")
+    return numbers
 
 
 @deploy("Hardening")
 def hardening() -> None:
-    """Close the host."""
-    environment = wanted()
+    """Harden the host."""
+    environment = current_environment()
     needed = [
         "sudo",
         *(["nftables"] if environment.provision.firewall else []),

@@ -1,4 +1,4 @@
-"""Debian packages: install what is missing, with package lists that are not older than a day."""
+"""Debian packages: install the missing ones, with package lists that are at most a day old."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pyinfra.api.facts import FactBase
 from pyinfra.api.operation import operation
 from pyinfra.context import host
 
-from deploy.tasks.command import Said
+from deploy.tasks.command import Script
 
 INSTALL_TIMEOUT = 900
-"""Seconds: downloads over a slow line, and waiting for the host's own unattended upgrade."""
+"""Seconds: enough for downloads over a slow line, and for the host's own unattended upgrade to finish."""
 
-# The output goes to a file, not to us: so apt-get ends its work even when the connection is lost, and a package is
-# never left half installed. `lists/partial` changes with every `apt-get update`. An interrupted dpkg, lists that are
-# out of date in spite of their age, or a repository that was added just now: all are mended by the second try.
+# The output goes to a file on the host, so that apt-get finishes even if the connection is lost, and a package is never
+# left half installed. `lists/partial` changes with every `apt-get update`. The second try fixes an interrupted dpkg,
+# lists that are outdated in spite of their age, and a repository that was just added.
 _INSTALL = """
 export DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1
 log=$(mktemp /run/ppmctl-apt.XXXXXX) || exit 1
@@ -38,7 +38,7 @@ exit $status
 
 
 class Installed(FactBase[set[str]]):
-    """Which of the packages are installed."""
+    """The packages that are installed, out of the given ones."""
 
     default = set
 
@@ -47,23 +47,23 @@ class Installed(FactBase[set[str]]):
         return f"dpkg-query -W -f '${{Package}} ${{db:Status-Status}}\\n' {shlex.join(packages)} 2>/dev/null || true"
 
     def process(self, output: list[str]) -> set[str]:
-        """Given dpkg's lines, return the names of the installed ones."""
+        """Given dpkg's lines, return the names of the installed packages."""
         return {line.split()[0] for line in output if line.endswith(" installed")}
 
 
 def missing(packages: Sequence[str]) -> list[str]:
-    """Return those that the host lacks."""
+    """Return the packages that the host lacks."""
     installed = host.get_fact(Installed, packages=packages) if packages else set()
     return [package for package in packages if package not in installed]
 
 
 def install(packages: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Yield what installs the packages that are missing; nothing when none is."""
+    """Yield the command that installs the missing packages, if any."""
     if lacking := missing(packages):
-        yield Said(f"set -- {shlex.join(lacking)}\n{_INSTALL}", says=f"apt-get install {' '.join(lacking)}")
+        yield Script(f"set -- {shlex.join(lacking)}\n{_INSTALL}", summary=f"apt-get install {' '.join(lacking)}")
 
 
 @operation()
 def packages(names: Sequence[str]) -> Generator[StringCommand, None, None]:
-    """Install the packages that are missing."""
+    """Install the missing packages."""
     yield from install(names)

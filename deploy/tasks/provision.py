@@ -1,4 +1,4 @@
-"""Everything that a host needs, in order. From the shell, for the environment that PPMCTL_ENV names:
+"""Run all tasks for a host, in order. From the shell, for the environment that PPMCTL_ENV names:
 
 pyinfra deploy/inventory/inventory.py deploy/tasks/provision.py
 """
@@ -15,8 +15,8 @@ from deploy.tasks.ssh import ssh
 
 
 def provision() -> None:
-    """Bring the host that pyinfra is at to the wanted state."""
-    # One call a line: pyinfra's command line orders operations by the lines that they are called from.
+    """Bring the host that pyinfra is working on to the desired state."""
+    # One call per line: pyinfra's command line orders operations by the line of their call.
     base()
     ssh()
     docker()

@@ -1,4 +1,4 @@
-"""The user that deploys: whoever may provision may log in as it."""
+"""Create the deploy user. The keys of the provisioning user may log in as it."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from pyinfra.facts.files import FileContents
 from pyinfra.facts.server import AuthorizedKeys
 from pyinfra.operations import server
 
-from deploy.tasks.command import Said
-from deploy.tasks.connection import wanted
+from deploy.tasks.command import Script
+from deploy.tasks.connection import current_environment
 
 SHELL = "/bin/bash"
 _BEGIN = "# ppmctl provision: the keys of"
 _END = "# ppmctl provision: end"
-# As that user, so that what it owns and where its links lead are its own affair; the file is replaced as a whole.
+# Runs as that user, so that its links and file owners cannot affect other users. The file is replaced atomically.
 _WRITE = """
 cd "$1" && umask 077 && mkdir -p .ssh && chmod 700 .ssh || exit 1
 new=$(mktemp .ssh/.new.XXXXXX) || exit 1
@@ -31,21 +31,21 @@ cat > "$new" && sync "$new" && mv -f "$new" .ssh/authorized_keys && sync .ssh
 
 
 class User(NamedTuple):
-    """A user, as the host knows it."""
+    """A user account on the host."""
 
     home: str
     shell: str
     groups: tuple[str, ...]
-    """Their names, the primary one first."""
+    """Group names, the primary one first."""
     housed: bool
-    """The home directory is there."""
+    """Whether the home directory exists."""
 
 
 class Account(FactBase[User | None]):
-    """One user, or None. pyinfra's own fact asks about every user that there is, by three hundred processes."""
+    """One user, or None. pyinfra's own fact queries all users, with three hundred processes."""
 
     def command(self, user: str) -> StringCommand:
-        """Return the command that prints the user's line of passwd(5), its groups, and "housed"; of none, nothing."""
+        """Return the command that prints the user's passwd(5) line, groups and "housed"; nothing without a user."""
         return StringCommand(
             "entry=$(getent passwd",
             QuoteString(user),
@@ -55,7 +55,7 @@ class Account(FactBase[User | None]):
         )
 
     def process(self, output: list[str]) -> User | None:
-        """Given what the command printed, return the user."""
+        """Given the output, return the user."""
         if not output:
             return None
         *_, home, shell = output[0].split(":")
@@ -63,13 +63,13 @@ class Account(FactBase[User | None]):
 
     @staticmethod
     def default() -> None:
-        """Return what is known when nothing is: there is no such user."""
+        """Return None: there is no such user."""
 
 
 def with_keys(lines: Sequence[str], source: str, keys: Sequence[str]) -> list[str]:
     """Given the lines of an authorized_keys, return them with the keys of ``source`` in a block at the end.
 
-    The block follows the source: a key that is taken away there goes here too. Lines outside it are kept.
+    The block mirrors the source: a key that is removed there is removed here too. Lines outside the block are kept.
     """
     kept, inside = [], False
     for line in lines:
@@ -81,7 +81,7 @@ def with_keys(lines: Sequence[str], source: str, keys: Sequence[str]) -> list[st
 
 
 def changed_keys(before: Sequence[str], after: Sequence[str]) -> str:
-    """Given the lines before and after, return which keys come and go, by their comments: "+ me@laptop, - you"."""
+    """Given the lines before and after, return the added and removed keys by comment: "+ me@laptop, - you"."""
 
     def shown(sign: str, lines: Sequence[str], others: Sequence[str]) -> list[str]:
         keys = [line for line in lines if line and not line.startswith("#") and line not in others]
@@ -92,29 +92,29 @@ def changed_keys(before: Sequence[str], after: Sequence[str]) -> str:
 
 @operation()
 def authorized_keys(user: str, source: str) -> Generator[StringCommand, None, None]:
-    """Let those log in as ``user`` who may log in as ``source``. Raises OperationError when nobody could."""
+    """Allow the keys of ``source`` to log in as ``user``. Raises OperationError if neither user has a key."""
     keys = host.get_fact(AuthorizedKeys, user=source)
     account = host.get_fact(Account, user=user)
     home = account.home if account else f"/home/{user}"
     before = host.get_fact(FileContents, path=f"{home}/.ssh/authorized_keys") or []
     if not keys and not before:
         raise OperationError(
-            f"~{source}/.ssh/authorized_keys holds no key that could be given to {user}; put one there, or into "
+            f"~{source}/.ssh/authorized_keys contains no key to copy to {user}; add one there, or to "
             f"{home}/.ssh/authorized_keys"
         )
     after = with_keys(before, source, keys)
     if after != before:
-        yield Said(
+        yield Script(
             StringCommand("runuser -u", user, "-- sh -c", QuoteString(_WRITE), "sh", QuoteString(home)),
-            says=f"write {home}/.ssh/authorized_keys: {changed_keys(before, after)}",
+            summary=f"write {home}/.ssh/authorized_keys: {changed_keys(before, after)}",
             stdin="\n".join(after),
         )
 
 
 @deploy("SSH")
 def ssh() -> None:
-    """Create the user that deploys, with the keys of the one that provisions. When both are one, leave it alone."""
-    login = wanted().ssh
+    """Create the deploy user with the keys of the provisioning user. Do nothing if both are the same user."""
+    login = current_environment().ssh
     if login.user == login.provision_user:
         return
     account = host.get_fact(Account, user=login.user)
@@ -123,7 +123,7 @@ def ssh() -> None:
             name=f"User {login.user}",
             user=login.user,
             shell=SHELL,
-            # `*` is no password, and not the lock that some sshd refuse; who is there already keeps what it has.
+            # `*` means no password, without the lock that some sshd versions reject. An existing user keeps its own.
             password=None if account else "*",
             group=account.groups[0] if account else None,
         )

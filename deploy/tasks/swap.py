@@ -1,4 +1,4 @@
-"""Swap for a host that has none: what is not used makes room before the kernel ends a process for want of memory."""
+"""Swap file for a host without swap: unused pages are moved out before the kernel kills a process."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from pyinfra.api.operation import operation
 from pyinfra.context import host
 
 from deploy.tasks.base import Machine
-from deploy.tasks.command import Said
+from deploy.tasks.command import Script
 
 FILE = "/swap.ppm"
 FSTAB = "/etc/fstab"
 LEFT = 2 << 30
-"""Bytes that must be free beside it: as much as doctor wants of the disk."""
+"""Bytes that must remain free: as much as doctor requires on the disk."""
 
-# $file, $bytes, $fstab. What does not go live leaves nothing behind. A file with holes cannot be swap, so zeros are
-# written where the file system cannot allocate.
+# Variables: $file, $bytes, $fstab. A failure leaves nothing behind. A sparse file cannot be swap, so zeros are written
+# if the file system cannot allocate.
 MAKE = f"""
 set -e
 add() {{ grep -q "^$file " "$fstab" || {{ echo "$file none swap sw 0 0" >> "$fstab"; sync "$fstab"; }}; }}
@@ -26,7 +26,7 @@ if swapon --show=NAME --noheadings | grep -qxF "$file"; then add; exit 0; fi
 rm -f "$file"
 free=$(df -PB1 "$(dirname "$file")" | awk 'NR == 2 {{print $4}}')
 if test "$free" -lt $((bytes + {LEFT})); then
-    echo "$(dirname "$file") has $free bytes free: too few for swap; provision.swap: 0B does without" >&2
+    echo "$(dirname "$file") has $free bytes free: too few for swap; provision.swap: 0B disables swap" >&2
     exit 1
 fi
 umask 077
@@ -40,28 +40,30 @@ add
 
 
 class Swapping(FactBase[bool]):
-    """Whether the host has swap that a boot brings again."""
+    """Whether the host has swap that a boot enables again."""
 
     default = bool
 
     def command(self) -> str:
-        """Return the command that prints a word when it is so; swap that is none of ours is its owner's affair."""
+        """Return the command that prints a word if so. Swap that we did not create always counts."""
         return (
             "swapon --show=NAME --noheadings | while read -r name; do "
             f'test "$name" != {FILE} || grep -q "^{FILE} " {FSTAB} && echo swapping; done; true'
         )
 
     def process(self, output: list[str]) -> bool:
-        """Given what was printed, return whether it is so."""
+        """Given the output, return whether the word was printed."""
         return "swapping" in output
 
 
 @operation()
 def swap(size: int) -> Generator[StringCommand, None, None]:
-    """Have a swap file of so many bytes, unless there is any swap, or the kernel is not the host's own."""
+    """Create a swap file of ``size`` bytes, unless there is any swap or the host is a container."""
     if host.get_fact(Machine)["container"]:
-        host.noop("this is a container, whose swap is its machine's")
+        host.noop("this is a container, which uses its machine's swap")
         return
     if not host.get_fact(Swapping):
         script = f"file={FILE} bytes={size} fstab={FSTAB}\n{MAKE}"
-        yield Said(script, says=f"make {FILE} of {size >> 20:,} MiB, swap on it, and write it to {FSTAB}")
+        yield Script(
+            script, summary=f"create the swap file {FILE} of {size >> 20:,} MiB, enable it, and add it to {FSTAB}"
+        )

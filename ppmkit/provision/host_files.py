@@ -1,4 +1,4 @@
-"""The files that close a host, and what makes each go live. Pure, and without pyinfra: doctor reads them too."""
+"""Hardening files of a host, and the command that applies each. Pure and without pyinfra: doctor uses them too."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 _MARK = "# Written by ppmctl provision."
 FIREWALL = "/etc/ppm-firewall.nft"
 LOADED = "/etc/ppm-firewall.loaded"
-"""The rules as the kernel listed them when they were loaded: what they are held against later."""
+"""The rules as the kernel listed them after loading; later checks compare with this file."""
 UNIT = "ppm-firewall.service"
 _CLOUD = "100.100.100.200, 168.63.129.16, 169.254.0.0/16"
-"""Where clouds hand out a server's own credentials: Alibaba's, Azure's, everybody else's."""
+"""Metadata services, from which clouds serve a server's credentials: Alibaba's, Azure's, all others'."""
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class HostFile:
     path: str
     content: str
     apply: str
-    """The command after which it is in force; when it fails, the file of before comes back."""
+    """The command that applies the file; if it fails, the previous file is restored."""
     holds: str = "true"
-    """The command that succeeds as long as it is in force, whatever other files or people say."""
+    """The command that succeeds as long as the settings are in force, whatever other files say."""
     kernel: bool = False
-    """It sets the kernel, which a container shares with its machine."""
+    """Whether it configures the kernel, which a container shares with its machine."""
 
 
 SSHD = HostFile(
@@ -55,9 +55,9 @@ MACs -hmac-sha1*,hmac-md5*,umac-64*
 MaxStartups 20:50:60
 PerSourceMaxStartups 10
 """,
-    # A server that is reloaded keeps its connections.
+    # A reload keeps existing connections.
     apply="sshd -t && systemctl reload ssh",
-    # Of a setting that is made twice, sshd takes the first, and other files may come before.
+    # If a setting occurs twice, sshd uses the first one, and other files may come earlier.
     holds="test $(sshd -T 2>/dev/null | grep -cx -e 'passwordauthentication no' -e 'kbdinteractiveauthentication no' "
     "-e 'maxauthtries 4' -e 'persourcemaxstartups 10' -e 'allowagentforwarding no' -e 'clientaliveinterval 30' "
     "-e 'clientalivecountmax 4') = 7 && ! sshd -T 2>/dev/null | grep '^macs ' | grep -q -e sha1 -e md5 -e umac-64",
@@ -99,8 +99,8 @@ APT::Periodic::Unattended-Upgrade "1";
     apply="systemctl enable -q --now unattended-upgrades apt-daily.timer apt-daily-upgrade.timer",
     holds="systemctl is-enabled -q unattended-upgrades && systemctl is-enabled -q apt-daily-upgrade.timer",
 )
-# Of what the CIS benchmark of Docker names (1.1.3 to 1.1.18). Not what lies below /var/lib/docker: each write to a
-# database and each file of an image that arrives would be a record.
+# From the CIS Docker benchmark (1.1.3 to 1.1.18). Files below /var/lib/docker are excluded: each write to a database
+# and each file of a shipped image would create a record.
 _DOCKER = (
     "/etc/docker",
     "/etc/default/docker",
@@ -138,7 +138,7 @@ AUDIT = HostFile(
 
 
 def sudoers(user: str) -> HostFile:
-    """Return the file by which the user that deploys may provision; in Docker's group, it is root's equal already."""
+    """Return the file that lets the deploy user provision. In the docker group, it has root's power anyway."""
     path = "/etc/sudoers.d/ppm"
     return HostFile(
         name=f"Sudo for {user}",
@@ -149,7 +149,7 @@ def sudoers(user: str) -> HostFile:
 
 
 def host_files(environment: Environment) -> list[HostFile]:
-    """Return the files that a host of the environment has."""
+    """Return the hardening files for the environment's hosts."""
     login = environment.ssh
     takes_over = not environment.root_login and login.provision_user == "root" != login.user
     return [
@@ -163,16 +163,16 @@ def host_files(environment: Environment) -> list[HostFile]:
 
 
 def firewall(environment: Environment, ssh_ports: Sequence[int]) -> str:
-    """Return the rules of nftables: from outside only SSH, http and https, published ports of containers too.
+    """Return the nftables rules: from outside only SSH, http and https, which also covers published container ports.
 
-    They are a table of their own: Docker's rules stay Docker's, whatever it does to them when it restarts. A packet
-    must please both.
+    They form a separate table, independent of Docker's rules, which Docker may rewrite when it restarts. A packet must
+    pass both.
     """
     proxy = environment.proxy
     public = ", ".join(map(str, [proxy.http_port, *([proxy.https_port] if environment.tls else [])]))
     ssh = ", ".join(map(str, ssh_ports))
     networks = collapse_addresses(each for each in proxy.trusted_proxies if isinstance(each, IPv4Network))
-    proxies = ", ".join(map(str, networks))  # nft refuses a set in which one lies in another
+    proxies = ", ".join(map(str, networks))  # nft rejects a set with overlapping networks
     trusted = f"        ip saddr {{ {proxies} }} accept\n" if proxies else ""
     return f"""{_MARK}
 table inet ppm

@@ -1,4 +1,4 @@
-"""What provisioning changed, as its process reports it."""
+"""Models of the report that the provisioning process prints."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ from ppmkit.config.environment import Model
 
 
 class Operation(Model):
-    """One thing that a host must have."""
+    """One requirement of a host."""
 
     name: str
     changed: bool
-    """It was changed; with ``check``: it would be."""
+    """Whether it was changed; with ``check``: whether it would be."""
     ok: bool = True
     detail: str = ""
-    """What was or would be done, a line each; why it failed."""
+    """The actions taken (or planned), one line each; or why it failed."""
 
 
 class HostReport(Model):
-    """How it went on one host."""
+    """The result on one host."""
 
     name: str
     reached: bool
     error: str | None = None
-    """Why the host is not as it should be."""
+    """Why provisioning failed on the host."""
     operations: tuple[Operation, ...] = ()
     notes: tuple[str, ...] = ()
-    """What is good to know, and no error."""
+    """Information that is not an error."""
     seconds: float = 0.0
 
     @property
     def changed(self) -> int:
-        """How many operations changed something, or would."""
+        """The number of operations that changed something, or would."""
         return sum(operation.changed for operation in self.operations)
 
 
 class ProvisionReport(Model):
-    """How it went on every host of the environment, in its order."""
+    """The results on all hosts of the environment, in its order."""
 
     check: bool
-    """Nothing was changed: this is what would be."""
+    """Whether this was a dry run."""
     hosts: tuple[HostReport, ...]
 
     @property
     def changed(self) -> int:
-        """How many operations changed something, or would, on all hosts."""
+        """The number of operations on all hosts that changed something, or would."""
         return sum(host.changed for host in self.hosts)
 
     @property
     def failed(self) -> tuple[HostReport, ...]:
-        """The hosts that are not as they should be."""
+        """The hosts on which provisioning failed."""
         return tuple(host for host in self.hosts if host.error)

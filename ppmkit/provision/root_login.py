@@ -1,7 +1,7 @@
-"""Turning root's login off without locking anybody out.
+"""Disable root's login without a lockout.
 
-The user that deploys does it, so that one works. A timer of the host takes it back unless that user has logged in
-anew by then: a mistake, or ppmctl killed in between, costs minutes and no journey to a console.
+The deploy user does it, which proves that its login works. A timer on the host reverts the change unless that user logs
+in again in time. So a mistake, or a killed ppmctl, costs minutes but requires no console access.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
 FILE = "/etc/ssh/sshd_config.d/05-ppm-root.conf"
-"""Before 10-ppm.conf: of several values sshd takes the first."""
+"""It sorts before 10-ppm.conf: sshd uses the first of several values."""
 UNDO_SECONDS = 120
 _UNIT = "ppm-root-undo"
 _ARM = f"""
@@ -28,25 +28,25 @@ umask 022
 printf '%s\\n' '# Written by ppmctl provision.' 'PermitRootLogin no' > {FILE}
 sshd -t
 systemctl reload ssh
-sleep 1  # it starts anew in its own time, and what is to be proven is the new one
+sleep 1  # sshd reloads in the background, and the next login must reach the reloaded server
 """
 _CLOSED = f"sshd -T | grep -qx 'permitrootlogin no' && ! systemctl is-active -q {_UNIT}.timer"
 
 
 def wanted(environment: Environment) -> bool:
-    """Return whether root shall not log in on the hosts of this environment."""
+    """Return whether root's login should be disabled on this environment's hosts."""
     return not environment.root_login and environment.ssh.user != "root"
 
 
 def closed(environment: Environment) -> list[str]:
-    """Return the hosts on which root's login is off. A lab's never is."""
+    """Return the hosts on which root's login is disabled. In a lab it never is."""
     if environment.kind == "lab" or environment.ssh.user == "root":
         return []
     return [address.name for address in environment.hosts if _is_closed(environment, address)]
 
 
 def _is_closed(environment: Environment, address: HostAddress) -> bool:
-    """Return whether root's login is off for good, and the user that deploys may do what root may."""
+    """Return whether root's login is permanently disabled and the deploy user may use sudo."""
     try:
         with Host.connect(environment, address) as host:
             return host.run(["sudo", "-n", "sh", "-c", _CLOSED], check=False).status == 0
@@ -55,7 +55,7 @@ def _is_closed(environment: Environment, address: HostAddress) -> bool:
 
 
 def close(environment: Environment, address: HostAddress) -> None:
-    """Turn root's login off, as the user that deploys, and see that this one still gets in. Raises ProvisionError."""
+    """Disable root's login as the deploy user, and verify that this user can still log in. Raises ProvisionError."""
     try:
         with Host.connect(environment, address) as host:
             arm(host, UNDO_SECONDS)
@@ -63,14 +63,14 @@ def close(environment: Environment, address: HostAddress) -> None:
             host.run(["sudo", "-n", "systemctl", "stop", f"{_UNIT}.timer"])
     except HostError as error:
         raise ProvisionError(
-            f"{address.name}: root's login stays on, or is back within {UNDO_SECONDS} s: {error.message}",
+            f"{address.name}: root's login was not disabled, or is restored within {UNDO_SECONDS} s: {error.message}",
             step="provision",
             host=address.name,
             seen=error.seen,
-            next=f"ppmctl doctor -e {environment.name}; or leave it on: provision.root_login: true",
+            next=f"ppmctl doctor -e {environment.name}; or leave it enabled: provision.root_login: true",
         ) from error
 
 
 def arm(host: Host, seconds: int) -> None:
-    """Turn root's login off for so long; stopping the timer makes it last."""
+    """Disable root's login for this time; stopping the timer makes it permanent."""
     host.run(["sudo", "-n", "sh", "-c", _ARM, "sh", str(seconds)])

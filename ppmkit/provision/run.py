@@ -1,7 +1,7 @@
-"""Provisioning: pyinfra in a process of its own, because gevent's monkey-patching must not reach this one.
+"""Provisioning: runs pyinfra in a separate process, because gevent's monkey-patching must not affect this one.
 
-The process (``deploy/tasks/__main__.py``) gets the environment as JSON, writes a :class:`ProvisionReport` as JSON to
-its standard output, and a line for whatever it begins to change to its standard error.
+The process (``deploy/tasks/__main__.py``) reads the environment as JSON, writes a :class:`ProvisionReport` as JSON to
+its standard output, and writes a line to standard error for each change that it starts.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from ppmkit.provision.report import HostReport, Operation, ProvisionReport
 
 _LAST_LINES = 20
 _LINE = 1 << 16
-"""Bytes of a line that are taken at once."""
-_AGAIN = "ppmctl provision --check; then read what it says"
+"""Maximum bytes of a line that are read at once."""
+_NEXT = "ppmctl provision --check; it reports the problem"
 
 
 def provision(environment: Environment, *, check: bool, announce: Callable[[str], None]) -> ProvisionReport:
-    """Bring every host to what deployments need (with ``check`` only look); return what changed, and what failed.
+    """Prepare every host for deployments (with ``check``: dry run); return what changed and what failed.
 
-    A host that cannot be reached or fails is named in the report, and the others are done. Raises UsageError for an
-    environment without hosts, ProvisionError when pyinfra itself does not run.
+    The report names hosts that are unreachable or fail; the others are still provisioned. Raises UsageError for an
+    environment without hosts, ProvisionError if pyinfra itself does not run.
     """
     if not environment.hosts:
         raise UsageError(f"the environment {environment.name} has no host to provision")
@@ -46,22 +46,23 @@ def provision(environment: Environment, *, check: bool, announce: Callable[[str]
 
 
 def _close(environment: Environment, report: HostReport, closed: Collection[str], check: bool) -> HostReport:
-    """Turn root's login off on a host that is as it should be; return its report with that."""
+    """Disable root's login on a host that was provisioned successfully; return its report with this operation."""
     if report.error or not report.reached:
         return report
-    done = Operation(name="Hardening | Root login", changed=report.name not in closed, detail="turn root's login off")
-    if done.changed and not check:
+    changed = report.name not in closed
+    operation = Operation(name="Hardening | Root login", changed=changed, detail="turn root's login off")
+    if changed and not check:
         try:
             root_login.close(environment, next(a for a in environment.hosts if a.name == report.name))
         except ProvisionError as error:
-            failed = done.model_copy(update={"changed": False, "ok": False, "detail": error.seen or ""})
+            failed = operation.model_copy(update={"changed": False, "ok": False, "detail": error.seen or ""})
             return report.model_copy(update={"error": error.message, "operations": (*report.operations, failed)})
-    return report.model_copy(update={"operations": (*report.operations, done)})
+    return report.model_copy(update={"operations": (*report.operations, operation)})
 
 
 def _tasks(environment: Environment, arguments: list[str], announce: Callable[[str], None]) -> ProvisionReport:
-    """Run pyinfra's process; return its report."""
-    # In a session of its own: without a terminal nothing in it can stop to ask for a password.
+    """Run the pyinfra process; return its report."""
+    # A separate session: without a terminal, nothing in it can block on a password prompt.
     process = subprocess.Popen(
         [sys.executable, "-m", "deploy.tasks", *arguments],
         cwd=KIT,
@@ -74,8 +75,8 @@ def _tasks(environment: Environment, arguments: list[str], announce: Callable[[s
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stderr is not None
-        said: deque[str] = deque(maxlen=_LAST_LINES)
-        listener = Thread(target=_listen, args=(process.stderr, announce, said), daemon=True)
+        tail: deque[str] = deque(maxlen=_LAST_LINES)
+        listener = Thread(target=_listen, args=(process.stderr, announce, tail), daemon=True)
         try:
             listener.start()
             _send(process.stdin, environment.model_dump_json().encode())
@@ -83,11 +84,11 @@ def _tasks(environment: Environment, arguments: list[str], announce: Callable[[s
             listener.join()
         except TooMuchError as much:
             process.kill()
-            raise ProvisionError(f"pyinfra was ended: {much}", step="provision", next=_AGAIN) from much
+            raise ProvisionError(f"pyinfra was stopped: {much}", step="provision", next=_NEXT) from much
         except BaseException:
             process.kill()
             raise
-    return _report(output.decode(), process.returncode, said)
+    return _report(output.decode(), process.returncode, tail)
 
 
 def _send(stdin: IO[bytes], document: bytes) -> None:
@@ -95,16 +96,16 @@ def _send(stdin: IO[bytes], document: bytes) -> None:
         with stdin:
             stdin.write(document)
     except BrokenPipeError:
-        return  # it ended before it read; what it said on standard error is the reason
+        return  # it exited before it read its input; its standard error says why
 
 
-def _listen(stderr: IO[bytes], announce: Callable[[str], None], said: deque[str]) -> None:
+def _listen(stderr: IO[bytes], announce: Callable[[str], None], tail: deque[str]) -> None:
     while line := stderr.readline(_LINE):
-        said.append(line.decode(errors="replace").rstrip("\n"))
-        announce(said[-1])
+        tail.append(line.decode(errors="replace").rstrip("\n"))
+        announce(tail[-1])
 
 
-def _report(output: str, status: int, said: deque[str]) -> ProvisionReport:
+def _report(output: str, status: int, tail: deque[str]) -> ProvisionReport:
     try:
         if status == 0:
             return ProvisionReport.model_validate_json(output)
@@ -114,6 +115,6 @@ def _report(output: str, status: int, said: deque[str]) -> ProvisionReport:
     raise ProvisionError(
         f"pyinfra did not run: {why}",
         step="provision",
-        seen="\n".join(said) or None,
-        next=_AGAIN,
+        seen="\n".join(tail) or None,
+        next=_NEXT,
     )

@@ -1,4 +1,4 @@
-"""Encrypting to those who deploy, with age (age-encryption.org/v1), and the private key of who runs ppmctl."""
+"""Encryption of secrets with age (age-encryption.org/v1) to all recipients, and the local private key."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ _VARIABLE = "PPMCTL_AGE_IDENTITY"
 
 
 def encrypt(environment: Environment, text: str) -> bytes:
-    """Return the text, encrypted to everyone in ``secrets.recipients``, as lines that git can show."""
+    """Return the text, encrypted to all ``secrets.recipients``, in ASCII armor that git can diff."""
     import pyrage
 
-    found: bytes = pyrage.encrypt(text.encode(), _recipients(environment), armored=True)
-    return found
+    encrypted: bytes = pyrage.encrypt(text.encode(), _recipients(environment), armored=True)
+    return encrypted
 
 
 def decrypt(environment: Environment, path: Path) -> str:
-    """Return what an age file holds. Raises ConfigError when the private key does not open it."""
+    """Return the plaintext of an age file. Raises ConfigError if the private key cannot decrypt it."""
     import pyrage
 
     key = identity_file(environment)
@@ -34,39 +34,39 @@ def decrypt(environment: Environment, path: Path) -> str:
         text: str = pyrage.decrypt(path.read_bytes(), identities).decode()
     except pyrage.DecryptError as error:
         raise ConfigError(
-            f"{shown(path)}: the key in {shown(key)} does not open it",
+            f"{shown(path)}: the key in {shown(key)} cannot decrypt it",
             step="secrets",
             seen=str(error),
-            next=f"Name the right key in {_VARIABLE}; or somebody who can open it adds your public key to "
-            f"secrets.recipients and sets it again: ppmctl secrets set {path.stem} -e {environment.name}",
+            next=f"Name the right key in {_VARIABLE}; or ask another operator to add your public key to "
+            f"secrets.recipients and to set it again: ppmctl secrets set {path.stem} -e {environment.name}",
         ) from error
     return text
 
 
 def identity_file(environment: Environment) -> Path:
-    """Return the file of the private key that opens age files: the variable's, the config's, or the user's own."""
+    """Return the private key file for age files: from the variable, the config, or the user's home directory."""
     named = os.environ.get(_VARIABLE) or environment.secrets.identity_file
     return local_path(named) if named else Path.home() / ".config" / "ppmctl" / "age.txt"
 
 
 def ensure_identity(environment: Environment) -> str | None:
-    """Make the private key of who has none; return what was done. Raises ConfigError when nobody is a recipient."""
+    """Create the private key if there is none; return a message if so. Raises ConfigError without recipients."""
     import pyrage
 
-    path, made = identity_file(environment), None
+    path, message = identity_file(environment), None
     if not path.exists():
         key = pyrage.x25519.Identity.generate()
         replace(path, f"# public key: {key.to_public()}\n{key}\n".encode(), 0o600)
-        made = f"created {shown(path)}, your private key: keep a copy where you keep passwords"
+        message = f"created {shown(path)}, your private key: keep a copy where you keep passwords"
     _recipients(environment)
-    return made
+    return message
 
 
 def _recipients(environment: Environment) -> list[Any]:
     import pyrage
 
     if not environment.secrets.recipients:
-        raise _nobody(environment)
+        raise _no_recipients(environment)
     try:
         return [
             pyrage.ssh.Recipient.from_str(text) if text.startswith("ssh-") else pyrage.x25519.Recipient.from_str(text)
@@ -78,21 +78,20 @@ def _recipients(environment: Environment) -> list[Any]:
         ) from error
 
 
-def _nobody(environment: Environment) -> ConfigError:
+def _no_recipients(environment: Environment) -> ConfigError:
     key = identity_file(environment)
-    own = [
-        str(found.to_public()) for found in (_identities(key) if key.exists() else []) if hasattr(found, "to_public")
-    ]
+    identities = _identities(key) if key.exists() else []
+    own = [str(identity.to_public()) for identity in identities if hasattr(identity, "to_public")]
     return ConfigError(
-        "secrets.recipients is empty, so nobody could read what age encrypts",
+        "secrets.recipients is empty, so no key could decrypt the secrets",
         step="secrets",
-        next="Write the public keys of all who deploy into the environment's YAML, secrets: "
+        next="Add the public keys of all users who deploy to the environment's YAML, secrets: "
         f"{{recipients: [{', '.join(own) or 'age1…'}]}}; then: ppmctl secrets init -e {environment.name}",
     )
 
 
 def _identities(path: Path) -> list[Any]:
-    """Return the private keys in a file: age's own, a line each, or one of SSH."""
+    """Return the private keys in a file: age keys, one per line, or one SSH key."""
     import pyrage
 
     try:
@@ -103,9 +102,9 @@ def _identities(path: Path) -> list[Any]:
         return [pyrage.x25519.Identity.from_str(line) for line in lines]
     except (OSError, ValueError, pyrage.IdentityError) as error:
         raise ConfigError(
-            f"{shown(path)} holds no private key of age",
+            f"{shown(path)} contains no age private key",
             step="secrets",
             seen=str(error),
-            next=f"Name its file in {_VARIABLE} or secrets.identity_file; "
-            f"ppmctl secrets init -e NAME makes one for who has none",
+            next=f"Name the key file in {_VARIABLE} or secrets.identity_file; "
+            f"ppmctl secrets init -e NAME creates a key if you have none",
         ) from error

@@ -1,4 +1,4 @@
-"""Which secrets there are, and which of them an environment needs."""
+"""Definitions of all secrets, and the selection that an environment needs."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
 
 PREVIOUS = "_previous"
-"""What the name of a value of before a rotation ends in."""
+"""Suffix of the name under which a rotation keeps the previous value."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What is known of a secret before there is one."""
+    """The definition of a secret."""
 
     generated: bool
     min_length: int
     keeps_previous: bool = False
-    """After a rotation the value before lies beside it as NAME_previous, for what was signed with that."""
+    """A rotation keeps the previous value as NAME_previous, because existing signatures depend on it."""
     pem: bool = False
 
 
-# A new secret is a line here, a file in secrets.example/, and its name in `needed`.
+# To add a secret: a line here, a file in secrets.example/, and its name in `needed`.
 KINDS = {
     "session_secret": Kind(generated=True, min_length=32, keeps_previous=True),
     "oauth_client_secret": Kind(generated=False, min_length=8),
@@ -45,7 +45,7 @@ _DNS = Kind(generated=False, min_length=8)
 
 def needed(environment: Environment) -> list[str]:
     """Return the names of the secrets that the environment's services mount."""
-    if environment.kind == "dev":  # where nobody logs in, and no proxy and no steward runs
+    if environment.kind == "dev":  # it has no logins, no proxy and no steward
         return [*environment.worker_secrets]
     oauth = ["oauth_client_secret"] if environment.app.oauth_client_id else []
     others = (*environment.worker_secrets, *environment.proxy_secrets, *environment.backup.secrets)
@@ -65,10 +65,10 @@ def kind_of(name: str) -> Kind:
 
 
 def is_generated(name: str) -> bool:
-    """Return whether ppmctl can make the secret up. Raises UsageError for a name that is not known."""
+    """Return whether ppmctl can generate the secret. Raises UsageError for an unknown name."""
     return kind_of(name).generated
 
 
 def keeps_previous(name: str) -> bool:
-    """Return whether something may be signed with the secret. Raises UsageError for a name that is not known."""
+    """Return whether a rotation keeps the previous value. Raises UsageError for an unknown name."""
     return kind_of(name).keeps_previous

@@ -1,7 +1,7 @@
-"""The secrets of an environment: what there is, whether it is fit, and how it is renewed.
+"""Management of an environment's secrets: read, create, validate and rotate them.
 
-``stores.py`` keeps the values on this machine, ``on_host.py`` on a host. On a host each version is a file of its own
-that is never edited, so a release names exactly the values it ran with.
+``stores.py`` stores the values on this machine, ``on_host.py`` on a host. On a host, each version is a separate,
+immutable file, so a release names exactly the values it ran with.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ppmkit.secrets.stores import Store
 
 _MIN_DIFFERENT = 8
-"""Characters: fewer different ones are no chance, in a value that is long enough."""
+"""Minimum number of distinct characters. A long random value never has fewer."""
 
 
 class Secret(Model):
@@ -37,57 +37,57 @@ class Secret(Model):
 
     name: str
     version: str
-    """Eight hex digits that follow from the value; too few, and too slow to compute, to guess the value by them."""
+    """Eight hex digits derived from the value: too few, and too slow to compute, to guess the value from them."""
     value: SecretStr
 
 
 def read(environment: Environment) -> dict[str, Secret]:
-    """Return the secrets that the environment's release is made with, by name: those that it needs, and values of
-    before a rotation as long as they are accepted. Raises ConfigError naming every one that is not fit."""
+    """Return the secrets for the environment's release, by name: those that it needs, and the previous values that
+    are still accepted after a rotation. Raises ConfigError, which names every invalid one."""
     store = open_store(environment)
-    found = {name: store.read(name) for name in needed(environment)}
-    faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
-    if faults := faults or _unfit_certificate(found):
+    values = {name: store.read(name) for name in needed(environment)}
+    faults = [fault for name, value in values.items() if (fault := _fault(store, name, value))]
+    if faults := faults or _unfit_certificate(values):
         raise ConfigError(
             f"secrets of {environment.name}: {'; '.join(faults)}",
             step="secrets",
-            next=f"ppmctl secrets init -e {environment.name} makes those that can be made and says what else to do",
+            next=f"ppmctl secrets init -e {environment.name} generates what it can and says what else to do",
         )
     for name in _still_accepted(environment, store):
         if value := store.read(name):
-            found[name] = _ending(environment, value, store.since().get(name))
-    return {name: _secret(name, value) for name, value in found.items() if value}
+            values[name] = _with_expiry(environment, value, store.since().get(name))
+    return {name: _secret(name, value) for name, value in values.items() if value}
 
 
 def init(environment: Environment, ask: Callable[[str], str] | None = None) -> list[str]:
-    """Create the secrets that can be generated, and ask for the others; return what was done and what is left to do,
-    one line each."""
+    """Generate secrets where possible, and ask for the others; return what was done and what remains to be done, one
+    line each."""
     store, lines = open_store(environment), []
-    if made := store.prepare():
-        lines.append(made)
+    if message := store.prepare():
+        lines.append(message)
     for name in needed(environment):
         if store.read(name) is not None:
             continue
         if not store.writable:
-            lines.append(f"{name} is missing and is made where it is kept: {store.shown(name)}")
+            lines.append(f"{name} is missing; create it in its store: {store.shown(name)}")
         elif kind_of(name).generated:
             store.write(name, _generate(), datetime.now(UTC))
             lines.append(f"created {store.shown(name)}")
         elif ask:
             lines.append(f"wrote {set_secret(environment, name, ask(name))}")
         else:
-            lines.append(f"{name} comes from elsewhere: ppmctl secrets set {name} -e {environment.name}")
+            lines.append(f"{name} cannot be generated; set it: ppmctl secrets set {name} -e {environment.name}")
     return lines
 
 
 def set_secret(environment: Environment, name: str, value: str) -> str:
-    """Write a secret here and return where it is; the next deploy brings it to the hosts. Raises UsageError."""
+    """Write a secret here and return its location; the next deploy sends it to the hosts. Raises UsageError."""
     replace(environment, name, value)
     return open_store(environment).shown(name)
 
 
 def replace(environment: Environment, name: str, value: str, *, live: str | None = None) -> list[str]:
-    """Write a secret here, and beside it the value that the hosts run, if that is to be kept; return what was written,
+    """Write a secret here, and the hosts' value (``live``), if given, as its previous value; return what was written,
     one line each. Raises UsageError."""
     kind_of(name)
     if fault := _unfit(name, value):
@@ -97,7 +97,7 @@ def replace(environment: Environment, name: str, value: str, *, live: str | None
 
 
 def here(environment: Environment, name: str) -> dict[str, str]:
-    """Return {version: value} of the secret on this machine: of the one before a rotation, and of the one now."""
+    """Return {version: value} of the secret on this machine: the previous value, if any, and the current one."""
     store = open_store(environment)
     values = [store.read(stored) for stored in (name + PREVIOUS, name)]
     return {version_of(name, value): value for value in values if value}
@@ -106,42 +106,42 @@ def here(environment: Environment, name: str) -> dict[str, str]:
 def rotate(
     environment: Environment, name: str, value: str | None = None, *, live: str | None = None, revoke: bool = False
 ) -> list[str]:
-    """Give a secret a new value here, a generated one without ``value``; return what was written, one line each.
+    """Set a secret to a new value here (default: a generated one); return what was written, one line each.
 
-    The value that the hosts run (``live``; without it, the one here) is kept beside it where something may still be
-    signed with it, unless ``revoke`` says that it leaked. Raises UsageError when nothing can be or was changed.
+    If existing signatures may depend on the hosts' value (``live``; default: the one here), it is kept as the previous
+    value, unless ``revoke`` says that it leaked. Raises UsageError if nothing was changed.
     """
     kind, store = kind_of(name), open_store(environment)
-    was = store.read(name)
-    if name not in needed(environment) or was is None:
+    old = store.read(name)
+    if name not in needed(environment) or old is None:
         init = f"ppmctl secrets init -e {environment.name}"
         raise UsageError(f"{environment.name} has no {name} to rotate", next=init)
     new = value if value is not None else _generate()
-    if fault := "is what it was" if new == was else _unfit(name, new):
+    if fault := "already has this value" if new == old else _unfit(name, new):
         again = f"ppmctl secrets rotate {name} -e {environment.name}"
         raise UsageError(f"{name} {fault}; nothing was changed", next=again)
     if revoke and kind.keeps_previous:
         store.remove(name + PREVIOUS)
-    return _write(store, name, new, (live or was) if kind.keeps_previous and not revoke else None)
+    return _write(store, name, new, (live or old) if kind.keeps_previous and not revoke else None)
 
 
 def check(environment: Environment) -> list[str]:
-    """Return what is wrong with the secrets here, one line each: missing, weak, expired, readable by others, unused."""
+    """Return the problems of the secrets here, one line each: missing, weak, expired, readable by others, unused."""
     store = open_store(environment)
-    found = {name: store.read(name) for name in needed(environment)}
-    faults = [fault for name, value in found.items() if (fault := _fault(store, name, value))]
-    faults = faults or _unfit_certificate(found) or list(_ended_certificate(environment, found))
+    values = {name: store.read(name) for name in needed(environment)}
+    faults = [fault for name, value in values.items() if (fault := _fault(store, name, value))]
+    faults = faults or _unfit_certificate(values) or list(_expiring_certificate(environment, values))
     return [*faults, *store.exposed(), *_expired(environment, store), *_unused(environment, store)]
 
 
 def version_of(name: str, value: str) -> str:
-    """Return the version that a value of this secret has. It takes 50 ms, on purpose."""
+    """Return the version of a value of this secret. It takes 50 ms on purpose, to slow down guessing."""
     stretched = hashlib.scrypt(value.encode(), salt=f"ppmctl/{name}".encode(), n=1 << 14, r=8, p=1, dklen=4)
     return stretched.hex()
 
 
 def _write(store: Store, name: str, value: str, previous: str | None) -> list[str]:
-    """Write a value, and before it the one that is kept: no moment is without that."""
+    """Write a value. The previous one is written first, so that it is never missing."""
     now, lines = datetime.now(UTC), []
     if previous is not None and previous != value:
         store.write(name + PREVIOUS, previous, now)
@@ -174,24 +174,24 @@ def _unfit(name: str, value: str) -> str | None:
     if len(value) < kind.min_length:
         return f"is shorter than {kind.min_length} characters"
     if kind.pem and not value.startswith("-----BEGIN "):
-        return "is no PEM: it begins with -----BEGIN"
+        return "is not PEM: a PEM begins with -----BEGIN"
     if len(set(value)) < min(_MIN_DIFFERENT, kind.min_length):
-        return f"is weak: fewer than {_MIN_DIFFERENT} different characters"
+        return f"is weak: it has fewer than {_MIN_DIFFERENT} different characters"
     return rclone.unfit(value) if name == "rclone_conf" else None
 
 
-def _unfit_certificate(found: Mapping[str, str | None]) -> list[str]:
-    """Return why the proxy could not show the certificate of one's own among these values, if there is one."""
-    chain, key = found.get("tls_certificate"), found.get("tls_key")
+def _unfit_certificate(values: Mapping[str, str | None]) -> list[str]:
+    """Return why the proxy could not use the custom certificate among these values, if there is one."""
+    chain, key = values.get("tls_certificate"), values.get("tls_key")
     fault = certificates.unfit(chain, key) if chain and key else None
     return [fault] if fault else []
 
 
-def _ended_certificate(environment: Environment, found: Mapping[str, str | None]) -> Iterator[str]:
-    if chain := found.get("tls_certificate"):
-        good, words = certificates.verdict_of(chain, environment.domain, datetime.now(UTC))
-        if not good:
-            yield f"tls_certificate: {words}"
+def _expiring_certificate(environment: Environment, values: Mapping[str, str | None]) -> Iterator[str]:
+    if chain := values.get("tls_certificate"):
+        valid, description = certificates.verdict_of(chain, environment.domain, datetime.now(UTC))
+        if not valid:
+            yield f"tls_certificate: {description}"
 
 
 def _previous(environment: Environment) -> list[str]:
@@ -199,7 +199,7 @@ def _previous(environment: Environment) -> list[str]:
 
 
 def _still_accepted(environment: Environment, store: Store) -> list[str]:
-    """Return the values of before a rotation that a release gets too. One without a date is up to who wrote it."""
+    """Return the names of previous values that a release still gets. One without a date is always included."""
     since, now = store.since(), datetime.now(UTC)
     return [
         name
@@ -208,8 +208,8 @@ def _still_accepted(environment: Environment, store: Store) -> list[str]:
     ]
 
 
-def _ending(environment: Environment, value: str, since: datetime | None) -> str:
-    """Return a value of before a rotation, with a line that tells the application when it ends, if anybody knows."""
+def _with_expiry(environment: Environment, value: str, since: datetime | None) -> str:
+    """Return a previous value with a line that tells the application when it expires, if that is known."""
     if since is None:
         return value
     return f"{value}\nuntil {(since + environment.secrets.accept_previous).isoformat(timespec='seconds')}"
@@ -230,9 +230,9 @@ def _unused(environment: Environment, store: Store) -> Iterator[str]:
     accepted, previous = _still_accepted(environment, store), _previous(environment)
     for name in store.names():
         if name in previous and name not in accepted:
-            deployed = f"once the hosts have the value after it, remove {store.shown(name)}, then deploy"
-            yield f"{name} is not accepted any longer: {deployed}"
+            fix = f"when the hosts have the new value, remove {store.shown(name)}, then deploy"
+            yield f"{name} is no longer accepted: {fix}"
         elif known(name) and name not in needed(environment):
             yield f"{name} is not used by {environment.name}: remove {store.shown(name)}"
         elif not known(name) and name not in previous:
-            yield f"{store.shown(name)} is no secret that ppm knows"
+            yield f"{store.shown(name)} is not a known secret"

@@ -1,9 +1,9 @@
-"""Secrets on a host: one file for each version, which nobody reads but the user that the services run as.
+"""Secrets on a host: one file per version, readable only by the user that the services run as.
 
-The files belong to that user, mode 0400, below a directory that only the user who deploys can enter. Giving a file
-away takes root; who may use Docker has that in a container, so it is one that writes them and reads them again: with
-no network, no log, and of the release's own image. Values come and go through its standard input and output. The
-file `placed` beside them says how each looked when it was written.
+The files belong to that user, mode 0400, below a directory that only the deploy user can enter. Changing a file's owner
+requires root, which a Docker user has inside a container. So a container writes and reads the files: without network,
+without a log, and from the release's own image. Values pass through its standard input and output. The file `placed`
+next to them records each file's metadata when it was written.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ OWNER = "10001"
 """The user of every service in docker-compose.yml.j2."""
 MODE = "400"
 
-# A file that is there already is replaced: a container that has it mounted keeps the one it has.
+# An existing file is replaced: a container that has it mounted keeps the old one.
 _WRITE = f"""
 set -eu
 umask 077
@@ -47,10 +47,10 @@ done
 """
 _NO_IMAGE = 125
 _LOOKS = "%n %i %s %a %u %z"
-"""What stat(1) prints of a file. Whoever changes its content, its mode or its owner changes `%z`, whether or not they
-set its other times back."""
+"""The format for stat(1). Any change to a file's content, mode or owner changes `%z`, even if its other times are
+reset."""
 _PLACED = "placed"
-"""How each file looked when it had been written; nobody has touched one that still looks so."""
+"""Records each file's metadata after it was written. A file with the same metadata is unchanged."""
 _NOTE = f"""cd "$1"; shift; stat -c '{_LOOKS}' "$@" >> {_PLACED}; sync {_PLACED}"""
 _UNTOUCHED = f"""
 cd "$1" || exit 0
@@ -61,12 +61,12 @@ true
 
 
 def place(host: Host, secrets: Mapping[str, Secret], image: str) -> int:
-    """Write to the host the versions that it lacks; return how many those were."""
+    """Write the versions that the host lacks; return their number."""
     if not secrets:
         return 0
     wanted = {f"{secret.name}/{secret.version}": secret for secret in secrets.values()}
-    # Of the user that deploys: old versions are removed without a container. The proxy mounts some of these
-    # directories, and must get through. To everybody else the one above is closed.
+    # The directories belong to the deploy user, who removes old versions without a container. The proxy mounts some of
+    # them and must be able to enter. The directory above is closed to all other users.
     host.run(["install", "-d", "-m", "711", *sorted(str(_directory(host) / name) for name in secrets)])
     missing = wanted.keys() - _untouched(host, wanted)
     write(host, [wanted[file] for file in sorted(missing)], image)
@@ -74,13 +74,13 @@ def place(host: Host, secrets: Mapping[str, Secret], image: str) -> int:
 
 
 def _untouched(host: Host, files: Iterable[str]) -> set[str]:
-    """Return those of the files that are there as they were written."""
+    """Return the files that exist and are unchanged since they were written."""
     argv = ["sh", "-c", _UNTOUCHED, "sh", str(_directory(host)), *files]
     return set(host.run(argv).stdout.splitlines())
 
 
 def write(host: Host, secrets: Iterable[Secret], image: str) -> None:
-    """Write these versions, whatever is there of them."""
+    """Write these versions, and replace existing ones."""
     archive, files = io.BytesIO(), []
     with tarfile.open(fileobj=archive, mode="w") as tar:
         for secret in secrets:
@@ -95,43 +95,42 @@ def write(host: Host, secrets: Iterable[Secret], image: str) -> None:
 
 
 def read(host: Host, versions: Mapping[str, str], image: str) -> dict[str, SecretFile]:
-    """Given {name: version}, return {name/version: what lies there} of those that are there.
+    """Given {name: version}, return {name/version: state} of the files that exist.
 
-    A container reads only what does not look as it did when it was written: to start one takes the processor from
-    users.
+    A container is started only for files whose metadata changed, because starting one takes CPU time from users.
     """
     files = {f"{name}/{version}": version for name, version in versions.items()}
-    found = {file: SecretFile(version=files[file]) for file in _untouched(host, files)}
-    doubtful = files.keys() - found.keys()
-    if not doubtful:
-        return found
-    done = host.run(_inside(host, image, _READ, *sorted(doubtful)), check=False)
-    if done.status == _NO_IMAGE and "No such image" in done.stderr:
-        return found  # somebody removed it, and a deploy brings it again
-    if done.status:
-        raise CommandFailed(f"{host.name}: cannot read the versions of secrets", host=host.name, seen=done.stderr)
-    for line in done.stdout.splitlines():
+    states = {file: SecretFile(version=files[file]) for file in _untouched(host, files)}
+    changed = files.keys() - states.keys()
+    if not changed:
+        return states
+    result = host.run(_inside(host, image, _READ, *sorted(changed)), check=False)
+    if result.status == _NO_IMAGE and "No such image" in result.stderr:
+        return states  # the image was removed, and a deploy ships it again
+    if result.status:
+        raise CommandFailed(f"{host.name}: cannot read the secret versions", host=host.name, seen=result.stderr)
+    for line in result.stdout.splitlines():
         file, rights, content = line.split("\t")
         value = base64.b64decode(content).decode(errors="replace").strip()
         redact.learn(value)
-        found[file] = SecretFile(version=version_of(file.partition("/")[0], value), fault=_fault(rights))
-    return found
+        states[file] = SecretFile(version=version_of(file.partition("/")[0], value), fault=_fault(rights))
+    return states
 
 
 def value(host: Host, name: str, version: str, image: str) -> str | None:
-    """Return the value that lies there as this version; None when there is none, or another one."""
+    """Return the value of this version on the host; None if the file is missing or has other content."""
     lines = host.run(_inside(host, image, _READ, f"{name}/{version}")).stdout.splitlines()
     for line in lines:
-        found = base64.b64decode(line.rpartition("\t")[2]).decode(errors="replace").strip()
-        redact.learn(found)
-        if version_of(name, found) == version:
-            return found
+        content = base64.b64decode(line.rpartition("\t")[2]).decode(errors="replace").strip()
+        redact.learn(content)
+        if version_of(name, content) == version:
+            return content
     return None
 
 
 def _fault(rights: str) -> str | None:
     mode, owner = rights.split()
-    return None if (mode, owner) == (MODE, OWNER) else f"it has mode {mode} and is of user {owner}"
+    return None if (mode, owner) == (MODE, OWNER) else f"it has mode {mode} and belongs to user {owner}"
 
 
 def _directory(host: Host) -> PurePosixPath:
@@ -139,7 +138,7 @@ def _directory(host: Host) -> PurePosixPath:
 
 
 def _inside(host: Host, image: str, script: str, *arguments: str) -> list[str]:
-    """Return the argv that runs a script as root of a container, in the directory of the secrets."""
+    """Return the argv that runs a script as root in a container, in the secrets directory."""
     rights = ["--cap-drop", "ALL", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE", "--user", "0:0"]
     closed = ["--network", "none", "--read-only", "--security-opt", "no-new-privileges", "--log-driver", "none"]
     mount = ["--volume", f"{_directory(host)}:/secrets", "--workdir", "/secrets"]
@@ -148,9 +147,9 @@ def _inside(host: Host, image: str, script: str, *arguments: str) -> list[str]:
 
 
 class SecretFile(Model):
-    """One version of a secret as it lies on a host."""
+    """One secret file on a host."""
 
     version: str
-    """The one that its content has."""
+    """The version of its actual content."""
     fault: str | None = None
-    """What is wrong with its mode or owner."""
+    """The problem with its mode or owner, if any."""

@@ -1,7 +1,7 @@
-"""Where the values of an environment's secrets are on this machine: age files, plain files, or whoever a command asks.
+"""Stores for secret values on this machine: age files, plain files, or a password manager's command.
 
-Age files are made to be committed: ``secrets/<environment>/<name>.age``, encrypted to ``secrets.recipients``. Beside
-them ``dates.json`` says since when each secret has its value.
+Age files are meant to be committed: ``secrets/<environment>/<name>.age``, encrypted to ``secrets.recipients``. Next to
+them, ``dates.json`` records when each secret got its value.
 """
 
 from __future__ import annotations
@@ -25,38 +25,38 @@ _COMMAND_TIMEOUT = 120
 
 
 class Store(Protocol):
-    """Values of secrets by name."""
+    """Secret values by name."""
 
     writable: bool
     """Whether ppmctl may write to it."""
 
     def prepare(self) -> str | None:
-        """Make what writing needs; return what was done, if anything."""
+        """Create what writing requires; return a message if something was created."""
 
     def read(self, name: str) -> str | None:
-        """Return the value, or None when there is none."""
+        """Return the value, or None if there is none."""
 
     def write(self, name: str, value: str, since: datetime) -> None:
         """Replace the value."""
 
     def remove(self, name: str) -> None:
-        """Have no such value any more."""
+        """Remove the value."""
 
     def shown(self, name: str) -> str:
-        """Return where the value is, for people."""
+        """Return the value's location, for display."""
 
     def since(self) -> Mapping[str, datetime]:
-        """Return since when each secret has its value, as far as that is known."""
+        """Return when each secret got its value, where known."""
 
     def names(self) -> list[str]:
-        """Return the names under which there is something."""
+        """Return the names of all stored values."""
 
     def exposed(self) -> list[str]:
-        """Return what can be read by others and should not be, a line each with how to mend it."""
+        """Return a line for each file that others can read but should not, with the fix."""
 
 
 def open_store(environment: Environment) -> Store:
-    """Return where the environment's secrets are."""
+    """Return the store of the environment's secrets."""
     if environment.secrets.provider == "command":
         return Command(environment)
     kinds = {"age": AgeFiles, "files": PlainFiles}
@@ -64,7 +64,7 @@ def open_store(environment: Environment) -> Store:
 
 
 class PlainFiles:
-    """A file for each secret, mode 0600."""
+    """One file per secret, mode 0600."""
 
     writable = True
     suffix = ""
@@ -76,16 +76,16 @@ class PlainFiles:
         self._directory = local_path(environment.secrets.directory or f"secrets/{environment.name}")
 
     def prepare(self) -> str | None:
-        """Return None: there is nothing to make."""
+        """Return None: there is nothing to create."""
         return None
 
     def read(self, name: str) -> str | None:
-        """Return the value without its last line break, or None when there is no file."""
+        """Return the value without its final line break, or None if there is no file."""
         path = self._path(name)
         return self._decode(path).strip() if path.is_file() else None
 
     def write(self, name: str, value: str, since: datetime) -> None:
-        """Replace the file as a whole; nobody else can read it, at no time."""
+        """Replace the file atomically. Other users cannot read it at any time."""
         replace(self._path(name), self._encode(f"{value}\n"), self.mode)
         self._date(name, since)
 
@@ -95,25 +95,25 @@ class PlainFiles:
         self._date(name, None)
 
     def shown(self, name: str) -> str:
-        """Return the path of the file, from the working directory where that is above."""
+        """Return the file's path, relative if it is below the working directory."""
         return shown(self._path(name))
 
     def since(self) -> Mapping[str, datetime]:
-        """Return what the file of the dates says."""
+        """Return the content of the dates file."""
         return {name: datetime.fromisoformat(text) for name, text in self._dates().items()}
 
     def names(self) -> list[str]:
-        """Return the names of the files, also of those that are no secrets of this kind."""
+        """Return the names of all files, including files that are not secrets of this kind."""
         return [path.name.removesuffix(self.suffix) for path in self._files()]
 
     def exposed(self) -> list[str]:
-        """Return the files that others can read, and the directory when they can."""
+        """Return the files that others can read, and the directory if they can enter it."""
         paths = [path for path in (self._directory, *self._files()) if path.exists()]
         return [too_open(path) for path in paths if path.stat().st_mode & 0o77]
 
     def _files(self) -> list[Path]:
-        found = sorted(self._directory.iterdir()) if self._directory.is_dir() else []
-        return [path for path in found if path.name != self.dates]
+        paths = sorted(self._directory.iterdir()) if self._directory.is_dir() else []
+        return [path for path in paths if path.name != self.dates]
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}{self.suffix}"
@@ -126,8 +126,8 @@ class PlainFiles:
 
     def _dates(self) -> dict[str, str]:
         file = self._directory / self.dates
-        found: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-        return found
+        dates: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        return dates
 
     def _date(self, name: str, since: datetime | None) -> None:
         dates = {key: value for key, value in self._dates().items() if key != name}
@@ -138,18 +138,18 @@ class PlainFiles:
 
 
 class AgeFiles(PlainFiles):
-    """A file for each secret, encrypted with age to everyone who deploys: made to be committed."""
+    """One file per secret, encrypted with age to all users who deploy, and meant to be committed."""
 
     suffix = ".age"
     dates = "dates.json"
     mode = 0o644
 
     def prepare(self) -> str | None:
-        """Make the private key of who has none; return what was done. Raises ConfigError without recipients."""
+        """Create the private key if there is none; return a message if so. Raises ConfigError without recipients."""
         return age.ensure_identity(self._environment)
 
     def exposed(self) -> list[str]:
-        """Return the private key when others can read it, and files that are not encrypted."""
+        """Return the private key if others can read it, and files that are not encrypted."""
         key = age.identity_file(self._environment)
         open_ = [too_open(key)] if key.is_file() and key.stat().st_mode & 0o77 else []
         plain = [path for path in self._files() if path.suffix != self.suffix]
@@ -163,56 +163,56 @@ class AgeFiles(PlainFiles):
 
 
 class Command:
-    """A password manager, asked by a command; what it holds is changed there."""
+    """A password manager, queried with a command. Its values are changed there."""
 
     writable = False
 
     def __init__(self, environment: Environment) -> None:
         self._environment = environment
-        self._said: dict[str, str] = {}
+        self._failures: dict[str, str] = {}
 
     def prepare(self) -> str | None:
-        """Return None: there is nothing to make."""
+        """Return None: there is nothing to create."""
         return None
 
     def read(self, name: str) -> str | None:
-        """Return what the command prints, or None when it fails."""
+        """Return the command's output, or None if it fails."""
         argv = self._argv(name)
         try:
-            done = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=_COMMAND_TIMEOUT, check=False)
+            result = subprocess.run(argv, capture_output=True, encoding="utf-8", timeout=_COMMAND_TIMEOUT, check=False)
         except (OSError, subprocess.TimeoutExpired) as error:
             raise ConfigError(
                 f"secrets.command: {error}", step="secrets", next=f"Try it by hand: {' '.join(argv)}"
             ) from error
-        if done.returncode:
-            self._said[name] = f" ended with status {done.returncode}: {done.stderr.strip()}"
+        if result.returncode:
+            self._failures[name] = f" ended with status {result.returncode}: {result.stderr.strip()}"
             return None
-        return done.stdout.strip()
+        return result.stdout.strip()
 
-    def write(self, name: str, value: str, since: datetime) -> None:  # noqa: ARG002 (it is the protocol's)
-        """Raise UsageError: ppmctl writes to no password manager."""
+    def write(self, name: str, value: str, since: datetime) -> None:  # noqa: ARG002 (the protocol requires it)
+        """Raise UsageError: ppmctl does not write to password managers."""
         raise UsageError(
             f"{name} comes from `{self.shown(name)}` and is changed there",
             next=f"Change it there, then: ppmctl deploy -e {self._environment.name}",
         )
 
     def remove(self, name: str) -> None:
-        """Leave it: what is there is none of ours."""
+        """Do nothing: the password manager's values are not ours to remove."""
 
     def shown(self, name: str) -> str:
-        """Return the command, and what it has said when it failed."""
-        return f"{' '.join(self._argv(name))}{self._said.get(name, '')}"
+        """Return the command, and its error if it failed."""
+        return f"{' '.join(self._argv(name))}{self._failures.get(name, '')}"
 
     def since(self) -> Mapping[str, datetime]:
-        """Return nothing: only the password manager knows."""
+        """Return an empty collection: only the password manager knows."""
         return {}
 
     def names(self) -> list[str]:
-        """Return nothing: only the password manager knows."""
+        """Return an empty collection: only the password manager knows."""
         return []
 
     def exposed(self) -> list[str]:
-        """Return nothing: there are no files."""
+        """Return an empty list: there are no files."""
         return []
 
     def _argv(self, name: str) -> list[str]:

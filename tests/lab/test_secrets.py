@@ -187,7 +187,7 @@ def test_a_file_that_others_can_read_is_shown_and_closed_again(site: Site) -> No
     file = site.root(f"ls {site.directory}/secrets/session_secret/*")
     site.root(f"chmod 444 {file}")
 
-    assert "it has mode 444 and is of user 10001" in site.ppmctl("plan", status=3).stdout
+    assert "it has mode 444 and belongs to user 10001" in site.ppmctl("plan", status=3).stdout
     site.ppmctl("deploy")
 
     assert site.root(f"stat -c '%a %u' {file}") == "400 10001"

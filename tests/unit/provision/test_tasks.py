@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pyinfra.api.command import FileUploadCommand, StringCommand
 
 from deploy.tasks import connection, swap
-from deploy.tasks.command import Said, words
+from deploy.tasks.command import Script, describe
 from deploy.tasks.docker import engine_packages
 from deploy.tasks.packages import Installed
 from deploy.tasks.ssh import changed_keys, with_keys
@@ -115,12 +115,12 @@ def test_only_packages_that_dpkg_calls_installed_count() -> None:
     assert Installed().process(output) == {"docker.io"}
 
 
-def test_a_report_shows_the_words_of_a_command_and_never_what_it_writes() -> None:
-    said = Said("cat > /etc/x", says="write /etc/x", stdin="hush")
-    assert words(said) == "write /etc/x"
-    assert "hush" not in str(said)
-    assert words(FileUploadCommand("here", "/etc/y")) == "write /etc/y"
-    assert words(StringCommand("mkdir", "-p", "/srv")) == "mkdir -p /srv"
+def test_a_report_shows_the_summary_of_a_command_and_never_what_it_writes() -> None:
+    script = Script("cat > /etc/x", summary="write /etc/x", stdin="hush")
+    assert describe(script) == "write /etc/x"
+    assert "hush" not in str(script)
+    assert describe(FileUploadCommand("here", "/etc/y")) == "write /etc/y"
+    assert describe(StringCommand("mkdir", "-p", "/srv")) == "mkdir -p /srv"
 
 
 def test_pyinfra_gets_strict_host_keys_and_files_below_the_project() -> None:

@@ -137,7 +137,7 @@ def test_a_weak_secret_is_refused_and_changes_nothing(site: Environment, value: 
 
 
 def test_what_is_no_certificate_is_refused(site: Environment) -> None:
-    with pytest.raises(UsageError, match="tls_key is no PEM"):
+    with pytest.raises(UsageError, match="tls_key is not PEM"):
         manage.set_secret(site, "tls_key", LONG * 4)
 
 
@@ -146,13 +146,13 @@ def test_an_rclone_conf_that_trusts_any_server_is_refused() -> None:
     pinned = "[good]\ntype = sftp\nhost_keys = ssh-ed25519 AAAA\n[cloud]\ntype = s3\nsecret_access_key = a%b\n"
 
     assert rclone.unfit(pinned) is None
-    assert rclone.unfit("no section = 1") == "is no rclone.conf"
+    assert rclone.unfit("no section = 1") == "is not a valid rclone.conf"
     seen = rclone.unfit(pinned + sftp.format(name="one") + sftp.format(name="two") + "host_keys =\n")
-    assert seen == "lets any server take what is meant for one, two: `host_keys` is missing there"
+    assert seen == "lets any server receive the data for one, two: `host_keys` is missing there"
 
 
 def test_an_rclone_conf_is_looked_at_before_it_is_kept(site: Environment) -> None:
-    with pytest.raises(UsageError, match="rclone_conf lets any server take"):
+    with pytest.raises(UsageError, match="rclone_conf lets any server receive"):
         manage.set_secret(site, "rclone_conf", "[offsite]\ntype = sftp\nhost = backup.example.org\n")
 
 
@@ -288,7 +288,7 @@ def test_the_value_before_is_accepted_for_a_set_time_only(site: Environment, fol
     since(folder, "session_secret_previous", days=8)
 
     assert "session_secret_previous" not in values(site)
-    assert "is not accepted any longer" in " ".join(manage.check(site))
+    assert "is no longer accepted" in " ".join(manage.check(site))
 
 
 def test_the_application_is_told_when_the_value_before_ends(
@@ -324,7 +324,7 @@ def test_what_is_not_there_or_not_new_cannot_be_rotated(site: Environment) -> No
     manage.init(site)
     with pytest.raises(UsageError, match="has no oauth_client_secret to rotate"):
         manage.rotate(site, "oauth_client_secret", LONG)
-    with pytest.raises(UsageError, match="is what it was"):
+    with pytest.raises(UsageError, match="already has this value"):
         manage.rotate(site, "session_secret", values(site)["session_secret"])
 
 
@@ -338,7 +338,7 @@ def test_check_finds_what_others_can_read_and_what_nobody_uses(site: Environment
     found = " ".join(manage.check(site))
     assert "session_secret can be read by others: chmod 600" in found
     assert f"chmod 700 {folder}" in found
-    assert "sesion_secret is no secret that ppm knows" in found
+    assert "sesion_secret is not a known secret" in found
     assert "oauth_client_secret is not used by test" in found
 
 

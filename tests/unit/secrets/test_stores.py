@@ -72,7 +72,7 @@ def test_everyone_in_recipients_can_read_it_and_nobody_else(
     others.write_text(f"{other}\n")
     manage.init(site)
     monkeypatch.setenv("PPMCTL_AGE_IDENTITY", str(others))
-    with pytest.raises(ConfigError, match=r"session_secret\.age: the key in .*other\.txt does not open it"):
+    with pytest.raises(ConfigError, match=r"session_secret\.age: the key in .*other\.txt cannot decrypt it"):
         manage.read(site)
 
     both = age_site(tmp_path, public(key), str(other.to_public()))
@@ -118,7 +118,7 @@ def test_a_file_that_is_no_key_is_named_with_what_to_do(site: Environment, key: 
     manage.init(site)
     key.write_text("not a key\n")
 
-    with pytest.raises(ConfigError, match="holds no private key of age") as refused:
+    with pytest.raises(ConfigError, match="contains no age private key") as refused:
         manage.read(site)
     assert "PPMCTL_AGE_IDENTITY" in str(refused.value.next)
 
@@ -144,7 +144,7 @@ def test_what_a_command_says_when_it_fails_is_shown() -> None:
 
 
 def test_what_comes_from_a_command_is_made_and_changed_there() -> None:
-    assert "is made where it is kept" in manage.init(command_site("raise SystemExit(1)"))[0]
+    assert "is missing; create it in its store" in manage.init(command_site("raise SystemExit(1)"))[0]
     with pytest.raises(UsageError, match="is changed there"):
         manage.rotate(command_site(f"print('{LONG}')"), "session_secret")
 
