@@ -1,4 +1,4 @@
-"""`python -m steward COMMAND`: does one thing and prints one JSON document; an error is one sentence on stderr."""
+"""`python -m steward COMMAND`: run one command and print one JSON document. An error is one sentence on stderr."""
 
 from __future__ import annotations
 
@@ -30,44 +30,44 @@ from .sqlite.swap import drop, keep, restore, take, taking
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="steward", description=__doc__)
-    parser.add_argument("--alone", type=Path, metavar="DATABASE", help="keep others from opening it, from now on")
-    parser.add_argument("--beside", type=int, metavar="PID", help="end as soon as this parent does")
-    parser.add_argument("--on-signal", action="store_true", help="load everything, then wait for SIGUSR1")
+    parser.add_argument("--alone", type=Path, metavar="DATABASE", help="prevent other processes from opening it")
+    parser.add_argument("--beside", type=int, metavar="PID", help="exit as soon as this parent process exits")
+    parser.add_argument("--on-signal", action="store_true", help="load all code, then wait for SIGUSR1")
     subparsers = parser.add_subparsers(dest="command", required=True)
 
     def command(act: Callable[..., Any], help: str, *paths: str) -> argparse.ArgumentParser:
-        added = subparsers.add_parser(act.__name__.strip("_"), help=help)
+        subparser = subparsers.add_parser(act.__name__.strip("_"), help=help)
         for path in paths:
-            added.add_argument(path, type=Path)
-        added.set_defaults(act=act)
-        return added
+            subparser.add_argument(path, type=Path)
+        subparser.set_defaults(act=act)
+        return subparser
 
     command(snapshot, "copy a live database", "source", "target").add_argument("--deadline", type=float, required=True)
-    command(_verify, "check a copy that nobody has open", "copy")
-    packed = command(_pack, "compress and encrypt a copy, decode it again and compare", "copy", "target")
-    packed.add_argument("recipients", nargs="*")
-    command(freshen, "bring a copy up to date with a database that nobody writes to", "source", "copy")
-    command(restore, "put a copy in the place of the database", "copy", "target")
-    moved = command(take, "move a copy that was verified to the place of the database", "copy", "target")
-    moved.add_argument("fingerprint")
-    moved.set_defaults(ready=taking)
-    command(keep, "keep the database under another name, before a copy takes its place", "database", "copy")
-    command(drop, "take that name away again, unless the place was taken", "database", "copy")
+    command(_verify, "verify a copy that no process has open", "copy")
+    pack_command = command(_pack, "compress and encrypt a copy, then decode it and compare", "copy", "target")
+    pack_command.add_argument("recipients", nargs="*")
+    command(freshen, "bring a copy up to date with a database that no other process writes to", "source", "copy")
+    command(restore, "replace the database with a copy", "copy", "target")
+    take_command = command(take, "replace the database by moving a verified copy", "copy", "target")
+    take_command.add_argument("fingerprint")
+    take_command.set_defaults(ready=taking)
+    command(keep, "keep the database under another name, before a copy replaces it", "database", "copy")
+    command(drop, "remove that name again, unless the database was replaced", "database", "copy")
     command(since, "count the rows that were written since a copy", "copy", "database")
     command(_remove, "remove a copy", "copy")
-    command(_fingerprint, "tell the digest of a file's bytes", "file")
-    command(_where, "tell how the host's kernel names the file", "database")
-    command(_stamp, "tell whether somebody has written: it is another one then", "database")
-    command(schema, "tell the revision of the database, and the oldest whose release may run on it", "database")
-    command(_prune, "remove the copies in a directory, but one", "directory", "kept")
-    command(_serve, "make backups, copy them elsewhere and read them back, on the schedule, until SIGTERM")
+    command(_fingerprint, "print the digest of a file's content", "file")
+    command(_where, "print the kernel's identifiers of the file", "database")
+    command(_stamp, "print a stamp that changes with every write", "database")
+    command(schema, "print the database's revision, and the oldest one whose release can run on it", "database")
+    command(_prune, "remove all copies in a directory except one", "directory", "kept")
+    command(_serve, "create backups, copy them to targets and verify them, on a schedule, until SIGTERM")
     commands.add(subparsers)
     return parser
 
 
 def _verify(copy: Path) -> dict[str, Any]:
-    held = verify(copy)
-    return {"rows": rows(held), "tables": held}
+    tables = verify(copy)
+    return {"rows": rows(tables), "tables": tables}
 
 
 def _pack(copy: Path, target: Path, recipients: list[str]) -> dict[str, Any]:
@@ -79,9 +79,9 @@ def _fingerprint(file: Path) -> dict[str, Any]:
 
 
 def _where(database: Path) -> dict[str, Any]:
-    """Return how /proc/locks names the file."""
-    found = database.stat()
-    return {"device": f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}", "inode": found.st_ino}
+    """Return the file's identifiers in /proc/locks."""
+    stat = database.stat()
+    return {"device": f"{os.major(stat.st_dev):02x}:{os.minor(stat.st_dev):02x}", "inode": stat.st_ino}
 
 
 def _remove(copy: Path) -> dict[str, Any]:
@@ -90,7 +90,7 @@ def _remove(copy: Path) -> dict[str, Any]:
 
 
 def _serve() -> dict[str, Any]:
-    from .service import serve  # what it needs, nobody else does: the others start faster
+    from .service import serve  # imported here because other commands do not need it and start faster without
 
     serve()
     return {}
@@ -110,17 +110,17 @@ def main() -> int:
     options = vars(_parser().parse_args())
     act, ready = options.pop("act"), options.pop("ready", None)
     options.pop("command")
-    closed, waits, parent = options.pop("alone"), options.pop("on_signal"), options.pop("beside")
+    locked, on_signal, parent = options.pop("alone"), options.pop("on_signal"), options.pop("beside")
     if parent:
         end_with(parent)
     try:
-        with alone(closed) if closed else nullcontext():
-            do = ready(**options) if ready else partial(act, **options)
-            if waits:
+        with alone(locked) if locked else nullcontext():
+            run = ready(**options) if ready else partial(act, **options)
+            if on_signal:
                 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
                 print("waiting", file=sys.stderr, flush=True)
                 signal.sigwait({signal.SIGUSR1})
-            print(json.dumps(do()), flush=True)
+            print(json.dumps(run()), flush=True)
     except (StewardError, OSError, apsw.Error) as error:
         print(f"steward: {error}", file=sys.stderr)
         return error.status if isinstance(error, StewardError) else 1

@@ -1,7 +1,7 @@
-"""A database as one file that can leave the host: compressed, then encrypted, both as a stream.
+"""Archive of a database that can leave the host: one file, compressed and then encrypted as a stream.
 
-Encryption is age's (https://age-encryption.org/v1): whoever has a private key of one of the recipients can read it with
-`age -d | zstd -d`, without this program. The host needs the public keys only.
+It is encrypted with age (https://age-encryption.org/v1): with a recipient's private key, `age -d | zstd -d` decodes it
+without this program. The host needs only the public keys.
 """
 
 from __future__ import annotations
@@ -22,62 +22,62 @@ from .files import sync
 
 _BLOCK = 1 << 20
 _LEVEL = 1
-"""Of zstd: higher ones take twice the processor for a tenth less."""
+"""Of zstd: higher levels use twice the CPU time for 10% less data."""
 _THREADS = min(4, len(os.sched_getaffinity(0)))
-"""Each has buffers of its own, and the container's memory is the same however many processors the host has."""
+"""Limited because each thread has its own buffers, and the container's memory does not grow with the host's cores."""
 
 
 class Data(TypedDict):
-    """What a manifest says of the file beside it, and of what it holds."""
+    """A manifest's description of its data file and the database in it."""
 
     file: str
     bytes: int
     sha256: str
-    """Of the file as it lies there."""
+    """Of the archive file."""
     plain_bytes: int
     plain_xxh3: str
-    """Of the database's file."""
+    """Of the database file."""
     recipients: list[str]
 
 
-class _Noting:
-    """A file that remembers how it failed: the libraries between lose what it says."""
+class _ErrorKeepingFile:
+    """A file that stores its error, because the libraries that use it discard the original exception."""
 
     def __init__(self, file: IO[bytes] | None) -> None:
         self._file = file
-        self.failed: OSError | None = None
+        self.error: OSError | None = None
 
     def read(self, size: int = -1) -> bytes:
-        assert self._file is not None, "what is only written has no file to read from"
-        with self._noting():
+        assert self._file is not None, "a write-only file cannot be read"
+        with self._keep_error():
             return self._file.read(size)
 
     def write(self, block: bytes) -> int:
         if self._file is not None:
-            with self._noting():
+            with self._keep_error():
                 self._file.write(block)
         return len(block)
 
     def flush(self) -> None:
         if self._file is not None:
-            with self._noting():
+            with self._keep_error():
                 self._file.flush()
 
     @contextmanager
-    def _noting(self) -> Iterator[None]:
+    def _keep_error(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self.failed = error
+            self.error = error
             raise
 
 
-class _Hashing(_Noting):
-    """One that hashes and counts, too, what is read from it or written to it."""
+class _HashingFile(_ErrorKeepingFile):
+    """Also hashes and counts all bytes that are read or written."""
 
-    def __init__(self, file: IO[bytes] | None, hashed: Any) -> None:
+    def __init__(self, file: IO[bytes] | None, digest: Any) -> None:
         super().__init__(file)
-        self._hash, self.bytes = hashed, 0
+        self._hash, self.bytes = digest, 0
 
     def read(self, size: int = -1) -> bytes:
         block = super().read(size)
@@ -97,19 +97,19 @@ class _Hashing(_Noting):
 
 
 def pack(database: Path, target: Path, recipients: Sequence[str]) -> Data:
-    """Write ``target`` from a database that nobody has open; decode it again and compare. Returns what it is.
+    """Archive a database that no process has open to ``target``, then decode and compare it; return its description.
 
-    To be compared it must be decoded, and the host has no private key: so it is encrypted to one more recipient, whose
-    key is forgotten when this returns. Raises StewardError when what is written is not what was read.
+    The comparison requires decoding, but the host has no private key. So the archive is also encrypted to a temporary
+    recipient, whose key is discarded afterwards. Raises StewardError if the decoded data differs.
     """
-    once = pyrage.x25519.Identity.generate()
-    keys = [*map(recipient, recipients), once.to_public()] if recipients else []
+    temporary = pyrage.x25519.Identity.generate()
+    keys = [*map(recipient, recipients), temporary.to_public()] if recipients else []
     with database.open("rb") as source, target.open("xb", buffering=_BLOCK) as out:
-        plain, packed = _Hashing(source, xxh3_128()), _Hashing(out, hashlib.sha256())
+        plain, packed = _HashingFile(source, xxh3_128()), _HashingFile(out, hashlib.sha256())
         try:
             _encode(plain, database.stat().st_size, packed, keys)
         except Exception as error:
-            raise (plain.failed or packed.failed or error) from error
+            raise (plain.error or packed.error or error) from error
     sync(target)
     data = Data(
         file=target.name,
@@ -119,11 +119,11 @@ def pack(database: Path, target: Path, recipients: Sequence[str]) -> Data:
         plain_xxh3=plain.digest(),
         recipients=list(recipients),
     )
-    unpack(target, None, data, [once])
+    unpack(target, None, data, [temporary])
     return data
 
 
-def _encode(plain: _Hashing, size: int, packed: _Hashing, keys: Sequence[Any]) -> None:
+def _encode(plain: _HashingFile, size: int, packed: _HashingFile, keys: Sequence[Any]) -> None:
     compressor = zstandard.ZstdCompressor(level=_LEVEL, threads=_THREADS, write_checksum=True)
     compressed = compressor.stream_reader(cast("IO[bytes]", plain), size=size, read_size=_BLOCK)
     if keys:
@@ -134,30 +134,30 @@ def _encode(plain: _Hashing, size: int, packed: _Hashing, keys: Sequence[Any]) -
 
 
 def unpack(source: Path, target: Path | None, data: Data, identities: Sequence[Any]) -> None:
-    """Decode a file to ``target``, or only to see that it can be. Raises StewardError when it is not as ``data`` says.
+    """Decode a file to ``target``, or only check that it decodes. Raises StewardError if it does not match ``data``.
 
-    Raises KeyMissing when it is encrypted and none of the identities fits, and OSError when the disk gets full. A
-    target is then left for the caller to remove.
+    Raises KeyMissing if the file is encrypted and no identity fits, and OSError if the disk is full. Then the caller
+    must remove the target.
     """
     if data["recipients"] and not identities:
         raise KeyMissing(f"{source.name} is encrypted, and there is no key to read it")
     with source.open("rb") as encoded, _opened(target) as out:
-        packed, plain = _Noting(encoded), _Hashing(out, xxh3_128())
+        packed, plain = _ErrorKeepingFile(encoded), _HashingFile(out, xxh3_128())
         try:
             _decode(packed, plain, identities if data["recipients"] else ())
         except (pyrage.DecryptError, zstandard.ZstdError, OSError) as error:
-            if failed := plain.failed or packed.failed:
-                raise failed from error
+            if original := plain.error or packed.error:
+                raise original from error
             if "No matching keys" in str(error):
-                raise KeyMissing(f"{source.name} is encrypted for others: the key does not fit") from error
+                raise KeyMissing(f"{source.name} is encrypted for other recipients: the key does not fit") from error
             raise StewardError(f"{source.name} cannot be decoded: {error}") from error
     if (plain.bytes, plain.digest()) != (data["plain_bytes"], data["plain_xxh3"]):
-        raise StewardError(f"{source.name} does not hold what its manifest says")
+        raise StewardError(f"{source.name} does not match its manifest")
     if target is not None:
         sync(target)
 
 
-def _decode(packed: _Noting, plain: _Hashing, identities: Sequence[Any]) -> None:
+def _decode(packed: _ErrorKeepingFile, plain: _HashingFile, identities: Sequence[Any]) -> None:
     decompressor = zstandard.ZstdDecompressor()
     decompressed = decompressor.stream_writer(cast("IO[bytes]", plain), write_size=_BLOCK, closefd=False)
     if identities:
@@ -178,21 +178,21 @@ def hashed(file: Path) -> str:
 
 
 def recipient(text: str) -> Any:
-    """Given a public key of age or SSH, return it as the library wants it. Raises StewardError."""
+    """Given an age or SSH public key, return the library's object for it. Raises StewardError."""
     try:
         if text.startswith("ssh-"):
             return pyrage.ssh.Recipient.from_str(text)
         return pyrage.x25519.Recipient.from_str(text)
     except pyrage.RecipientError as error:
-        raise StewardError(f"not a public key of age or SSH: {text}") from error
+        raise StewardError(f"not an age or SSH public key: {text}") from error
 
 
 def identities(text: str) -> list[Any]:
-    """Given the content of a key file of age or SSH, return its private keys. Raises StewardError."""
+    """Given the content of an age or SSH key file, return its private keys. Raises StewardError."""
     try:
         if text.lstrip().startswith("-----BEGIN"):
             return [pyrage.ssh.Identity.from_buffer(text.encode())]
         lines = [line.strip() for line in text.splitlines()]
         return [pyrage.x25519.Identity.from_str(line) for line in lines if line and not line.startswith("#")]
     except pyrage.IdentityError as error:
-        raise StewardError("the key file holds no private key of age or SSH that can be read without asking") from error
+        raise StewardError("the key file contains no age or SSH private key without a passphrase") from error

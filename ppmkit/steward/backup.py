@@ -1,4 +1,4 @@
-"""Making a backup: a copy of one state of the live database, proven, as a file that can leave the host."""
+"""Create backups: a verified copy of one state of the live database, in a file that can leave the host."""
 
 from __future__ import annotations
 
@@ -25,87 +25,88 @@ from .sqlite.snapshot import copied, verify
 from .throttle import WAL_CAP
 
 COPY = "copy.db"
-"""The plain copy while a backup is made; it never stays."""
+"""The temporary plain copy while a backup is created."""
 
 
 @dataclass(frozen=True)
-class Wishes:
-    """How backups are made."""
+class Options:
+    """Options for creating backups."""
 
     recipients: tuple[str, ...] = ()
-    """Public keys of age or SSH; none: not encrypted."""
+    """Age or SSH public keys; without any, backups are not encrypted."""
     deadline: float = 3600
     wal_cap: int = WAL_CAP
     rate: int | None = None
-    """Bytes a second at most, while the live database is read."""
-    patience: float = 0
-    """Seconds that may pass until another one at work here has ended."""
+    """Maximum bytes per second while the live database is read."""
+    lock_timeout: float = 0
+    """Seconds to wait for another operation on the backups to end."""
 
 
 def create(
-    source: Path, backups: Path, wishes: Wishes, *, kind: Kind = "manual", pinned: bool = False
+    source: Path, backups: Path, options: Options, *, kind: Kind = "manual", pinned: bool = False
 ) -> dict[str, Any]:
     """Back up the live database; return {id, bytes, seconds, verified, …}.
 
-    Raises StewardError, OSError or apsw.Error when it is not proven to hold what the database did; then there is no
-    backup. Everything up to the digests is checked (L3) on what is published, not only on what it was made of.
+    Raises StewardError, OSError or apsw.Error unless the backup is proven to contain the database's rows; then no
+    backup is left. The published file itself is verified up to the digests (L3), not only the copy it was made from.
     """
-    for key in wishes.recipients:
+    for key in options.recipients:
         recipient(key)
-    _refuse_what_is_none(source)
-    with catalog.alone(backups, wishes.patience):
+    _refuse_unusable(source)
+    with catalog.alone(backups, options.lock_timeout):
         sweep(backups)
         with _directory(backups / _name(datetime.now(UTC))) as directory:
-            return _create(source, _New(directory, source.name, kind, pinned), wishes)
+            return _create(source, _New(directory, source.name, kind, pinned), options)
 
 
-def _create(source: Path, new: _New, wishes: Wishes) -> dict[str, Any]:
+def _create(source: Path, new: _New, options: Options) -> dict[str, Any]:
     began = time.monotonic()
     need_room(new.directory, source.stat().st_size * 3 // 2)
-    taken, packed = new.directory / COPY, new.directory / packed_name(source.name, wishes.recipients)
-    with copied(source, taken, wishes.deadline, wal_cap=wishes.wal_cap, rate=wishes.rate) as proven:
-        there = time.monotonic()
-        with beside("pack", str(taken), str(packed), *wishes.recipients) as data:
-            held = proven()
-            packed_data = data()
-    found = schema(taken, immutable=True)
-    taken.unlink()
-    return _publish(new, held, packed_data, found, {"copy": there - began, "prove_and_pack": time.monotonic() - there})
+    copy, packed = new.directory / COPY, new.directory / packed_name(source.name, options.recipients)
+    with copied(source, copy, options.deadline, wal_cap=options.wal_cap, rate=options.rate) as prove:
+        copy_done = time.monotonic()
+        with beside("pack", str(copy), str(packed), *options.recipients) as pack_result:
+            tables = prove()
+            data = pack_result()
+    revisions = schema(copy, immutable=True)
+    copy.unlink()
+    stages = {"copy": copy_done - began, "prove_and_pack": time.monotonic() - copy_done}
+    return _publish(new, tables, data, revisions, stages)
 
 
 def file(
-    copied: Path, backups: Path, wishes: Wishes, *, name: str, kind: Kind = "safety", seconds: float = 0
+    copied: Path, backups: Path, options: Options, *, name: str, kind: Kind = "safety", seconds: float = 0
 ) -> dict[str, Any]:
-    """Make a backup of a copy that nobody has open, of what was there before the database changed.
+    """Create a backup from a copy that no process has open, made before the database changed.
 
-    It holds the database of ``seconds`` before it was last written to, and is called after that moment: a second time
-    there is nothing to do. Raises StewardError when it is not sound.
+    The copy is the database's state ``seconds`` before the copy was last written to. The backup's id is derived from
+    that time, so a second call does nothing. Raises StewardError if the copy is damaged.
     """
     if not copied.is_file():
         raise StewardError(f"there is no {copied}")
     written = datetime.fromtimestamp(copied.stat().st_mtime - seconds, UTC)
-    there = backups / _name(written)
-    with catalog.alone(backups, wishes.patience):
+    path = backups / _name(written)
+    with catalog.alone(backups, options.lock_timeout):
         sweep(backups)
-        if there.exists():
-            return catalog.read(there).summary()
-        with _directory(there) as directory:
+        if path.exists():
+            return catalog.read(path).summary()
+        with _directory(path) as directory:
             new = _New(directory, name, kind, pinned=False, created=written.isoformat(timespec="milliseconds"))
-            return _file(copied, new, wishes)
+            return _file(copied, new, options)
 
 
-def _file(copied: Path, new: _New, wishes: Wishes) -> dict[str, Any]:
+def _file(copied: Path, new: _New, options: Options) -> dict[str, Any]:
     began = time.monotonic()
     need_room(new.directory, copied.stat().st_size // 2)
-    held = verify(copied)
-    data = pack(copied, new.directory / packed_name(new.database, wishes.recipients), wishes.recipients)
-    found = schema(copied, immutable=True)
-    return _publish(new, held, data, found, {"prove_and_pack": time.monotonic() - began})
+    tables = verify(copied)
+    data = pack(copied, new.directory / packed_name(new.database, options.recipients), options.recipients)
+    revisions = schema(copied, immutable=True)
+    return _publish(new, tables, data, revisions, {"prove_and_pack": time.monotonic() - began})
 
 
 @dataclass(frozen=True)
 class _New:
-    """A backup that is being made."""
+    """A backup that is being created."""
 
     directory: Path
     database: str
@@ -115,12 +116,12 @@ class _New:
 
 
 def _publish(
-    new: _New, held: dict[str, Table], data: Data, found: dict[str, str | None], stages: dict[str, float]
+    new: _New, tables: dict[str, Table], data: Data, revisions: dict[str, str | None], stages: dict[str, float]
 ) -> dict[str, Any]:
-    """Make a backup of what was proven; return what it is."""
+    """Publish a verified backup; return its summary."""
     seconds = {name: round(value, 3) for name, value in stages.items()}
     total = round(sum(seconds.values()), 3)
-    seen = "the copy is sound and holds what the database did; what was packed, decoded again, is that copy"
+    seen = "the copy is intact and has the same rows as the database; the archive decodes to that copy"
     catalog.add_evidence(
         new.directory, {"time": catalog.now(), "level": "L3", "outcome": "ok", "seen": seen, "seconds": total}
     )
@@ -131,11 +132,11 @@ def _publish(
         pinned=new.pinned,
         created=new.created,
         database=new.database,
-        revision=found["revision"],
-        floor=found["floor"],
+        revision=revisions["revision"],
+        floor=revisions["floor"],
         sqlite=apsw.sqlite_lib_version(),
         digests=ALGORITHM,
-        tables=held,
+        tables=tables,
         data=data,
         seconds=seconds,
     )
@@ -144,12 +145,12 @@ def _publish(
 
 
 def packed_name(database: str, recipients: Sequence[str]) -> str:
-    """Return what the data of a backup is called."""
+    """Return the file name of a backup's data."""
     return f"{database}.zst.age" if recipients else f"{database}.zst"
 
 
-def _refuse_what_is_none(source: Path) -> None:
-    """Raise StewardError for what looks like a database and would be backed up as nothing."""
+def _refuse_unusable(source: Path) -> None:
+    """Raise StewardError for a missing, empty or remote database, whose backup would be worthless."""
     if not source.is_file():
         raise StewardError(f"there is no {source}")
     if source.stat().st_size == 0:
@@ -158,13 +159,13 @@ def _refuse_what_is_none(source: Path) -> None:
 
 
 def _name(moment: datetime) -> str:
-    """Return the id of a backup of that moment."""
+    """Return the id of a backup from that time."""
     return f"{moment:%Y%m%dT%H%M%S%f}"[:-3]
 
 
 @contextmanager
 def _directory(directory: Path) -> Iterator[Path]:
-    """Make the directory of a new backup, and yield it; it is gone when the block fails."""
+    """Create the directory of a new backup and yield it; remove it if the block fails."""
     directory.mkdir(mode=0o750)
     try:
         yield directory
@@ -174,9 +175,9 @@ def _directory(directory: Path) -> Iterator[Path]:
 
 
 def sweep(backups: Path) -> int:
-    """Remove what was left by one that was killed while it made, fetched or removed a backup; return how many."""
+    """Remove incomplete backups that killed processes left behind; return their number."""
     directories = [path for path in backups.iterdir() if path.is_dir() and path.name != CONTINUOUS]
-    left = [path for path in directories if path.name.startswith(".") or not (path / catalog.MANIFEST).exists()]
-    for directory in left:
+    incomplete = [path for path in directories if path.name.startswith(".") or not (path / catalog.MANIFEST).exists()]
+    for directory in incomplete:
         shutil.rmtree(directory)
-    return len(left)
+    return len(incomplete)

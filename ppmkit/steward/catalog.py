@@ -1,8 +1,8 @@
-"""The backups in a directory: each has a directory of its own, and is one only once its manifest is there.
+"""Catalog of the backups in a directory. Each backup has its own directory and is valid only once it has a manifest.
 
 backups/<id>/ppm.db.zst.age   the database, compressed and encrypted
-backups/<id>/manifest.json    what it is and what it holds; written last, never edited
-backups/<id>/evidence.jsonl   every time it was verified: when, how far, what came of it
+backups/<id>/manifest.json    metadata and content digests; written last, never edited
+backups/<id>/evidence.jsonl   all verifications: time, level, outcome
 """
 
 from __future__ import annotations
@@ -25,42 +25,42 @@ from .files import published, sync
 from .sqlite.digest import Table
 
 CONTINUOUS = "continuous"
-"""What lies beside them: every change in between (``continuous.py``)."""
+"""The directory next to the backups that contains all changes in between (``continuous.py``)."""
 MANIFEST, EVIDENCE = "manifest.json", "evidence.jsonl"
 VERSION = 1
 _POLL_SECONDS = 0.2
 Kind = Literal["manual", "nightly", "safety", "migration"]
-"""`safety`: what a restore replaced. `migration`: what there was before the schema changed."""
+"""`safety`: the database that a restore replaced. `migration`: the database before a schema change."""
 Outcome = Literal["ok", "failed", "inconclusive"]
 
 
 class Manifest(TypedDict):
-    """What is known of a backup without reading it."""
+    """A backup's metadata, known without reading its data."""
 
     version: int
     id: str
     kind: Kind
     pinned: bool
-    """Nothing removes it but a person."""
+    """Whether it is exempt from pruning."""
     created: str
-    """When the state of the database was that which it holds; ISO 8601, UTC."""
+    """The time of the database state that it contains; ISO 8601, UTC."""
     database: str
     revision: str | None
     floor: str | None
     sqlite: str
     digests: str
-    """How those of the tables are made."""
+    """The algorithm of the tables' digests."""
     tables: dict[str, Table]
     data: Data
     seconds: dict[str, float]
 
 
 class Evidence(TypedDict):
-    """How one verification went."""
+    """The result of one verification."""
 
     time: str
     level: str
-    """The highest that was reached: L0 hash, L1 decode, L2 integrity, L3 digests, L4 the application answers."""
+    """The highest level reached: L0 hash, L1 decode, L2 integrity, L3 digests, L4 the application answers."""
     outcome: Outcome
     seen: str
     seconds: float
@@ -68,7 +68,7 @@ class Evidence(TypedDict):
 
 @dataclass(frozen=True)
 class Backup:
-    """One backup, where it lies."""
+    """One backup in its directory."""
 
     directory: Path
     manifest: Manifest
@@ -76,34 +76,34 @@ class Backup:
 
     @property
     def id(self) -> str:
-        """Its name; in the order of time."""
+        """The backup's name; names sort by time."""
         return self.manifest["id"]
 
     @property
     def file(self) -> Path:
-        """The data."""
+        """The data file."""
         return self.directory / self.manifest["data"]["file"]
 
     @property
     def created(self) -> datetime:
-        """The moment that it holds."""
+        """The time of the database state that it contains."""
         return datetime.fromisoformat(self.manifest["created"])
 
     @property
     def verified(self) -> bool:
-        """Whether it was sound when it was last looked at."""
+        """Whether the last conclusive verification succeeded."""
         conclusive = [one for one in self.evidence if one["outcome"] != "inconclusive"]
         return bool(conclusive) and conclusive[-1]["outcome"] == "ok"
 
     @property
     def readings(self) -> tuple[Evidence, ...]:
-        """Every time that it was read back since: the first line is of its making."""
+        """All later verifications: the first line is from its creation."""
         return self.evidence[1:]
 
     def summary(self) -> dict[str, Any]:
-        """Return what `list` shows; what says nothing of the backup does not hide what was known before."""
-        telling = [one for one in self.evidence if one["outcome"] != "inconclusive"] or [*self.evidence]
-        manifest, last = self.manifest, telling[-1] if telling else None
+        """Return the row for `list`. An inconclusive verification does not hide an earlier conclusive one."""
+        conclusive = [one for one in self.evidence if one["outcome"] != "inconclusive"] or [*self.evidence]
+        manifest, last = self.manifest, conclusive[-1] if conclusive else None
         return {
             "id": self.id,
             "kind": manifest["kind"],
@@ -121,27 +121,27 @@ class Backup:
 
 
 def now() -> str:
-    """Return this moment as manifests have it."""
+    """Return the current time in the manifests' format."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def read(directory: Path) -> Backup:
-    """Return the backup in a directory. Raises StewardError when there is none."""
+    """Return the backup in a directory. Raises StewardError if there is none."""
     try:
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         if manifest["version"] != VERSION:
-            raise StewardError(f"{directory.name} is of another version of ppmctl: {manifest['version']}")
+            raise StewardError(f"{directory.name} was made by another version of ppmctl: {manifest['version']}")
         backup = Backup(directory, manifest, tuple(_evidence(directory / EVIDENCE)))
         backup.summary()
     except FileNotFoundError:
         raise StewardError(f"there is no backup {directory.name}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StewardError(f"{directory.name}/{MANIFEST} is no manifest: {error!r}") from error
+        raise StewardError(f"{directory.name}/{MANIFEST} is not a valid manifest: {error!r}") from error
     return backup
 
 
 def _evidence(file: Path) -> Iterator[Evidence]:
-    """Yield what the lines say; the last one may be torn by a crash."""
+    """Yield each line's record; after a crash, the last line may be incomplete."""
     if not file.exists():
         return
     for line in file.read_text(encoding="utf-8").splitlines():
@@ -152,23 +152,23 @@ def _evidence(file: Path) -> Iterator[Evidence]:
 
 
 def catalog(backups: Path) -> list[Backup]:
-    """Return the backups, oldest first. What has no readable manifest is none."""
-    found = []
+    """Return the backups, oldest first. A directory without a readable manifest is skipped."""
+    readable = []
     for manifest in sorted(backups.glob(f"[!.]*/{MANIFEST}")):
         try:
-            found.append(read(manifest.parent))
+            readable.append(read(manifest.parent))
         except StewardError:
             continue
-    return found
+    return readable
 
 
 def regular(backups: Sequence[Backup]) -> list[Backup]:
-    """Return those that hold what the database was when they were made; what a restore replaced is not such a one."""
+    """Return the backups of the then-current database, without those of databases that a restore replaced."""
     return [each for each in backups if each.manifest["kind"] != "safety"]
 
 
 def find(backups: Path, name: str) -> Backup:
-    """Return a backup by its id, or by "latest" the newest that is verified. Raises StewardError."""
+    """Return a backup by its id; "latest" is the newest verified one. Raises StewardError."""
     if name != "latest":
         if Path(name).name != name:
             raise StewardError(f"not the id of a backup: {name}")
@@ -180,52 +180,51 @@ def find(backups: Path, name: str) -> Backup:
 
 
 def write_manifest(directory: Path, manifest: Manifest) -> None:
-    """Make a backup of what lies in the directory."""
+    """Write the manifest, which makes the directory a valid backup."""
     with published(directory / MANIFEST) as partial:
         partial.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     sync(directory.parent)
 
 
 def add_evidence(directory: Path, evidence: Evidence) -> None:
-    """Keep how a verification went, beside the backup."""
+    """Append the result of a verification to the backup's evidence."""
     file = directory / EVIDENCE
-    torn = file.exists() and file.stat().st_size and not file.read_bytes().endswith(b"\n")
+    incomplete = file.exists() and file.stat().st_size and not file.read_bytes().endswith(b"\n")
     with file.open("a", encoding="utf-8") as out:
-        out.write(("\n" if torn else "") + json.dumps(evidence) + "\n")
+        out.write(("\n" if incomplete else "") + json.dumps(evidence) + "\n")
         out.flush()
         os.fsync(out.fileno())
 
 
 def remove(backup: Path) -> None:
-    """Remove a backup: its manifest first, for without it the rest is none."""
+    """Remove a backup: its manifest first, because without it the rest is not a backup."""
     (backup / MANIFEST).unlink(missing_ok=True)
     sync(backup)
     shutil.rmtree(backup)
 
 
 @contextmanager
-def alone(backups: Path, patience: float = 0) -> Iterator[None]:
-    """Let nobody else make, prune or verify backups here for as long as the block lasts.
+def alone(backups: Path, lock_timeout: float = 0) -> Iterator[None]:
+    """Lock the backups for the duration of the block, so that no other process creates, prunes or verifies them.
 
-    Raises StewardError when somebody else still does after so many seconds.
+    Raises StewardError if another process still holds the lock after ``lock_timeout`` seconds.
     """
     try:
         backups.mkdir(parents=True, exist_ok=True)
         lock = (backups / ".lock").open("w", encoding="utf-8")
     except PermissionError as error:
-        raise StewardError(
-            f"{backups} cannot be written to; on the host it must belong to user {os.getuid()}"
-        ) from error
+        raise StewardError(f"{backups} is not writable; on the host it must belong to user {os.getuid()}") from error
     with lock:
-        deadline = time.monotonic() + patience
-        while not _taken(lock):
+        deadline = time.monotonic() + lock_timeout
+        while not _locked(lock):
             if time.monotonic() >= deadline:
-                raise StewardError("another backup, verification or pruning is at work here")
+                raise StewardError("another backup, verification or prune is running")
             time.sleep(_POLL_SECONDS)
         yield
 
 
-def _taken(lock: IO[str]) -> bool:
+def _locked(lock: IO[str]) -> bool:
+    """Try to take the lock; return whether it succeeded."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

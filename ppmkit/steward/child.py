@@ -1,4 +1,4 @@
-"""Commands of the steward in processes of their own: what wants all of a processor leaves the others to the rest."""
+"""Run the steward's commands in child processes, so that CPU-bound work runs in parallel on another core."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _PR_SET_PDEATHSIG = 1
 
 @contextmanager
 def beside(*argv: str) -> Iterator[Callable[[], Any]]:
-    """Run a command beside this process; yield what waits for its answer, and raises what it failed with.
+    """Run a command in parallel with this process; yield a function that waits for its result and raises its error.
 
-    It ends with the block at the latest, and with this process.
+    The command ends with the block at the latest, and with this process.
     """
     variables = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    whole = [sys.executable, "-m", str(__package__), "--beside", str(os.getpid()), *argv]
+    full_argv = [sys.executable, "-m", str(__package__), "--beside", str(os.getpid()), *argv]
     with subprocess.Popen(
-        whole, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
+        full_argv, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8"
     ) as process:
 
-        def answer() -> Any:
-            said, trouble = process.communicate()
+        def result() -> Any:
+            output, errors = process.communicate()
             if process.returncode != 0:
-                raise failed(process.returncode, trouble.strip().removeprefix("steward: "))
-            return json.loads(said)
+                raise failed(process.returncode, errors.strip().removeprefix("steward: "))
+            return json.loads(output)
 
         try:
-            yield answer
+            yield result
         finally:
             process.kill()
 
 
 def end_with(parent: int) -> None:
-    """End this process as soon as its parent does, killed or not: nobody else knows of it."""
+    """Kill this process as soon as its parent exits, even if the parent is killed and cannot clean up."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)

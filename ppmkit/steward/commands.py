@@ -1,4 +1,4 @@
-"""What ppmctl asks of the steward about backups; each returns a document for JSON."""
+"""The steward's backup commands for ppmctl. Each returns a JSON document."""
 
 from __future__ import annotations
 
@@ -24,199 +24,200 @@ def add(commands: Any) -> None:
     """Add these commands to a parser's."""
 
     def command(act: Any, help: str) -> argparse.ArgumentParser:
-        added: argparse.ArgumentParser = commands.add_parser(act.__name__.replace("_", "-"), help=help)
-        added.set_defaults(act=act)
-        return added
+        subparser: argparse.ArgumentParser = commands.add_parser(act.__name__.replace("_", "-"), help=help)
+        subparser.set_defaults(act=act)
+        return subparser
 
-    made = command(backup, "back up the live database")
-    made.add_argument("--kind", choices=["manual", "nightly"], default="manual")
-    made.add_argument("--pinned", action="store_true")
+    backup_command = command(backup, "back up the live database")
+    backup_command.add_argument("--kind", choices=["manual", "nightly"], default="manual")
+    backup_command.add_argument("--pinned", action="store_true")
     command(list_backups, "list the backups, newest first")
-    fetched = command(fetch, "bring a backup here from a target")
-    fetched.add_argument("target")
-    fetched.add_argument("id", help="or latest")
-    command(show, "show all that is known of a backup").add_argument("id")
-    checked = command(check, "verify backups")
-    checked.add_argument("ids", nargs="*", help="default: all of them")
-    checked.add_argument("--key", action="store_true", help="a private key comes on stdin")
-    staged = command(stage, "decode a backup to a file and verify it there")
-    staged.add_argument("id")
-    staged.add_argument("target", type=Path)
-    staged.add_argument("--key", action="store_true", help="a private key comes on stdin")
-    command(moments, "tell from when to when any moment can be had")
-    had = command(stage_at, "put together what the database was at a moment, and verify it")
-    had.add_argument("moment", type=datetime.fromisoformat)
-    had.add_argument("target", type=Path)
-    filed = command(file_copy, "make a backup of a copy that was made before the database changed, and remove it")
-    filed.add_argument("copied", type=Path)
-    filed.add_argument("--kind", choices=["safety", "migration"], default="safety")
-    filed.add_argument("--seconds", type=float, default=0, help="how long it took to make while others wrote")
-    filed.add_argument("--leave", action="store_true", help="leave the copy, and remove only older ones beside it")
-    attested = command(attest, "keep beside a backup how a drill with the application went")
-    attested.add_argument("id")
-    attested.add_argument("outcome", choices=["ok", "failed", "inconclusive"])
-    attested.add_argument("seen")
-    attested.add_argument("seconds", type=float)
-    command(nightly, "make the backup of the schedule, then remove those that no rule keeps")
-    command(copies, "copy to a target every backup that it lacks").add_argument("target")
-    command(prove, "read back the latest backup, and another by chance, as far as it goes without a key")
+    fetch_command = command(fetch, "download a backup from a target")
+    fetch_command.add_argument("target")
+    fetch_command.add_argument("id", help="or latest")
+    command(show, "show a backup's manifest and evidence").add_argument("id")
+    check_command = command(check, "verify backups")
+    check_command.add_argument("ids", nargs="*", help="default: all of them")
+    check_command.add_argument("--key", action="store_true", help="read a private key from stdin")
+    stage_command = command(stage, "decode a backup to a file and verify it there")
+    stage_command.add_argument("id")
+    stage_command.add_argument("target", type=Path)
+    stage_command.add_argument("--key", action="store_true", help="read a private key from stdin")
+    command(moments, "list the time ranges that can be restored")
+    stage_at_command = command(stage_at, "reconstruct the database as it was at a time, and verify it")
+    stage_at_command.add_argument("moment", type=datetime.fromisoformat)
+    stage_at_command.add_argument("target", type=Path)
+    file_command = command(file_copy, "turn a copy from before a change of the database into a backup, and remove it")
+    file_command.add_argument("copied", type=Path)
+    file_command.add_argument("--kind", choices=["safety", "migration"], default="safety")
+    file_command.add_argument("--seconds", type=float, default=0, help="how long the copy took during writes")
+    file_command.add_argument("--leave", action="store_true", help="keep the copy, and remove only older ones")
+    attest_command = command(attest, "record with a backup the result of a drill with the application")
+    attest_command.add_argument("id")
+    attest_command.add_argument("outcome", choices=["ok", "failed", "inconclusive"])
+    attest_command.add_argument("seen")
+    attest_command.add_argument("seconds", type=float)
+    command(nightly, "create the scheduled backup, then remove those that no rule keeps")
+    command(copies, "copy all missing backups to a target").add_argument("target")
+    command(prove, "verify the latest backup and a random other one, as far as possible without a key")
     command(retain, "remove the backups that no rule keeps").add_argument("--dry-run", action="store_true")
 
 
 def backup(*, kind: Kind, pinned: bool) -> dict[str, Any]:
-    """Back up the live database, and copy that to every target."""
-    told = settings()
-    made = create(told.database, told.backups, told.wishes, kind=kind, pinned=pinned)
-    return {**made, "targets": targets.push(catalog.find(told.backups, made["id"]), told.targets)}
+    """Back up the live database, and copy the backup to every target."""
+    config = settings()
+    created = create(config.database, config.backups, config.options, kind=kind, pinned=pinned)
+    return {**created, "targets": targets.push(catalog.find(config.backups, created["id"]), config.targets)}
 
 
 def nightly() -> dict[str, Any]:
-    """Make the backup of the schedule, then remove what no rule keeps; return what was done."""
-    told = settings()
-    made = create(told.database, told.backups, told.wishes, kind="nightly")
-    kept = retain(dry_run=False)
-    return {"made": made["id"], "seconds": made["seconds"], "removed": [one["id"] for one in kept if not one["keep"]]}
+    """Create the scheduled backup, then remove backups that no rule keeps; return the changes."""
+    config = settings()
+    created = create(config.database, config.backups, config.options, kind="nightly")
+    removed = [one["id"] for one in retain(dry_run=False) if not one["keep"]]
+    return {"made": created["id"], "seconds": created["seconds"], "removed": removed}
 
 
 def copies(*, target: str) -> dict[str, Any]:
-    """Copy to a target the backups that it lacks, the newest first. Raises StewardError at the first that fails.
+    """Copy to a target the backups that it lacks, newest first. Raises StewardError at the first failure.
 
-    One that holds nothing of ours is left alone: that of a host that is gone must stay as it is, until a backup of it
-    was restored here.
+    A target without any of our backups is left alone: the backups of a lost host must stay unchanged until one of them
+    is restored here.
     """
-    told = settings()
-    place = _place(told, target)
-    there, here = targets.listed(place), catalog.catalog(told.backups)
-    if there and not {each.id for each in here} & set(there):
+    config = settings()
+    place = _place(config, target)
+    remote, local = targets.listed(place), catalog.catalog(config.backups)
+    if remote and not {each.id for each in local} & set(remote):
         raise StewardError(
-            f"{place} holds backups of another database, or of before: ppmctl restore --latest --from {target} brings "
-            "that back; ppmctl backup create adds this one's to them"
+            f"{place} contains backups of another or an earlier database: ppmctl restore --latest --from {target} "
+            "restores that one; ppmctl backup create adds backups of this one"
         )
-    lacking = [each for each in reversed(catalog.regular(here)) if each.id not in there]
+    lacking = [each for each in reversed(catalog.regular(local)) if each.id not in remote]
     for each in lacking:
-        if (said := targets.push(each, {target: place})[target]) != targets.OK:
-            raise StewardError(said)
+        if (result := targets.push(each, {target: place})[target]) != targets.OK:
+            raise StewardError(result)
     return {"sent": [each.id for each in lacking]}
 
 
 def prove() -> list[dict[str, Any]]:
-    """Read back the latest backup, and another by chance. Raises StewardError when one is not sound."""
-    told = settings()
-    ids = [each.id for each in reversed(catalog.catalog(told.backups))]
-    chosen = ids[:1] + ([random.choice(ids[1:])] if ids[1:] else [])  # noqa: S311 (it is no secret which)
+    """Verify the latest backup and a random other one. Raises StewardError if one is damaged."""
+    config = settings()
+    ids = [each.id for each in reversed(catalog.catalog(config.backups))]
+    chosen = ids[:1] + ([random.choice(ids[1:])] if ids[1:] else [])  # noqa: S311 (the choice is not secret)
     if not chosen:
         return []
-    found = check(ids=chosen, key=False)
-    if failed := [one for one in found if one["outcome"] == "failed"]:
+    results = check(ids=chosen, key=False)
+    if failed := [one for one in results if one["outcome"] == "failed"]:
         raise StewardError("; ".join(f"backup {one['id']}: {one['seen']}" for one in failed))
-    return found
+    return results
 
 
 def list_backups() -> list[dict[str, Any]]:
     """Return every backup's summary, newest first."""
-    return [found.summary() for found in reversed(catalog.catalog(settings().backups))]
+    return [each.summary() for each in reversed(catalog.catalog(settings().backups))]
 
 
 def fetch(*, target: str, id: str) -> dict[str, Any]:
-    """Bring a backup here from a target, which the settings name. Raises StewardError when it is not whole."""
-    told = settings()
-    place = _place(told, target)
-    with catalog.alone(told.backups, told.wishes.patience):
-        return targets.fetch(place, id, told.backups).summary()
+    """Download a backup from a target in the settings. Raises StewardError if it is incomplete or damaged."""
+    config = settings()
+    place = _place(config, target)
+    with catalog.alone(config.backups, config.options.lock_timeout):
+        return targets.fetch(place, id, config.backups).summary()
 
 
-def _place(told: Settings, target: str) -> str:
-    if target not in told.targets:
-        raise StewardError(f"there is no target {target}; targets: {', '.join(told.targets) or 'none'}")
-    return told.targets[target]
+def _place(config: Settings, target: str) -> str:
+    if target not in config.targets:
+        raise StewardError(f"there is no target {target}; targets: {', '.join(config.targets) or 'none'}")
+    return config.targets[target]
 
 
 def show(*, id: str) -> dict[str, Any]:
-    """Return the manifest and the evidence of one."""
-    found = catalog.find(settings().backups, id)
-    return {**found.summary(), "manifest": found.manifest, "evidence": list(found.evidence)}
+    """Return a backup's manifest and evidence."""
+    backup = catalog.find(settings().backups, id)
+    return {**backup.summary(), "manifest": backup.manifest, "evidence": list(backup.evidence)}
 
 
 def check(*, ids: list[str], key: bool) -> list[dict[str, Any]]:
-    """Verify backups as far as it goes; return [{id, level, outcome, seen, seconds}]."""
-    told, keys = settings(), _keys(key)
-    with catalog.alone(told.backups, told.wishes.patience):
-        chosen = [catalog.find(told.backups, id) for id in ids] or catalog.catalog(told.backups)
-        return [{"id": each.id, **verify.prove(each, keys, told.backups)} for each in chosen]
+    """Verify backups up to the highest possible level; return [{id, level, outcome, seen, seconds}]."""
+    config, keys = settings(), _keys(key)
+    with catalog.alone(config.backups, config.options.lock_timeout):
+        chosen = [catalog.find(config.backups, id) for id in ids] or catalog.catalog(config.backups)
+        return [{"id": each.id, **verify.prove(each, keys, config.backups)} for each in chosen]
 
 
 def stage(*, id: str, target: Path, key: bool) -> dict[str, Any]:
-    """Decode a backup to a file that is fit to take the place of the database. Raises StewardError when it is not."""
-    told, keys = settings(), _keys(key)
-    with catalog.alone(told.backups, told.wishes.patience):
-        found = catalog.find(told.backups, id)
-        evidence = verify.stage(found, keys, target)
+    """Decode a backup to a file that can replace the database. Raises StewardError if verification fails."""
+    config, keys = settings(), _keys(key)
+    with catalog.alone(config.backups, config.options.lock_timeout):
+        backup = catalog.find(config.backups, id)
+        evidence = verify.stage(backup, keys, target)
     if evidence["outcome"] != "ok":
         target.unlink(missing_ok=True)
         kind = Inconclusive if evidence["outcome"] == "inconclusive" else StewardError
-        raise kind(f"backup {found.id} cannot be restored: {evidence['seen']}")
-    return {**found.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
+        raise kind(f"backup {backup.id} cannot be restored: {evidence['seen']}")
+    return {**backup.summary(), "level": evidence["level"], "seconds": evidence["seconds"]}
 
 
 def moments() -> list[dict[str, str]]:
-    """Return [{first, last}], oldest first: any moment from the one to the other can be had."""
+    """Return [{first, last}], oldest first: the time ranges in which any time can be restored."""
     return continuous.spans(settings().backups)
 
 
 def stage_at(*, moment: datetime, target: Path) -> dict[str, Any]:
-    """Put together what the database was at a moment, fit to take its place. Raises StewardError when it is not."""
+    """Reconstruct the database as it was at a time, ready to replace it. Raises StewardError on failure."""
     return continuous.recover(settings().backups, moment, target)
 
 
 def file_copy(*, copied: Path, kind: Kind, seconds: float, leave: bool) -> dict[str, Any]:
-    """Make a backup of a copy that nobody has open; of the others beside it none stays.
+    """Turn a copy that no process has open into a backup, and remove the other copies next to it.
 
-    It holds the database of when it was last written to, or ``seconds`` before.
+    It contains the database as of the copy's last write, or ``seconds`` before.
     """
-    told = settings()
+    config = settings()
     prune_copies(copied.parent, copied)
-    done = file(copied, told.backups, told.wishes, name=told.database.name, kind=kind, seconds=seconds)
+    summary = file(copied, config.backups, config.options, name=config.database.name, kind=kind, seconds=seconds)
     if not leave:
         remove(copied)
-    return done
+    return summary
 
 
 def attest(*, id: str, outcome: Outcome, seen: str, seconds: float) -> dict[str, Any]:
-    """Keep the evidence of L4, which the steward cannot see for itself."""
-    found = catalog.find(settings().backups, id)
+    """Record evidence of L4, which the steward cannot test itself."""
+    backup = catalog.find(settings().backups, id)
     evidence: Evidence = {"time": now(), "level": "L4", "outcome": outcome, "seen": seen, "seconds": seconds}
-    catalog.add_evidence(found.directory, evidence)
+    catalog.add_evidence(backup.directory, evidence)
     return {**evidence}
 
 
 def retain(*, dry_run: bool) -> list[dict[str, Any]]:
-    """Remove what no rule keeps; return [{id, keep, why}], newest first."""
-    told = settings()
-    with catalog.alone(told.backups, told.wishes.patience):
-        verdicts = _judged(told)
+    """Remove backups that no rule keeps; return [{id, keep, why}], newest first."""
+    config = settings()
+    with catalog.alone(config.backups, config.options.lock_timeout):
+        verdicts = retention.judge([_item(each) for each in catalog.catalog(config.backups)], config.policy)
         if not dry_run:
-            verdicts = _removed(told, verdicts)
+            verdicts = _remove_obsolete(config, verdicts)
     return [asdict(verdict) for verdict in verdicts]
 
 
-def _removed(told: Settings, verdicts: list[retention.Verdict]) -> list[retention.Verdict]:
-    """Remove what goes, and return what became of it. What a target does not let go stays here too, until it does."""
-    silent: dict[str, str] = {}
-    done = []
+def _remove_obsolete(config: Settings, verdicts: list[retention.Verdict]) -> list[retention.Verdict]:
+    """Remove obsolete backups; return the actual results. A backup that a target cannot remove stays here, too."""
+    failures: dict[str, str] = {}
+    results = []
     for verdict in verdicts:
         if not verdict.keep:
-            for name, place in told.targets.items():  # first: what is gone here is not looked for there again
-                silent |= _forgotten(name, place, verdict.id) if name not in silent else {}
-            if silent:
-                why = "; ".join(f"{name} does not let it go: {said}" for name, said in silent.items())
-                done.append(retention.Verdict(verdict.id, keep=True, why=why))
+            for name, place in config.targets.items():  # first, because only backups that exist here are tried again
+                failures |= _forget(name, place, verdict.id) if name not in failures else {}
+            if failures:
+                why = "; ".join(f"it cannot be removed from {name}: {error}" for name, error in failures.items())
+                results.append(retention.Verdict(verdict.id, keep=True, why=why))
                 continue
-            catalog.remove(told.backups / verdict.id)
-        done.append(verdict)
-    return done
+            catalog.remove(config.backups / verdict.id)
+        results.append(verdict)
+    return results
 
 
-def _forgotten(name: str, place: str, id: str) -> dict[str, str]:
+def _forget(name: str, place: str, id: str) -> dict[str, str]:
+    """Remove a backup from a target; return {target: error} on failure."""
     try:
         targets.forget(place, id)
     except (StewardError, OSError, subprocess.TimeoutExpired) as error:
@@ -224,19 +225,15 @@ def _forgotten(name: str, place: str, id: str) -> dict[str, str]:
     return {}
 
 
-def _judged(told: Settings) -> list[retention.Verdict]:
-    return retention.judge([_item(found) for found in catalog.catalog(told.backups)], told.policy)
-
-
-def _item(found: Backup) -> retention.Item:
+def _item(backup: Backup) -> retention.Item:
     return retention.Item(
-        id=found.id,
-        created=found.created,
-        verified=found.verified,
-        pinned=found.manifest["pinned"],
-        kind=found.manifest["kind"],
+        id=backup.id,
+        created=backup.created,
+        verified=backup.verified,
+        pinned=backup.manifest["pinned"],
+        kind=backup.manifest["kind"],
     )
 
 
-def _keys(given: bool) -> list[Any]:
-    return identities(sys.stdin.read()) if given else []
+def _keys(from_stdin: bool) -> list[Any]:
+    return identities(sys.stdin.read()) if from_stdin else []

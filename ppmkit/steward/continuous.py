@@ -1,10 +1,10 @@
-"""Every change of the live database, as it was made: Litestream ships the WAL, and a moment of it can be had again.
+"""Point-in-time recovery: Litestream ships every change in the WAL, so the database can be restored to any time.
 
-backups/continuous/<id>/ltx/<level>/<first>-<last>.ltx   one run of Litestream, from the whole database on
+backups/continuous/<id>/ltx/<level>/<first>-<last>.ltx   one run of Litestream, beginning with the whole database
 
-Each run is a generation of its own. What was done to the database while none ran (a hold, a restore) is in no file, so
-nothing is put together from two of them. A file of level 0 holds what was committed since the one before, and its time
-is when it was shipped: it holds nothing that was committed later (https://litestream.io/how-it-works).
+Each run is a separate generation. Changes made while Litestream is not running (a hold, a restore) are in no file, so
+generations are never combined. A level 0 file contains the commits since the previous file. Its time is when it was
+shipped, so it contains no later commits (https://litestream.io/how-it-works).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .sqlite.snapshot import sound
 
 _LTX = re.compile(r"^([0-9a-f]{16})-([0-9a-f]{16})\.ltx$")
 _CHANGES, _SNAPSHOTS = "0", "9"
-"""Litestream's levels: of every change, and of the whole database."""
+"""Litestream's levels: single changes, and the whole database."""
 _FIRST = f"{1:016x}"
 _MEMORY = "224MiB"
 _HEADER = struct.Struct(">4sIIIQQQ")
@@ -41,14 +41,14 @@ _EPOCH = datetime.fromtimestamp(0, UTC)
 
 @dataclass(frozen=True)
 class Position:
-    """A state of the database that can be had."""
+    """A state of the database that can be restored."""
 
     transaction: str
-    """Litestream's number of the last one in it."""
+    """Litestream's number of its last transaction."""
     time: datetime
     """When it was shipped."""
     bytes: int
-    """How large the database was."""
+    """The size of the database."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Generation:
 
     @cached_property
     def first(self) -> Position | None:
-        """The oldest state, or None when there is no whole one (yet)."""
+        """The oldest state, or None if there is no complete one (yet)."""
         whole = [file for level in (_CHANGES, _SNAPSHOTS) for file in self._files(level) if file[0] == _FIRST]
         return self._position(min(whole, key=lambda file: file[1])) if whole else None
 
@@ -69,7 +69,7 @@ class Generation:
         return self._position(self._all[-1]) if self.first else None
 
     def at(self, moment: datetime) -> Position | None:
-        """Return the newest state that holds nothing of after a moment; None when there is none, or not yet a newer."""
+        """Return the newest state at or before a time; None if there is none, or if no later one was shipped yet."""
         if self.first is None or self.last is None or not self.first.time <= moment <= self.last.time:
             return None
         later = bisect.bisect_right(self._all, moment, key=lambda file: self._position(file).time)
@@ -85,53 +85,53 @@ class Generation:
         """Return (first transaction, last one, level) of every file."""
         folder = self.directory / "ltx" / level
         paths = folder.iterdir() if folder.is_dir() else ()
-        return [(found[1], found[2], level) for path in paths if (found := _LTX.match(path.name))]
+        return [(match[1], match[2], level) for path in paths if (match := _LTX.match(path.name))]
 
     def _position(self, file: tuple[str, str, str]) -> Position:
-        """Return what the header of a file says; that of the file system is not yet the time when it is new."""
+        """Return the position in a file's header. The modification time of a new file is not yet reliable."""
         path = self.directory / "ltx" / file[2] / f"{file[0]}-{file[1]}.ltx"
         with path.open("rb") as content:
             header = content.read(_HEADER.size)
         if not header.startswith(b"LTX"):
             raise StewardError(f"{path} is damaged")
         _, _, page, pages, _, _, milliseconds = _HEADER.unpack(header)
-        time = _EPOCH + timedelta(milliseconds=milliseconds + 1)  # it was cut off: nothing in it was committed later
+        time = _EPOCH + timedelta(milliseconds=milliseconds + 1)  # rounded up: the file has no later commits
         return Position(file[1], time, page * pages)
 
 
 def generations(backups: Path) -> list[Generation]:
-    """Return those that hold a state, oldest first."""
+    """Return the generations that contain a complete state, oldest first."""
     folder = backups / CONTINUOUS
-    found = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
-    return [each for each in map(Generation, found) if each.first]
+    paths = sorted(folder.glob("[!.]*")) if folder.is_dir() else []
+    return [each for each in map(Generation, paths) if each.first]
 
 
 def spans(backups: Path) -> list[dict[str, str]]:
-    """Return [{first, last}], oldest first: each moment from the one to the other can be had."""
-    found = [(each.first, each.last) for each in generations(backups)]
-    return [{"first": _text(first.time), "last": _text(last.time)} for first, last in found if first and last]
+    """Return [{first, last}], oldest first: the time ranges in which any time can be restored."""
+    ranges = [(each.first, each.last) for each in generations(backups)]
+    return [{"first": _text(first.time), "last": _text(last.time)} for first, last in ranges if first and last]
 
 
 def prune(backups: Path, keep: timedelta, now: datetime) -> int:
-    """Remove generations that end before what is to be kept, and those that hold nothing; return how many."""
+    """Remove generations that ended before the retention period, and empty ones; return their number."""
     folder = backups / CONTINUOUS
-    found = [Generation(path) for path in folder.glob("[!.]*")]
-    old = [each for each in found if each.last is None or each.last.time < now - keep]
+    existing = [Generation(path) for path in folder.glob("[!.]*")]
+    old = [each for each in existing if each.last is None or each.last.time < now - keep]
     for each in old:
         shutil.rmtree(each.directory)
     return len(old)
 
 
 def recover(backups: Path, moment: datetime, target: Path) -> dict[str, Any]:
-    """Put together at ``target`` what the database was at a moment, and verify it; return what it is.
+    """Reconstruct the database as it was at a time to ``target``, and verify it; return its summary.
 
-    Raises StewardError when that moment was not shipped, or the outcome is not sound; then there is none.
+    Raises StewardError if that time was not shipped or the result is damaged; then no file is left.
     """
     for generation in reversed(generations(backups)):
         if position := generation.at(moment):
             break
     else:
-        raise StewardError(f"{moment:%F %T} UTC was not shipped")
+        raise StewardError(f"the state at {moment:%F %T} UTC was not shipped")
     target.parent.mkdir(parents=True, exist_ok=True)
     need_room(target.parent, position.bytes)
     with published(target) as partial:
@@ -148,12 +148,12 @@ def recover(backups: Path, moment: datetime, target: Path) -> dict[str, Any]:
 
 def _restore(generation: Generation, position: Position, target: Path) -> None:
     argv = [litestream(), "restore", "-txid", position.transaction, "-parallelism", "2", "-o", str(target)]
-    done = subprocess.run(
+    result = subprocess.run(
         [*argv, generation.directory.as_uri()], env=variables(), capture_output=True, encoding="utf-8"
     )
-    if done.returncode != 0:
-        words = (done.stderr or done.stdout).strip().splitlines() or [f"status {done.returncode}"]
-        raise StewardError(f"what was shipped cannot be put together: {words[-1]}")
+    if result.returncode != 0:
+        lines = (result.stderr or result.stdout).strip().splitlines() or [f"status {result.returncode}"]
+        raise StewardError(f"the shipped changes cannot be restored: {lines[-1]}")
 
 
 def _rows(database: Path) -> int:
@@ -163,12 +163,12 @@ def _rows(database: Path) -> int:
 
 
 def litestream() -> str:
-    """Return the program: it is installed beside Python."""
+    """Return the path of Litestream: it is installed next to Python."""
     return str(Path(sys.executable).with_name("litestream"))
 
 
 def variables() -> dict[str, str]:
-    """Return the environment variables that it runs with: it collects its garbage well within the memory limit."""
+    """Return Litestream's environment variables: its garbage collector must keep it well below the memory limit."""
     return {"GOMEMLIMIT": _MEMORY, "PATH": os.environ.get("PATH", "")}
 
 

@@ -1,4 +1,4 @@
-"""What the steward says when it cannot do what it was asked."""
+"""The steward's exceptions."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from .exit_codes import DAMAGED, INCONCLUSIVE
 _CANNOT_READ = frozenset(
     {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS, apsw.SQLITE_IOERR_DATA}
 )
-"""Of all that SQLite calls a disk I/O error (https://sqlite.org/rescode.html): the others are of writing."""
+"""The read errors among SQLite's disk I/O errors (https://sqlite.org/rescode.html); the others are write errors."""
 
 
 class StewardError(Exception):
-    """The text says what is wrong; nothing was changed."""
+    """The command failed; the text says why, and nothing was changed."""
 
     status = 1
-    """What a command ends with: ppmctl tells them apart by it."""
+    """The command's exit status, by which ppmctl distinguishes the errors."""
 
 
 class Damaged(StewardError):
@@ -30,32 +30,32 @@ class Damaged(StewardError):
 
 
 class Inconclusive(StewardError):
-    """Something is missing here: that says nothing about whether the backup is sound."""
+    """A requirement is missing here, so the state of the backup is unknown."""
 
     status = INCONCLUSIVE
 
 
 class KeyMissing(Inconclusive):
-    """It is encrypted, and nothing here can read it."""
+    """The backup is encrypted, and no key here can decrypt it."""
 
 
 class DiskFull(Inconclusive):
-    """There is too little room here."""
+    """The disk has too little free space."""
 
 
 def unreadable(error: BaseException) -> bool:
-    """Return whether a database cannot be read: it is none any more, its disk fails, or others lost its -wal.
+    """Return whether a database cannot be read: it is corrupt, its disk is failing, or its -wal was lost.
 
-    A disk that is full, or cannot be written to, says nothing of what lies on it.
+    A full or read-only disk does not count: it says nothing about the data.
     """
     if isinstance(error, apsw.IOError):
-        return getattr(error, "extendedresult", 0) in _CANNOT_READ  # its type does not tell of it
+        return getattr(error, "extendedresult", 0) in _CANNOT_READ  # apsw's type stubs lack this attribute
     return isinstance(error, (apsw.CorruptError, apsw.NotADBError))
 
 
 @contextmanager
 def reading(database: Path) -> Iterator[None]:
-    """Raise Damaged when the block finds that the database cannot be read."""
+    """Raise Damaged if an error in the block means that the database cannot be read."""
     try:
         yield
     except apsw.Error as error:
@@ -64,7 +64,7 @@ def reading(database: Path) -> Iterator[None]:
         raise Damaged(f"{database.name} is damaged: {error}") from error
 
 
-def failed(status: int, said: str) -> StewardError:
-    """Given what a command of the steward ended with, and its sentence, return what it has raised."""
+def failed(status: int, message: str) -> StewardError:
+    """Given the exit status and error message of a steward command, return the matching error."""
     kinds: dict[int, type[StewardError]] = {DAMAGED: Damaged, INCONCLUSIVE: Inconclusive}
-    return kinds.get(status, StewardError)(said or f"it ended with status {status}")
+    return kinds.get(status, StewardError)(message or f"it ended with status {status}")

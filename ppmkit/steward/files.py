@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all."""
+"""Atomic and durable file operations."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from xxhash import xxh3_128
 from .errors import DiskFull, StewardError
 
 RESERVE = 64 << 20
-"""Bytes that stay free on the disk: the application's own commits need some while a copy grows."""
+"""Bytes to keep free on the disk: the application's commits need space while a copy grows."""
 
 _BLOCK = 1 << 20
 _WAIT_BEFORE, _WRITE, _WAIT_AFTER = 1, 2, 4
-"""Of sync_file_range(2)."""
+"""Flags of sync_file_range(2)."""
 _REMOTE = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "ceph", "fuse.sshfs", "fuse.glusterfs", "afs"})
 
 
 def sync(path: Path) -> None:
-    """Bring a file, or a directory's entries, to the disk."""
+    """Fsync a file, or a directory's entries."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -35,7 +35,7 @@ def sync(path: Path) -> None:
 
 
 def write_out(file: FileIO, offset: int, size: int, *, wait: bool = False) -> None:
-    """Begin to bring a part of a file to the disk, or wait until it is there; how long the file is, is not."""
+    """Start writing a part of a file to the disk, or wait until it is written; does not sync the file's size."""
     act = _sync_file_range()
     if act(file.fileno(), offset, size, _WAIT_BEFORE | _WRITE | _WAIT_AFTER if wait else _WRITE) != 0:
         number = ctypes.get_errno()
@@ -44,14 +44,14 @@ def write_out(file: FileIO, offset: int, size: int, *, wait: bool = False) -> No
 
 @cache
 def _sync_file_range() -> Callable[[int, int, int, int], int]:
-    found = ctypes.CDLL(None, use_errno=True).sync_file_range
-    found.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return cast("Callable[[int, int, int, int], int]", found)
+    function = ctypes.CDLL(None, use_errno=True).sync_file_range
+    function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
+    return cast("Callable[[int, int, int, int], int]", function)
 
 
 @contextmanager
 def published(target: Path) -> Iterator[Path]:
-    """Yield a path to write to; it becomes ``target`` when the block ends well, and is gone when it does not."""
+    """Yield a path to write to; it becomes ``target`` if the block succeeds, else it is removed."""
     partial = target.with_name(f"{target.name}.partial")
     target.parent.mkdir(parents=True, exist_ok=True)
     remove(partial)
@@ -66,14 +66,14 @@ def published(target: Path) -> Iterator[Path]:
 
 
 def remove(database: Path) -> None:
-    """Remove a copy of a database with all that SQLite keeps beside it."""
+    """Remove a copy of a database with SQLite's files next to it."""
     for suffix in ("", "-wal", "-shm", "-journal"):
         with suppress(FileNotFoundError):
             database.with_name(f"{database.name}{suffix}").unlink()
 
 
 def prune_copies(directory: Path, kept: Path) -> int:
-    """Remove the copies in a directory, but one; return how many files that were."""
+    """Remove all copies in a directory except one; return the number of files."""
     old = [path for path in directory.glob("*.db*") if not path.name.startswith(kept.name)]
     for path in old:
         path.unlink()
@@ -81,7 +81,7 @@ def prune_copies(directory: Path, kept: Path) -> int:
 
 
 def fingerprint(file: Path) -> str:
-    """Return a digest of a file's bytes, at the speed of reading them."""
+    """Return a fast digest of a file's content."""
     hashed = xxh3_128()
     with file.open("rb", buffering=0) as source:
         while block := source.read(_BLOCK):
@@ -90,13 +90,13 @@ def fingerprint(file: Path) -> str:
 
 
 def stamp_of(database: Path) -> str:
-    """Return what changes whenever SQLite writes to the file."""
-    found = database.stat()
-    return f"{found.st_mtime_ns}:{found.st_size}"
+    """Return a stamp that changes whenever SQLite writes to the file."""
+    stat = database.stat()
+    return f"{stat.st_mtime_ns}:{stat.st_size}"
 
 
 def need_local(database: Path) -> None:
-    """Raise StewardError when the file is on a file system of another machine: SQLite's locks do not hold there."""
+    """Raise StewardError if the file is on a network file system, where SQLite's locks are not reliable."""
     best = ("", "")
     path = database.resolve()
     for line in Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines():
@@ -105,15 +105,15 @@ def need_local(database: Path) -> None:
         if path.is_relative_to(mounted) and len(mounted) >= len(best[0]):
             best = (mounted, kind)
     if best[1] in _REMOTE:
-        raise StewardError(f"{database} is on {best[1]}, a network file system, where SQLite's locks do not hold")
+        raise StewardError(f"{database} is on {best[1]}, a network file system, where SQLite's locks are not reliable")
 
 
-def need_room(directory: Path, wanted: int) -> None:
-    """Raise DiskFull unless so many bytes, and a reserve, are free where the directory is."""
+def need_room(directory: Path, size: int) -> None:
+    """Raise DiskFull unless ``size`` bytes and a reserve are free on the directory's disk."""
     free = shutil.disk_usage(directory).free
-    if free - wanted < RESERVE:
+    if free - size < RESERVE:
         mib = 1 << 20
         raise DiskFull(
             f"the disk is too full for a copy: {free // mib} MiB are free, "
-            f"{wanted // mib} MiB and a reserve of {RESERVE // mib} MiB are needed"
+            f"{size // mib} MiB and a reserve of {RESERVE // mib} MiB are needed"
         )

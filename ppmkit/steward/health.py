@@ -1,7 +1,7 @@
-"""`python -m steward.health`: whether the steward works, and the newest backup is not older than it may get.
+"""`python -m steward.health`: health check of the steward and of the newest backup's age.
 
-It reads what the steward writes every minute, and imports next to nothing: it runs all day. `ppmctl status` judges by
-the same words.
+It reads the document that the steward writes every minute. It imports very little, because it runs all day. `ppmctl
+status` shows the same problems.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ _AGAIN = "run: ppmctl backup create"
 
 
 def ailments(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
-    """Given the document of facts, yield what is wrong with the steward and its backups, in words.
+    """Given the facts document, yield a description of each problem with the steward and its backups.
 
-    Where there is no backup yet, the time since the steward started counts.
+    If there is no backup yet, the time since the steward's start counts.
     """
     written = datetime.fromisoformat(found["written"])
     if now - written > _SILENT:
-        yield f"the steward has said nothing since {written:%F %T} UTC; see: ppmctl logs steward"
+        yield f"the steward has not reported since {written:%F %T} UTC; see: ppmctl logs steward"
     last = found["last_backup"]
     if last is not None and not last["verified"]:
         yield f"backup {last['id']} is damaged, and there is no other; {_AGAIN}"
@@ -37,7 +37,7 @@ def ailments(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
 
 
 def main() -> int:
-    """Return 0 when all is well; say what is not."""
+    """Print the problems; return 0 if there are none."""
     folder = Path(json.loads(Path(os.environ["STEWARD"]).read_text(encoding="utf-8")).get("facts", FACTS))
     wrong = "; ".join(ailments(json.loads((folder / DOCUMENT).read_text(encoding="utf-8")), datetime.now(UTC)))
     print(wrong or "ok")

@@ -1,6 +1,6 @@
-"""Where the steward finds its folders: on a host they have the same names, below the environment's directory.
+"""The steward's folders. On a host they have the same names, below the environment's directory.
 
-Nothing but names: whoever looks all day imports no more than this.
+This module contains only names, because the health check, which runs all day, imports it.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 from pathlib import Path
 
 BACKUPS = Path("/backups")
-"""The backups, unless the settings name another place."""
+"""The backups, unless the settings name another folder."""
 FACTS = Path("/facts")
-"""What it knows, for others to read."""
+"""The steward's reports for other programs."""
 SNAPSHOTS, RESTORE, REHEARSAL = "snapshots", "restore", "rehearsal"
-"""Folders beside the database: copies of before it was changed, backups that are made ready, what is tried out."""
+"""Folders next to the database: copies from before a change, staged backups, rehearsals."""
 OWN = (BACKUPS.name, FACTS.name)
-"""What belongs to the steward's user on a host, and outlives the application."""
+"""Folders that belong to the steward's user on a host and outlive the application."""
 DOCUMENT, METRICS = "backups.json", "backups.prom"
-"""Files of that: for people and programs, and for Prometheus."""
+"""Files in FACTS: for programs, and for Prometheus."""

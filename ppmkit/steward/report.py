@@ -1,6 +1,7 @@
-"""What the steward knows, for others to read: a JSON document, and the same for Prometheus. The document is pure.
+"""The steward's report: a JSON document, and the same data as Prometheus metrics. The document is computed purely.
 
-Both are files of one folder, replaced as a whole: the steward has no port, since without targets it has no network.
+Both are files in one folder and are replaced atomically. The steward has no port, because without targets it has no
+network.
 """
 
 from __future__ import annotations
@@ -26,28 +27,28 @@ class Facts(TypedDict):
 
     version: int
     written: str
-    """It is written anew every minute."""
+    """It is rewritten every minute."""
     since: str
     """When the steward started."""
     objective_seconds: float
-    """How old the newest backup may get."""
+    """Maximum age of the newest backup."""
     last_backup: dict[str, Any] | None
-    """{id, at, bytes, verified, seconds}: the newest that is verified; the newest, where none is."""
+    """{id, at, bytes, verified, seconds}: the newest verified backup; the newest one if none is verified."""
     last_drill: dict[str, Any] | None
-    """{id, at, level, outcome, rto_seconds, rpo_seconds}: when a backup was last read back, and what came of it. RTO is
-    what that took, RPO how old the backup was."""
+    """{id, at, level, outcome, rto_seconds, rpo_seconds}: the last verification of a backup after its creation. RTO is
+    its duration, RPO the age of the backup."""
     last_proven: dict[str, Any] | None
-    """The same of the last one that was read back whole (L3), or on which the application answered too (L4)."""
+    """The same for the last backup that was fully verified (L3) or on which the application answered, too (L4)."""
     next_backup: str
     next_drill: str
     continuous: Sequence[Mapping[str, str]] | None
-    """[{first, last}], oldest first: any moment in between can be had. None: changes are not shipped."""
+    """[{first, last}], oldest first: any time in between can be restored. None: changes are not shipped."""
     failures: dict[str, dict[str, Any]]
-    """{task: {times, said}} of what has failed since it last went well: backup, drill, heartbeat, `copy to NAME`."""
+    """{task: {times, said}} of tasks that failed since their last success: backup, drill, heartbeat, `copy to NAME`."""
 
 
 class Failure(TypedDict):
-    """How often a task has failed in a row, and what it said last."""
+    """The number of consecutive failures of a task, and its last error."""
 
     times: int
     said: str
@@ -64,9 +65,9 @@ def facts(
     next_drill: datetime,
     continuous: Sequence[Mapping[str, str]] | None = None,
 ) -> Facts:
-    """Return the document, given every backup, oldest first."""
-    counting = regular(backups)
-    newest = next((each for each in reversed(counting) if each.verified), counting[-1] if counting else None)
+    """Given all backups, oldest first, return the document."""
+    current = regular(backups)
+    newest = next((each for each in reversed(current) if each.verified), current[-1] if current else None)
     readings = [(each, one) for each in backups for one in each.readings]
     readings.sort(key=lambda pair: datetime.fromisoformat(pair[1]["time"]))
     proven = [(each, one) for each, one in readings if one["outcome"] == "ok" and one["level"] in _RESTORED]
@@ -96,14 +97,14 @@ def _backup(backup: Backup) -> dict[str, Any]:
 
 
 def _reading(backup: Backup, evidence: Evidence) -> dict[str, Any]:
-    old = datetime.fromisoformat(evidence["time"]) - backup.created
+    age = datetime.fromisoformat(evidence["time"]) - backup.created
     return {
         "id": backup.id,
         "at": evidence["time"],
         "level": evidence["level"],
         "outcome": evidence["outcome"],
         "rto_seconds": evidence["seconds"],
-        "rpo_seconds": round(old.total_seconds(), 3),
+        "rpo_seconds": round(age.total_seconds(), 3),
     }
 
 
@@ -111,32 +112,32 @@ def _text(time: datetime) -> str:
     return time.isoformat(timespec="milliseconds")
 
 
-def write(folder: Path, found: Facts) -> None:
-    """Put the document, and the metrics, in the place of those that are there."""
+def write(folder: Path, document: Facts) -> None:
+    """Replace the document and the metrics."""
     with published(folder / DOCUMENT) as partial:
-        partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    write_to_textfile(str(folder / METRICS), _metrics(found))
+        partial.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    write_to_textfile(str(folder / METRICS), _metrics(document))
 
 
-def _metrics(found: Facts) -> CollectorRegistry:
+def _metrics(document: Facts) -> CollectorRegistry:
     registry = CollectorRegistry()
 
     def gauge(name: str, help: str, value: float | None) -> None:
         if value is not None:
             Gauge(f"ppm_backup_{name}", help, registry=registry).set(value)
 
-    made, proven, drilled = found["last_backup"] or {}, found["last_proven"] or {}, found["last_drill"] or {}
-    gauge("last_timestamp_seconds", "When the last verified backup was made.", _seconds(made.get("at")))
-    gauge("last_bytes", "Its size.", made.get("bytes"))
-    gauge("last_duration_seconds", "How long it took to make.", made.get("seconds"))
-    gauge("objective_seconds", "How old the last one may get.", found["objective_seconds"])
-    gauge("proven_timestamp_seconds", "When one was last restored to a copy and compared.", _seconds(proven.get("at")))
-    moments = found["continuous"] or [{}]
-    gauge("continuous_timestamp_seconds", "The newest moment that can be had.", _seconds(moments[-1].get("last")))
-    gauge("drill_duration_seconds", "How long the last reading back took.", drilled.get("rto_seconds"))
-    failing = Gauge("ppm_backup_failures", "Failures of a task in a row.", ["task"], registry=registry)
-    for task in ("backup", "drill", *found["failures"]):
-        failing.labels(task).set(found["failures"].get(task, {"times": 0})["times"])
+    backup, proven, drill = document["last_backup"] or {}, document["last_proven"] or {}, document["last_drill"] or {}
+    gauge("last_timestamp_seconds", "Time of the last verified backup.", _seconds(backup.get("at")))
+    gauge("last_bytes", "Size of the last verified backup.", backup.get("bytes"))
+    gauge("last_duration_seconds", "Duration of the last verified backup.", backup.get("seconds"))
+    gauge("objective_seconds", "Maximum age of the last backup.", document["objective_seconds"])
+    gauge("proven_timestamp_seconds", "Time of the last successful test restore.", _seconds(proven.get("at")))
+    spans = document["continuous"] or [{}]
+    gauge("continuous_timestamp_seconds", "The newest time that can be restored.", _seconds(spans[-1].get("last")))
+    gauge("drill_duration_seconds", "Duration of the last drill.", drill.get("rto_seconds"))
+    failing = Gauge("ppm_backup_failures", "Consecutive failures of a task.", ["task"], registry=registry)
+    for task in ("backup", "drill", *document["failures"]):
+        failing.labels(task).set(document["failures"].get(task, {"times": 0})["times"])
     return registry
 
 

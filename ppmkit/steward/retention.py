@@ -1,8 +1,8 @@
-"""Which backups stay and which go, and why. Pure: no file, no clock.
+"""Retention rules: decide which backups to keep, and why. Pure: no file, no clock.
 
-`keep-last`, `-hourly`, `-daily`, `-weekly`, `-monthly` and `-yearly` mean what they mean to restic: of each of the last
-N hours (days, …) that have a backup, its newest one stays; hours without one do not count
-(https://restic.readthedocs.io/en/stable/060_forget.html). Times are UTC, so no clock change makes an hour twice.
+`keep-last`, `-hourly`, `-daily`, `-weekly`, `-monthly` and `-yearly` work as in restic: for each of the last N hours
+(days, …) that have a backup, the newest one is kept; hours without a backup do not count
+(https://restic.readthedocs.io/en/stable/060_forget.html). Times are UTC, so a clock change never repeats an hour.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import datetime
 
 @dataclass(frozen=True)
 class Policy:
-    """How many of each stay; what is usual is in the configuration."""
+    """How many backups each rule keeps. The defaults are in the configuration."""
 
     last: int = 0
     hourly: int = 0
@@ -23,14 +23,14 @@ class Policy:
     monthly: int = 0
     yearly: int = 0
     safety: int = 0
-    """Of those that a restore made of what it replaced; they count for nothing else."""
+    """Backups of databases that a restore replaced; the other rules ignore them."""
     migration: int = 0
-    """Of those that a change of the schema made before; the same."""
+    """Backups from before a schema change; the other rules ignore them, too."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """What is to be judged."""
+    """The properties of a backup that the rules use."""
 
     id: str
     created: datetime
@@ -42,7 +42,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What becomes of one backup."""
+    """The decision on one backup."""
 
     id: str
     keep: bool
@@ -62,14 +62,14 @@ _PERIODS: dict[str, Callable[[datetime], str]] = {
     "yearly": lambda time: f"{time:%Y}",
 }
 APART = ("safety", "migration")
-"""Kinds that are counted by themselves."""
+"""Kinds that are counted separately."""
 assert {"last", *_PERIODS, *APART} == {field.name for field in fields(Policy)}
 
 
 def judge(items: Sequence[Item], policy: Policy) -> list[Verdict]:
-    """Given every backup, return what becomes of each, newest first.
+    """Given all backups, return the decision on each, newest first.
 
-    Whatever the policy says, a pinned one stays, and so does the newest that was verified.
+    A pinned backup and the newest verified one stay regardless of the policy.
     """
     newest_first = sorted(items, key=lambda item: (item.created, item.id), reverse=True)
     reasons: dict[str, list[str]] = {item.id: [] for item in items}
@@ -77,9 +77,9 @@ def judge(items: Sequence[Item], policy: Policy) -> list[Verdict]:
         if item.pinned:
             reasons[item.id].append("pinned")
     for kind in APART:
-        wanted: int = getattr(policy, kind)
-        for number, item in enumerate([item for item in newest_first if item.kind == kind][:wanted], 1):
-            reasons[item.id].append(f"{kind} {number} of {wanted}")
+        limit: int = getattr(policy, kind)
+        for number, item in enumerate([item for item in newest_first if item.kind == kind][:limit], 1):
+            reasons[item.id].append(f"{kind} {number} of {limit}")
     regular = [item for item in newest_first if item.kind not in APART and not item.pinned]
     for number, item in enumerate(regular[: policy.last], 1):
         reasons[item.id].append(f"last {number} of {policy.last}")
@@ -93,15 +93,15 @@ def judge(items: Sequence[Item], policy: Policy) -> list[Verdict]:
 
 
 def _newest_of_each(
-    newest_first: Sequence[Item], period: Callable[[datetime], str], wanted: int
+    newest_first: Sequence[Item], period: Callable[[datetime], str], limit: int
 ) -> list[tuple[str, str]]:
-    """Return (period, id of its newest backup) of the last ``wanted`` periods that have one."""
-    found: dict[str, str] = {}
+    """Return (period, id of its newest backup) for the last ``limit`` periods that have one."""
+    newest: dict[str, str] = {}
     for item in newest_first:
         label = period(item.created)
-        if label not in found and len(found) < wanted:
-            found[label] = item.id
-    return list(found.items())
+        if label not in newest and len(newest) < limit:
+            newest[label] = item.id
+    return list(newest.items())
 
 
 def _verdict(id: str, reasons: Sequence[str]) -> Verdict:

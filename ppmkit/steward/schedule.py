@@ -1,4 +1,4 @@
-"""When the steward's tasks are due. Pure: the clock is an argument, and APScheduler's triggers know the calendar."""
+"""Schedule of the steward's tasks. Pure: the clock is an argument, and APScheduler's triggers handle the calendar."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOMENT = timedelta(microseconds=1)
 
 
 def trigger(moments: Sequence[str]) -> BaseTrigger:
-    """Given moments in UTC, "02:30", "02:30:15" or "sun 04:30", return the trigger that fires at each of them."""
+    """Given times in UTC, "02:30", "02:30:15" or "sun 04:30", return the trigger that fires at each of them."""
     return OrTrigger([_cron(moment) for moment in moments])
 
 
@@ -25,9 +25,9 @@ def _cron(moment: str) -> CronTrigger:
 
 
 def due(trigger: BaseTrigger, last: datetime | None, now: datetime) -> datetime:
-    """Return when a task is to run: now, when a moment of its trigger has passed since it ended well the last time.
+    """Return the next run of a task: now, if its trigger fired after its last successful run.
 
-    However many were missed, that is one run. A last time that is yet to come is of a clock that ran ahead.
+    Several missed runs become one. A last run in the future comes from a clock that was ahead.
     """
     if last is None:
         return now
@@ -36,9 +36,9 @@ def due(trigger: BaseTrigger, last: datetime | None, now: datetime) -> datetime:
 
 
 def retry(trigger: BaseTrigger | None, failures: int, now: datetime) -> datetime:
-    """Return when a task that has failed so many times in a row is tried again: later each time, within the hour.
+    """Return when to retry a task after consecutive failures: with exponential backoff, at most an hour later.
 
-    One with a trigger is not put off beyond its next moment.
+    A task with a trigger is retried at its next scheduled time at the latest.
     """
     again = now + min(_FIRST_RETRY * (1 << min(failures - 1, 10)), _LAST_RETRY)
     if trigger is None:

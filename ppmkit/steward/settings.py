@@ -1,4 +1,4 @@
-"""What the steward is told: one JSON document, in the file that the variable STEWARD names."""
+"""The steward's settings: one JSON document, in the file that the variable STEWARD names."""
 
 from __future__ import annotations
 
@@ -9,70 +9,72 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from .backup import Wishes
+from .backup import Options
 from .paths import BACKUPS, FACTS
 from .retention import Policy
 from .throttle import WAL_CAP
 
-PATIENCE_SECONDS = 300
-"""How long one that ppmctl asks for waits for one of the schedule, and the other way round."""
+LOCK_TIMEOUT_SECONDS = 300
+"""How long ppmctl's commands wait for scheduled tasks, and vice versa."""
 
 
 @dataclass(frozen=True)
-class Shipped:
-    """That every change is shipped as it is made."""
+class Continuous:
+    """Settings for shipping every change."""
 
     keep: timedelta
-    """How far back a moment can be had, at the least."""
+    """The minimum period that can be restored."""
     interval: timedelta
-    """How often what was written is shipped."""
+    """How often changes are shipped."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything about the backups of one environment."""
+    """All backup settings of one environment."""
 
     database: Path
     backups: Path = BACKUPS
-    wishes: Wishes = field(default_factory=Wishes)
+    options: Options = field(default_factory=Options)
     policy: Policy = field(default_factory=Policy)
     targets: dict[str, str] = field(default_factory=dict)
-    """{name: remote of rclone.conf and path there}."""
+    """{name: remote in rclone.conf, with a path}."""
     facts: Path = FACTS
     at: tuple[str, ...] = ()
-    """When backups are made: times of day, UTC."""
+    """When backups are created: times of day, UTC."""
     drill: str = ""
-    """When one is read back: a weekday and a time, UTC."""
+    """When a backup is verified again: a weekday and a time, UTC."""
     objective: timedelta = timedelta.max
-    """How old the newest backup may get."""
+    """Maximum age of the newest backup."""
     heartbeat: Path | None = None
-    """The file with the URL that is asked for after each backup."""
-    continuous: Shipped | None = None
+    """The file with the URL that is requested after each backup."""
+    continuous: Continuous | None = None
 
 
 def settings() -> Settings:
-    """Return the settings. Raises OSError, KeyError or ValueError when the file is not there, or of another version."""
-    told: dict[str, Any] = json.loads(Path(os.environ["STEWARD"]).read_text(encoding="utf-8"))
+    """Return the settings. Raises OSError, KeyError or ValueError if the file is missing or of another version."""
+    document: dict[str, Any] = json.loads(Path(os.environ["STEWARD"]).read_text(encoding="utf-8"))
     return Settings(
-        database=Path(told["database"]),
-        backups=Path(told.get("backups", BACKUPS)),
-        wishes=Wishes(
-            recipients=tuple(told["recipients"]),
-            deadline=float(told["deadline"]),
-            wal_cap=int(told.get("wal_cap", WAL_CAP)),
-            rate=told["rate"],
-            patience=PATIENCE_SECONDS,
+        database=Path(document["database"]),
+        backups=Path(document.get("backups", BACKUPS)),
+        options=Options(
+            recipients=tuple(document["recipients"]),
+            deadline=float(document["deadline"]),
+            wal_cap=int(document.get("wal_cap", WAL_CAP)),
+            rate=document["rate"],
+            lock_timeout=LOCK_TIMEOUT_SECONDS,
         ),
-        policy=Policy(**{rule.name: told["keep"].get(rule.name, 0) for rule in fields(Policy)}),
-        targets=dict(told.get("targets", {})),
-        facts=Path(told.get("facts", FACTS)),
-        at=tuple(told.get("at", ())),
-        drill=told.get("drill", ""),
-        objective=timedelta(seconds=told.get("objective", 0)),
-        heartbeat=Path(told["heartbeat"]) if told.get("heartbeat") else None,
-        continuous=_shipped(told.get("continuous")),
+        policy=Policy(**{rule.name: document["keep"].get(rule.name, 0) for rule in fields(Policy)}),
+        targets=dict(document.get("targets", {})),
+        facts=Path(document.get("facts", FACTS)),
+        at=tuple(document.get("at", ())),
+        drill=document.get("drill", ""),
+        objective=timedelta(seconds=document.get("objective", 0)),
+        heartbeat=Path(document["heartbeat"]) if document.get("heartbeat") else None,
+        continuous=_continuous(document.get("continuous")),
     )
 
 
-def _shipped(told: dict[str, float] | None) -> Shipped | None:
-    return None if told is None else Shipped(**{name: timedelta(seconds=value) for name, value in told.items()})
+def _continuous(section: dict[str, float] | None) -> Continuous | None:
+    if section is None:
+        return None
+    return Continuous(**{name: timedelta(seconds=value) for name, value in section.items()})

@@ -1,7 +1,7 @@
-"""Copies of backups elsewhere, by rclone (https://rclone.org): SFTP, S3 and all else that it knows.
+"""Off-site copies of backups through rclone (https://rclone.org): SFTP, S3 and its other storage systems.
 
-A target is a remote of rclone.conf and a path there, "offsite:bucket/ppm". As here, a backup is one once its manifest
-is there: so that is sent last, and only after the data was read back.
+A target is a remote in rclone.conf with a path, "offsite:bucket/ppm". As on the host, a backup is valid once it has a
+manifest, so the manifest is sent last, after the data was read back.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .errors import StewardError
 from .files import need_room
 
 _SECONDS = 3600
-_NO_DIRECTORY = 3  # https://rclone.org/docs/#exit-code; nothing was copied there yet
+_NO_DIRECTORY = 3  # https://rclone.org/docs/#exit-code; the target is still empty
 _FLAGS = (
     "--retries",
     "3",
@@ -33,7 +33,7 @@ _FLAGS = (
     "60s",
     "--log-level",
     "ERROR",
-    # What came there is read back: no server is asked for its own hashes, by a shell that it need not give us.
+    # Data is read back instead of asking the server for hashes, which would require a shell there.
     "--sftp-shell-type",
     "none",
 )
@@ -42,7 +42,7 @@ OK = "ok"
 
 
 def push(backup: Backup, targets: Mapping[str, str]) -> dict[str, str]:
-    """Copy a backup to every target, side by side; return {target: "ok", or why it is not there}."""
+    """Copy a backup to all targets in parallel; return {target: "ok" or the error}."""
 
     def one(target: str) -> str:
         try:
@@ -55,33 +55,33 @@ def push(backup: Backup, targets: Mapping[str, str]) -> dict[str, str]:
         return dict(zip(targets, pool.map(one, targets.values()), strict=True))
 
 
-def _push(backup: Backup, there: str) -> None:
+def _push(backup: Backup, remote: str) -> None:
     data = backup.manifest["data"]
-    _rclone("copyto", str(backup.file), f"{there}/{data['file']}")
-    if (found := _hash(f"{there}/{data['file']}")) != data["sha256"]:
-        raise StewardError(f"what was read back from {there} is not what was sent: {found}")
+    _rclone("copyto", str(backup.file), f"{remote}/{data['file']}")
+    if (digest := _hash(f"{remote}/{data['file']}")) != data["sha256"]:
+        raise StewardError(f"the data read back from {remote} differs from what was sent: {digest}")
     for name in (EVIDENCE, MANIFEST):
-        _rclone("copyto", str(backup.directory / name), f"{there}/{name}")
+        _rclone("copyto", str(backup.directory / name), f"{remote}/{name}")
 
 
 def _hash(file: str) -> str:
-    """Return the SHA-256 of a file there, by reading it: what a server says of it is not what it keeps."""
+    """Return the SHA-256 of a remote file by reading it: a server's own hash does not prove what it stored."""
     return _rclone("hashsum", "sha256", "--download", file).partition(" ")[0]
 
 
 def listed(target: str) -> list[str]:
-    """Return the ids of the backups there, oldest first."""
+    """Return the ids of the target's backups, oldest first."""
     argv = ("lsjson", "--recursive", "--files-only", "--max-depth", "2", target)
-    found = json.loads(_rclone(*argv, or_status=_NO_DIRECTORY) or "[]")
-    return sorted(file["Path"].split("/")[0] for file in found if file["Path"].endswith(f"/{MANIFEST}"))
+    files = json.loads(_rclone(*argv, or_status=_NO_DIRECTORY) or "[]")
+    return sorted(file["Path"].split("/")[0] for file in files if file["Path"].endswith(f"/{MANIFEST}"))
 
 
 def fetch(target: str, id: str, backups: Path) -> Backup:
-    """Bring a backup here, unless it is; "latest" is the newest there. Raises StewardError when it is not whole."""
-    there = listed(target)
-    if id == "latest" and there:
-        id = there[-1]
-    if id not in there:
+    """Download a backup unless it is here; "latest" is the target's newest. Raises StewardError if it is damaged."""
+    ids = listed(target)
+    if id == "latest" and ids:
+        id = ids[-1]
+    if id not in ids:
         raise StewardError(f"there is no backup {id} at {target}")
     directory = backups / id
     if (directory / MANIFEST).exists():
@@ -98,43 +98,43 @@ def fetch(target: str, id: str, backups: Path) -> Backup:
     return catalog.read(directory)
 
 
-def _fetch(there: str, incoming: Path) -> None:
-    _rclone("copyto", f"{there}/{MANIFEST}", str(incoming / MANIFEST))
-    wanted = catalog.read(incoming)
-    data = wanted.manifest["data"]
+def _fetch(remote: str, incoming: Path) -> None:
+    _rclone("copyto", f"{remote}/{MANIFEST}", str(incoming / MANIFEST))
+    backup = catalog.read(incoming)
+    data = backup.manifest["data"]
     need_room(incoming, data["bytes"])
-    _rclone("copyto", f"{there}/{data['file']}", str(wanted.file))
-    if hashed(wanted.file) != data["sha256"]:
-        raise StewardError(f"what came from {there} is not what its manifest names: it was damaged there")
-    _rclone("copyto", f"{there}/{EVIDENCE}", str(incoming / EVIDENCE))
+    _rclone("copyto", f"{remote}/{data['file']}", str(backup.file))
+    if hashed(backup.file) != data["sha256"]:
+        raise StewardError(f"the data from {remote} does not match its manifest: it was damaged there")
+    _rclone("copyto", f"{remote}/{EVIDENCE}", str(incoming / EVIDENCE))
 
 
 def forget(target: str, id: str) -> None:
-    """Remove a backup there, its manifest first."""
+    """Remove a backup from a target, its manifest first."""
     if id in listed(target):
         _rclone("deletefile", f"{target}/{id}/{MANIFEST}")
         _rclone("purge", f"{target}/{id}")
 
 
 def _rclone(*argv: str, or_status: int = 0) -> str:
-    """Run rclone; return what it prints. Raises StewardError with its last words for another status than these."""
-    done = subprocess.run(
+    """Run rclone; return its output. Raises StewardError with its last line for a status other than 0 or or_status."""
+    result = subprocess.run(
         ["rclone", *_FLAGS, *argv], capture_output=True, encoding="utf-8", timeout=_SECONDS, check=False
     )
-    if done.returncode not in (0, or_status):
-        raise StewardError(_other_key(done.stderr) or f"rclone {argv[0]}: {_last_words(done)}")
-    return "" if done.returncode else done.stdout.strip()
+    if result.returncode not in (0, or_status):
+        raise StewardError(_key_mismatch(result.stderr) or f"rclone {argv[0]}: {_last_line(result)}")
+    return "" if result.returncode else result.stdout.strip()
 
 
-def _other_key(said: str) -> str | None:
-    """Given what rclone has said, return why it did not trust a server, if that is why it failed."""
-    found = _OTHER_KEY.search(said)
-    if found is None:
+def _key_mismatch(errors: str) -> str | None:
+    """Given rclone's errors, return the message for a host key mismatch, or None if that was not the reason."""
+    match = _OTHER_KEY.search(errors)
+    if match is None:
         return None
-    where, keys = found.groups()
+    where, keys = match.groups()
     return f"{where} shows another host key than the secret rclone_conf has in `host_keys`; nothing was sent: {keys}"
 
 
-def _last_words(done: subprocess.CompletedProcess[str]) -> str:
-    words = done.stderr.strip().splitlines()
-    return words[-1] if words else f"status {done.returncode}"
+def _last_line(result: subprocess.CompletedProcess[str]) -> str:
+    lines = result.stderr.strip().splitlines()
+    return lines[-1] if lines else f"status {result.returncode}"

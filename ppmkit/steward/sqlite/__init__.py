@@ -1,1 +1,1 @@
-"""SQLite: copying, verifying, comparing and replacing a database that others use."""
+"""SQLite: copy, verify, compare and replace a database that other processes use."""

@@ -1,4 +1,4 @@
-"""Opening a database, and the names of what is in it."""
+"""Open a database, and list its tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ..errors import StewardError
 
 
 def open_for_reading(database: Path, *, immutable: bool = False) -> apsw.Connection:
-    """Return a connection that cannot write. ``immutable`` is for finished copies only, never for a live file."""
+    """Return a read-only connection. ``immutable`` is only for finished copies, never for a live file."""
     if not database.is_file():
         raise StewardError(f"there is no {database}")
     uri = f"{database.absolute().as_uri()}?mode=ro{'&immutable=1' if immutable else ''}"
@@ -20,12 +20,12 @@ def open_for_reading(database: Path, *, immutable: bool = False) -> apsw.Connect
 
 
 def tables(connection: apsw.Connection, schema: str = "main") -> list[str]:
-    """Return the names of the tables that hold rows of the application, in order; Litestream has two of its own."""
+    """Return the sorted names of the application's tables, without Litestream's two tables."""
     chosen = "SELECT name FROM pragma_table_list WHERE schema = ? AND type = 'table' AND NOT ("
     others = " OR ".join(f"name LIKE '{prefix}\\_%' ESCAPE '\\'" for prefix in ("sqlite", "\\_litestream"))
     return [str(row[0]) for row in connection.execute(f"{chosen}{others}) ORDER BY name", (schema,))]
 
 
 def quoted(name: str) -> str:
-    """Return a name as SQL writes it."""
+    """Return a name as a quoted SQL identifier."""
     return '"' + name.replace('"', '""') + '"'

@@ -1,6 +1,6 @@
-"""What a database holds, as one digest for each table: the same rows give the same digest, wherever the file lies.
+"""Digests of a database's content, one per table: the same rows give the same digest in any file.
 
-Rows are taken in the order of the table's own b-tree, so that it costs one pass and next to no memory.
+Rows are read in the order of the table's own b-tree, so this takes one pass and almost no memory.
 """
 
 from __future__ import annotations
@@ -16,52 +16,52 @@ from xxhash import xxh3_128
 from .database import quoted
 
 ALGORITHM = "xxh3-128 of marshal 2"
-"""Manifests name it. Version 2 of Python's marshal writes values alone: no references and no interned strings."""
+"""Recorded in manifests. Version 2 of Python's marshal writes only values: no references and no interned strings."""
 _ROWS = 256
 _SCHEMA = "sqlite_schema"
 
 
 class Table(TypedDict):
-    """What one table holds."""
+    """The number of rows in a table, and their digest."""
 
     rows: int
     digest: str
 
 
 def digests(connection: apsw.Connection, pause: Callable[[], None] = lambda: None) -> dict[str, Table]:
-    """Return {table: {rows, digest}} of all that SQLite stores: the tables of FTS5 and of the schema too.
+    """Return {table: {rows, digest}} of all stored tables, including FTS5's and the schema table.
 
-    ``pause`` is called every few rows; what it raises ends the work.
+    ``pause`` is called every few rows; an exception that it raises aborts the work.
     """
-    chosen = (
+    query = (
         "SELECT name, wr FROM pragma_table_list WHERE schema = 'main' AND type IN ('table', 'shadow') "
         "AND name <> 'sqlite_schema' ORDER BY name"
     )
-    found = {_SCHEMA: _digest(connection, "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid", pause)}
-    for name, without_rowid in connection.execute(chosen).fetchall():
+    result = {_SCHEMA: _digest(connection, "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid", pause)}
+    for name, without_rowid in connection.execute(query).fetchall():
         table = str(name)
         try:
-            found[table] = _digest(connection, _query(connection, table, bool(without_rowid)), pause)
-        except UnicodeDecodeError:  # a text that is none: SQLite does not mind
-            found[table] = _digest(connection, _query(connection, table, bool(without_rowid), raw=True), pause)
-    return found
+            result[table] = _digest(connection, _query(connection, table, bool(without_rowid)), pause)
+        except UnicodeDecodeError:  # SQLite allows text that is not valid UTF-8
+            result[table] = _digest(connection, _query(connection, table, bool(without_rowid), raw=True), pause)
+    return result
 
 
 def _digest(connection: apsw.Connection, query: str, pause: Callable[[], None]) -> Table:
-    hashed, count = xxh3_128(), 0
+    digest, count = xxh3_128(), 0
     cursor = connection.execute(query)
     while rows := list(itertools.islice(cursor, _ROWS)):
-        hashed.update(marshal.dumps(rows, 2))
+        digest.update(marshal.dumps(rows, 2))
         count += len(rows)
         pause()
-    return {"rows": count, "digest": hashed.hexdigest()}
+    return {"rows": count, "digest": digest.hexdigest()}
 
 
 def _query(connection: apsw.Connection, table: str, without_rowid: bool, *, raw: bool = False) -> str:
-    """Return the query for all that is stored of a table, in the order of its own b-tree, not of an index."""
-    described = connection.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall()
-    names = [str(name) for name, _ in described]
-    stored = [quoted(str(name)) for name, hidden in described if hidden in (0, 3)]  # 2 is computed, 3 computed and kept
+    """Return the query for all stored columns of a table, in the order of its own b-tree, not of an index."""
+    info = connection.execute("SELECT name, hidden FROM pragma_table_xinfo(?)", (table,)).fetchall()
+    names = [str(name) for name, _ in info]
+    stored = [quoted(str(name)) for name, hidden in info if hidden in (0, 3)]  # 2: virtual, 3: stored generated column
     columns = [f"typeof({name}), CAST({name} AS BLOB)" for name in stored] if raw else list(stored)
     if not without_rowid:
         shadowed = {name.lower() for name in names}

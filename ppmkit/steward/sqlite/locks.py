@@ -1,4 +1,4 @@
-"""Who has the database open, and keeping others from opening it."""
+"""Detect processes that have the database open, and prevent other processes from opening it."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from pathlib import Path
 from ..errors import StewardError
 
 _FLOCK = "hhqqi4x"
-"""struct flock of fcntl(2), on 64 bit."""
+"""struct flock of fcntl(2), on 64-bit systems."""
 _FIRST, _LENGTH = 0x40000000, 512
-"""SQLite's own locks: whoever has a database in WAL mode open holds one of these bytes all the while
+"""SQLite's own locks: a process that has a database in WAL mode open always holds one of these bytes
 (https://sqlite.org/fileformat2.html, "the lock-byte page")."""
 _alone: set[Path] = set()
 
 
 def refuse_if_open(database: Path) -> None:
-    """Raise StewardError when another process has the database open, even one that does nothing with it."""
+    """Raise StewardError if another process has the database open, even if it is idle."""
     with database.open("rb+") as file:
-        asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _FIRST, _LENGTH, 0)
-        answer = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, asked))
+        query = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, _FIRST, _LENGTH, 0)
+        answer = struct.unpack(_FLOCK, fcntl.fcntl(file, fcntl.F_GETLK, query))
     if answer[0] != fcntl.F_UNLCK:
-        who = f"process {answer[4]}" if answer[4] > 0 else "a process outside of this container"
+        who = f"process {answer[4]}" if answer[4] > 0 else "a process outside this container"
         raise StewardError(f"{who} has {database.name} open")
 
 
 @contextmanager
 def alone(database: Path) -> Iterator[None]:
-    """Hold the lock that whoever starts to use the database looks for first; this process may hold it already."""
+    """Hold the lock that every process checks before it opens the database; this process may hold it already."""
     if database in _alone:
         yield
         return

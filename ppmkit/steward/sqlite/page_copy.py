@@ -1,15 +1,15 @@
-"""A read transaction on a live database, and a copy of what it sees that is made at the speed of the disk.
+"""Copy the state that a read transaction on a live database sees, at the speed of the disk.
 
-In WAL mode (https://sqlite.org/walformat.html) a transaction sees, of each page, the newest frame in the -wal up to
-the one that was the last when it began; where there is none, the file. For as long as the transaction lasts,
+In WAL mode (https://sqlite.org/walformat.html) a transaction sees, for each page, the newest frame in the -wal up to
+the last frame at the transaction's start; if there is none, the page in the file. While the transaction lasts:
 
-- nobody writes to the file but a checkpoint, and that brings over only frames that the transaction sees as well;
-- nobody begins the -wal anew, unless all of it was in the file when the transaction began. Then the transaction looks
-  at the file alone, and nobody writes to that. The salts in the -wal's index tell.
+- only a checkpoint writes to the file, and it copies only frames that the transaction sees as well;
+- the -wal is not restarted, unless all of it was in the file when the transaction began. In that case the transaction
+  reads only the file, and no process writes to it. The salts in the -wal's index show a restart.
 
-So the file may be copied while others write. Whatever state each of its pages had, were it half of one: with those
-frames over it, it is what the transaction sees. The frames are copied too, and SQLite itself brings them over, as it
-does after a crash. In the other journal modes nobody writes to the file while somebody reads.
+So the file can be copied while other processes write. Whatever state each copied page has, even a torn one, applying
+those frames turns it into what the transaction sees. The frames are copied, too, and SQLite itself applies them, as it
+does after a crash. In other journal modes, no process writes to the file while another one reads.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from ..throttle import Pace
 from .database import open_for_reading
 
 _BLOCK, _STEP = 1 << 18, 1 << 20
-"""Bytes: what stays in the processor's cache, and what is on its way to the disk while the next is copied."""
+"""Bytes: a block that fits into the CPU cache, and the amount that is written back while the next is copied."""
 _WAL_HEADER, _FRAME_HEADER = 32, 24
 _INDEX = struct.Struct("=I12xI12x8s8x")
-"""What the -wal's index begins with, twice: version, number of the last frame, salts."""
+"""The header of the -wal's index, which occurs twice: version, number of the last frame, salts."""
 _INDEX_VERSION = 3007000
 
 
 class _Wal(NamedTuple):
-    """The -wal, as far as the transaction sees it."""
+    """The part of the -wal that the transaction sees."""
 
     file: FileIO
     shm: FileIO
@@ -49,41 +49,42 @@ class _Wal(NamedTuple):
 
 @dataclass(frozen=True)
 class Pinned:
-    """What one transaction sees of a database."""
+    """The state of a database that one transaction sees."""
 
     connection: apsw.Connection
-    """In that transaction."""
+    """The connection that holds the transaction."""
     bytes: int
-    """How large a copy is."""
+    """The size of a copy."""
     others_write: bool
-    """Whether others can write meanwhile."""
+    """Whether other processes can write in the meantime."""
     _page: int
     _file: FileIO
     _wal: _Wal | None
 
     def copy(self, target: Path, pace: Pace) -> None:
-        """Write it to ``target``, which is not brought to the disk. Raises StewardError."""
+        """Write the state to ``target``, without a final fsync. Raises StewardError."""
         _copy(self._file, target, self.bytes, pace)
         if self._wal and self._wal.frames:
-            self._bring_over(self._wal, target, pace)
+            self._apply(self._wal, target, pace)
 
-    def _bring_over(self, wal: _Wal, target: Path, pace: Pace) -> None:
-        beside = target.with_name(f"{target.name}-wal")
-        _copy(wal.file, beside, _WAL_HEADER + wal.frames * (_FRAME_HEADER + self._page), pace)
+    def _apply(self, wal: _Wal, target: Path, pace: Pace) -> None:
+        """Copy the -wal's frames and apply them to the copy."""
+        wal_copy = target.with_name(f"{target.name}-wal")
+        _copy(wal.file, wal_copy, _WAL_HEADER + wal.frames * (_FRAME_HEADER + self._page), pace)
         if any(_INDEX.unpack(header)[2] != wal.salts for header in _headers(wal.shm)):
-            beside.unlink()  # begun anew: all was in the file
+            wal_copy.unlink()  # the -wal was restarted, so all frames were in the file
             return
         with closing(apsw.Connection(str(target))) as copy:
             copy.execute("PRAGMA synchronous=OFF")
-            [(_, found, brought)] = copy.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
-        if (found, brought) != (wal.frames, wal.frames):
-            raise _damaged(self._file, f"its -wal holds {found} whole frames of {wal.frames}")
+            [(_, valid, applied)] = copy.execute("PRAGMA wal_checkpoint(FULL)").fetchall()
+        if (valid, applied) != (wal.frames, wal.frames):
+            raise _damaged(self._file, f"its -wal holds {valid} whole frames of {wal.frames}")
 
 
 @contextmanager
 def pinned(database: Path) -> Iterator[Pinned]:
-    """Yield what the database holds at this moment, for as long as the block lasts; others write meanwhile."""
-    # The files are closed after SQLite's own connection: to close one earlier would drop the locks of this process
+    """Yield the current state of the database, fixed for the duration of the block; other processes may write."""
+    # The files must be closed after SQLite's own connection: closing one earlier would drop this process's locks
     # (fcntl(2)).
     with ExitStack() as files, closing(open_for_reading(database)) as live:
 
@@ -100,11 +101,11 @@ def pinned(database: Path) -> Iterator[Pinned]:
 
 def _begin(live: apsw.Connection) -> None:
     live.execute("BEGIN")
-    live.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # only now it sees one state
+    live.execute("SELECT count(*) FROM sqlite_schema").fetchall()  # the first read fixes the transaction's state
 
 
 def _begin_at(live: apsw.Connection, file: FileIO, shm: FileIO) -> _Wal:
-    """Begin the transaction until nobody has committed while it began; return the -wal as it sees it."""
+    """Restart the transaction until no other process commits during its start; return the -wal as it sees it."""
     while True:
         live.execute("ROLLBACK")
         before = _headers(shm)
@@ -113,18 +114,18 @@ def _begin_at(live: apsw.Connection, file: FileIO, shm: FileIO) -> _Wal:
             break
     version, frames, salts = _INDEX.unpack(before[0])
     if version != _INDEX_VERSION:
-        raise StewardError(f"the -wal's index is of another version: {version}")
+        raise StewardError(f"the -wal's index has an unsupported version: {version}")
     return _Wal(file, shm, frames, salts)
 
 
 def _headers(shm: FileIO) -> tuple[bytes, bytes]:
-    """Return both headers of the -wal's index: they differ while somebody changes them."""
+    """Return both headers of the -wal's index: they differ while a process changes them."""
     both = os.pread(shm.fileno(), 2 * _INDEX.size, 0)
     return both[: _INDEX.size], both[_INDEX.size :]
 
 
 def _copy(source: FileIO, target: Path, size: int, pace: Pace) -> None:
-    """Copy the beginning of a file; what it lacks is zeros. Raises Damaged when it cannot be read."""
+    """Copy the first ``size`` bytes of a file; missing bytes become zeros. Raises Damaged if it cannot be read."""
     block = memoryview(bytearray(_BLOCK))
     done = 0
     with FileIO(target, "xb") as out:
@@ -138,7 +139,7 @@ def _copy(source: FileIO, target: Path, size: int, pace: Pace) -> None:
             _write(out, block[:count], done)
             done += count
             if done % _STEP == 0:
-                # Little is on its way to the disk at a time: others would wait behind it with their commits.
+                # Only a little is written back at a time: other processes' commits would wait behind it.
                 write_out(out, done - _STEP, _STEP)
                 write_out(out, max(0, done - 2 * _STEP), _STEP, wait=True)
                 need_room(target.parent, 0)
@@ -152,10 +153,10 @@ def _write(out: FileIO, block: memoryview, offset: int) -> None:
         block, offset = block[count:], offset + count
 
 
-def _damaged(file: FileIO, said: str) -> Damaged:
-    return Damaged(f"{Path(str(file.name)).name} is damaged: {said}")
+def _damaged(file: FileIO, reason: str) -> Damaged:
+    return Damaged(f"{Path(str(file.name)).name} is damaged: {reason}")
 
 
 def _number(connection: apsw.Connection, pragma: str) -> int:
-    """Return a pragma's number."""
+    """Return the integer value of a pragma."""
     return int(connection.pragma(pragma))

@@ -1,4 +1,4 @@
-"""Bringing an older copy up to date by the pages that differ: most of a database did not change in a few minutes."""
+"""Update an older copy by writing only the pages that differ: in a few minutes, most of a database does not change."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _BLOCK = 1 << 20
 
 
 def freshen(source: Path, copy: Path) -> dict[str, Any]:
-    """Make ``copy`` the same as the database, which nobody else writes to; return {bytes, written, seconds}.
+    """Make ``copy`` equal to the database, which no other process writes to; return {bytes, written, seconds}.
 
-    Reading both and writing little takes about a third of a copy's time. While it goes on the copy has another
-    name, for it is neither the old state nor the new one. Raises StewardError when somebody else has the
+    Reading both and writing little takes about a third of the time of a full copy. Meanwhile the copy has another
+    name, because it is neither the old state nor the new one. Raises StewardError if another process has the
     database open for writing.
     """
     began = time.monotonic()
@@ -29,10 +29,10 @@ def freshen(source: Path, copy: Path) -> dict[str, Any]:
         copy.replace(partial)
     copy.parent.mkdir(parents=True, exist_ok=True)
     connection = quiet(source)
-    # Closed after SQLite's own connection: to close it earlier would drop the locks of this process (fcntl(2)).
-    with source.open("rb") as here, closing(connection):
+    # Must be closed after SQLite's own connection: closing it earlier would drop this process's locks (fcntl(2)).
+    with source.open("rb") as source_file, closing(connection):
         need_room(partial.parent, max(0, source.stat().st_size - (partial.stat().st_size if partial.exists() else 0)))
-        written = _copy_differences(here.fileno(), partial)
+        written = _copy_differences(source_file.fileno(), partial)
     sync(partial)
     partial.replace(copy)
     sync(copy.parent)
@@ -40,7 +40,7 @@ def freshen(source: Path, copy: Path) -> dict[str, Any]:
 
 
 def quiet(database: Path) -> apsw.Connection:
-    """Return a connection that keeps all others from writing, after all that was committed is in the file itself."""
+    """Checkpoint all commits into the file itself; return a connection that blocks all other writers."""
     if not database.is_file():
         raise StewardError(f"there is no {database}")
     connection = apsw.Connection(str(database), flags=apsw.SQLITE_OPEN_READWRITE)
@@ -56,21 +56,21 @@ def quiet(database: Path) -> apsw.Connection:
         connection.close()
         raise
     connection.close()
-    raise StewardError(f"somebody still writes to {database.name}")
+    raise StewardError(f"another process still writes to {database.name}")
 
 
-def _copy_differences(here: int, target: Path) -> int:
-    """Return the bytes that were written to make the target equal to an open file."""
+def _copy_differences(source: int, target: Path) -> int:
+    """Make the target equal to an open file; return the number of bytes written."""
     written = offset = 0
-    size = os.fstat(here).st_size
-    there = os.open(target, os.O_RDWR | os.O_CREAT, 0o640)
+    size = os.fstat(source).st_size
+    descriptor = os.open(target, os.O_RDWR | os.O_CREAT, 0o640)
     try:
         while offset < size:
-            wanted = os.pread(here, _BLOCK, offset)
-            if os.pread(there, len(wanted), offset) != wanted:
-                written += os.pwrite(there, wanted, offset)
-            offset += len(wanted)
-        os.ftruncate(there, size)
+            block = os.pread(source, _BLOCK, offset)
+            if os.pread(descriptor, len(block), offset) != block:
+                written += os.pwrite(descriptor, block, offset)
+            offset += len(block)
+        os.ftruncate(descriptor, size)
     finally:
-        os.close(there)
+        os.close(descriptor)
     return written

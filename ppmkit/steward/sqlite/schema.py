@@ -1,4 +1,4 @@
-"""The migration contract's own tables: what a database says of its schema."""
+"""Read a database's schema revision from the tables of the migration contract."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PLACES = {"revision": ("alembic_version", "version_num"), "floor": ("schema_flo
 
 
 def schema(database: Path, *, immutable: bool = False) -> dict[str, str | None]:
-    """Return {revision, floor}: where it is, and the oldest revision whose release may run on it."""
+    """Return {revision, floor}: the current revision, and the oldest revision whose release can run on it."""
     with closing(open_for_reading(database, immutable=immutable)) as connection:
         return {name: _only_value(connection, *place) for name, place in _PLACES.items()}
 
@@ -21,5 +21,5 @@ def schema(database: Path, *, immutable: bool = False) -> dict[str, str | None]:
 def _only_value(connection: apsw.Connection, table: str, column: str) -> str | None:
     if table not in tables(connection):
         return None
-    found = connection.execute(f"SELECT {column} FROM {table}").fetchone()  # noqa: S608
-    return None if found is None else str(found[0])
+    row = connection.execute(f"SELECT {column} FROM {table}").fetchone()  # noqa: S608
+    return None if row is None else str(row[0])

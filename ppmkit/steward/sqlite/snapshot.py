@@ -1,4 +1,4 @@
-"""A copy of a live database that is one state of it, checked before it counts."""
+"""Create and verify a consistent copy of a live database."""
 
 from __future__ import annotations
 
@@ -19,78 +19,79 @@ from .digest import Table, digests
 from .page_copy import pinned
 
 _CHECKING_KIB = -16 << 10
-"""SQLite's cache for a check, which looks up every row in every index: with its own 2 MiB it takes twice as long."""
+"""SQLite's cache size for an integrity check, which looks up every row in every index: with the default of 2 MiB, it
+takes twice as long."""
 
 
 def snapshot(source: Path, target: Path, deadline: float) -> dict[str, Any]:
-    """Copy the database while others write; return {bytes, seconds, rows: {table: count}}.
+    """Copy the database while other processes write; return {bytes, seconds, rows: {table: count}}.
 
-    Raises StewardError after ``deadline`` seconds, when the disk gets full, or when the copy is not sound; then there
-    is no copy.
+    Raises StewardError after ``deadline`` seconds, if the disk is full, or if the copy is damaged. Then no copy is
+    left.
     """
     began = time.monotonic()
-    with published(target) as partial, copied(source, partial, deadline) as proven:
-        held = proven()
+    with published(target) as partial, copied(source, partial, deadline) as prove:
+        tables = prove()
     seconds = round(time.monotonic() - began, 3)
-    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows(held)}
+    return {"bytes": target.stat().st_size, "seconds": seconds, "rows": rows(tables)}
 
 
 @contextmanager
 def copied(
     source: Path, target: Path, deadline: float, *, wal_cap: int = WAL_CAP, rate: int | None = None
 ) -> Iterator[Callable[[], dict[str, Table]]]:
-    """Copy the database while others write; yield, once the copy is there, what proves it and returns what both hold.
+    """Copy the database while other processes write; yield a function that verifies the copy and returns its digests.
 
-    The copy is checked in a process of its own, while the very transaction that was copied is read here.
+    A separate process verifies the copy, while this one reads the same transaction that was copied.
     """
     with reading(source), pinned(source) as live:
         if not live.others_write:
             raise StewardError(
-                f"{source} is not in WAL mode, so its writers would fail for as long as a backup reads it: put it into "
-                "WAL mode (PRAGMA journal_mode=WAL); `ppmctl doctor` has the command"
+                f"{source} is not in WAL mode, so its writers would fail while a backup reads it: switch it to WAL "
+                "mode (PRAGMA journal_mode=WAL); `ppmctl doctor` shows the command"
             )
         need_room(target.parent, live.bytes)
         pace = Pace(source, deadline, wal_cap=wal_cap, rate=rate)
         live.copy(target, pace)
         with beside("verify", str(target)) as verified:
 
-            def proven() -> dict[str, Table]:
-                held = digests(live.connection, pace.keep)
+            def prove() -> dict[str, Table]:
+                tables = digests(live.connection, pace.keep)
                 live.connection.execute("COMMIT")
-                compare(held, verified()["tables"])
-                return held
+                compare(tables, verified()["tables"])
+                return tables
 
-            yield proven
+            yield prove
 
 
 def verify(copy: Path) -> dict[str, Table]:
-    """Check a copy that nobody has open; return what it holds. Raises StewardError with what is not sound."""
+    """Verify a copy that no process has open; return its digests. Raises StewardError, which names the damage."""
     sound(copy)
     with closing(open_for_reading(copy, immutable=True)) as connection:
         return digests(connection)
 
 
 def sound(copy: Path) -> None:
-    """Raise StewardError when a copy that nobody has open is damaged, or has references to rows that are not there."""
+    """Raise StewardError if a copy that no process has open is damaged or has broken references."""
     with closing(open_for_reading(copy, immutable=True)) as connection:
         try:
-            connection.pragma("cache_size", _CHECKING_KIB)  # it opens the file
-            said = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
-            broken = connection.execute("PRAGMA foreign_key_check").fetchall() if said == ["ok"] else []
+            connection.pragma("cache_size", _CHECKING_KIB)  # this opens the file
+            report = [row[0] for row in connection.execute("PRAGMA integrity_check(5)")]
+            broken = connection.execute("PRAGMA foreign_key_check").fetchall() if report == ["ok"] else []
         except (apsw.CorruptError, apsw.NotADBError) as error:
             raise Damaged(f"{copy.name} is damaged: {error}") from error
-    if said != ["ok"]:
-        raise Damaged(f"{copy.name} is damaged: {'; '.join(map(str, said))}")
+    if report != ["ok"]:
+        raise Damaged(f"{copy.name} is damaged: {'; '.join(map(str, report))}")
     if broken:
         raise StewardError(f"{copy.name} has {len(broken)} broken references, first {broken[0]}")
 
 
-def compare(wanted: dict[str, Table], found: dict[str, Table]) -> None:
-    """Raise StewardError, naming the tables, unless both hold the same."""
-    if differ := sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)):
-        raise StewardError(f"the copy does not hold what the database does: {', '.join(differ)}")
+def compare(expected: dict[str, Table], actual: dict[str, Table]) -> None:
+    """Raise StewardError, which names the tables, if the digests differ."""
+    if differ := sorted(name for name in expected.keys() | actual.keys() if expected.get(name) != actual.get(name)):
+        raise StewardError(f"the copy differs from the database: {', '.join(differ)}")
 
 
-def rows(held: dict[str, Table]) -> dict[str, int]:
-    """Given what a database holds, return {table: count of its rows} without SQLite's own tables."""
-    return {name: table["rows"] for name, table in held.items() if not name.startswith("sqlite_")}
+def rows(tables: dict[str, Table]) -> dict[str, int]:
+    """Given a database's digests, return {table: number of rows} without SQLite's own tables."""
+    return {name: table["rows"] for name, table in tables.items() if not name.startswith("sqlite_")}

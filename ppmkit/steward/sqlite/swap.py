@@ -1,4 +1,4 @@
-"""Putting a copy in the place of the database: at every moment the file there is the old one, or the new one, whole."""
+"""Replace the database with a copy atomically: at any time, the file is either the complete old one or the new one."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _BESIDE = ("-wal", "-shm")
 
 
 def restore(copy: Path, target: Path) -> dict[str, Any]:
-    """Put ``copy`` in the place of ``target``; return {bytes, seconds, rows, stamp}. The copy stays.
+    """Replace ``target`` with a duplicate of ``copy``; return {bytes, seconds, rows, stamp}. The copy stays.
 
-    Nobody may have the database open. Who waits to open it looks at it under the lock that is held here.
+    No other process may have the database open. A process that waits to open it first takes the lock that is held here.
     """
     began = time.monotonic()
-    held = rows(verify(copy))
+    counts = rows(verify(copy))
     incoming = target.with_name(f"{target.name}.incoming")
     with alone(target):
         need_room(target.parent, copy.stat().st_size)
         with published(incoming) as partial:
             shutil.copyfile(copy, partial)
         _put(incoming, target, _verified(incoming, fingerprint(copy)))
-        return {**_done(target, began), "rows": held}
+        return {**_result(target, began), "rows": counts}
 
 
 def keep(database: Path, copy: Path) -> dict[str, Any]:
-    """Keep what the database is, under the name of ``copy`` too, before another file takes its place; return {bytes}.
+    """Link the database to the name ``copy`` before another file replaces it; return {bytes}.
 
-    Nobody may have it open. Nothing is copied: it is the same file. One that is too damaged to be read is kept with
-    all that lies beside it.
+    No other process may have it open. Nothing is copied: both names are the same file. A database that is too damaged
+    to be read is kept together with the files next to it.
     """
     copy.parent.mkdir(parents=True, exist_ok=True)
     remove(copy)
@@ -52,9 +52,9 @@ def keep(database: Path, copy: Path) -> dict[str, Any]:
 
 
 def drop(database: Path, copy: Path) -> dict[str, Any]:
-    """Take the name away that :func:`keep` gave, unless another file has become the database; return {dropped}.
+    """Remove the name that :func:`keep` added, unless another file replaced the database; return {dropped}.
 
-    Then that name is all that is left of what the database was.
+    After a replacement, that name is the only one left of the old database, so it stays.
     """
     same = copy.exists() and database.exists() and copy.samefile(database)
     if same:
@@ -63,17 +63,17 @@ def drop(database: Path, copy: Path) -> dict[str, Any]:
 
 
 def take(copy: Path, target: Path, fingerprint: str) -> dict[str, Any]:
-    """Put ``copy`` in the place of ``target``; return {bytes, seconds, stamp}. The copy is no more.
+    """Replace ``target`` by moving ``copy`` there; return {bytes, seconds, stamp}.
 
-    It must have been verified when it had this fingerprint, and lie on the same file system.
+    The copy must have had this fingerprint when it was verified, and must be on the same file system.
     """
     return taking(copy, target, fingerprint)()
 
 
 def taking(copy: Path, target: Path, fingerprint: str) -> Callable[[], dict[str, Any]]:
-    """See that the copy has this fingerprint; return what puts it in the place of ``target``, as :func:`take` does.
+    """Check the copy's fingerprint; return a function that then replaces ``target`` like :func:`take`.
 
-    So nothing large is read or written while users wait. Who has touched the copy meanwhile is noticed.
+    This way, nothing large is read or written while users wait. A change of the copy in the meantime is detected.
     """
     verified = _verified(copy, fingerprint)
 
@@ -81,7 +81,7 @@ def taking(copy: Path, target: Path, fingerprint: str) -> Callable[[], dict[str,
         began = time.monotonic()
         with alone(target):
             _put(copy, target, verified)
-            return _done(target, began)
+            return _result(target, began)
 
     return act
 
@@ -93,44 +93,44 @@ class _Verified(NamedTuple):
     size: int
     written: int
     changed: int
-    """By this the kernel tells of every write, and nobody can set it; so does a rename."""
+    """The ctime: every write and rename changes it, and no process can set it."""
 
 
 def _state(file: Path) -> _Verified:
-    found = file.stat()
-    return _Verified(found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    stat = file.stat()
+    return _Verified(stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
 
 
-def _verified(file: Path, wanted: str) -> _Verified:
-    """Return the state of a file that has the wanted fingerprint. Raises StewardError when it has another one."""
+def _verified(file: Path, expected: str) -> _Verified:
+    """Return the state of a file with the expected fingerprint. Raises StewardError if it has another one."""
     state = _state(file)
-    if fingerprint(file) != wanted:
+    if fingerprint(file) != expected:
         raise StewardError(f"{file.name} is not the copy that was verified")
     return state
 
 
-def _refuse_another(file: Path, verified: _Verified) -> None:
+def _refuse_changed(file: Path, verified: _Verified) -> None:
     if _state(file) != verified:
-        raise StewardError(f"somebody has touched {file.name} since it was verified")
+        raise StewardError(f"{file.name} was changed after it was verified")
 
 
 def _put(incoming: Path, target: Path, verified: _Verified) -> None:
-    """Replace the target by one rename, and see that it is what was verified; else the old one is back."""
+    """Replace the target by one rename, and check that it is the verified file; else restore the old one."""
     if target.exists():
         if not _settle(target):
             _link(target, target.with_name(f"{target.name}.damaged"), ("", *_BESIDE))
         refuse_if_open(target)
-    for suffix in _BESIDE:  # the last one to close has folded them in, and taken them away
+    for suffix in _BESIDE:  # usually gone: the last process to close the database removes them
         target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
     replaced = target.with_name(f"{target.name}.replaced")
     replaced.unlink(missing_ok=True)
     if target.exists():
         os.link(target, replaced)
     try:
-        _refuse_another(incoming, verified)
+        _refuse_changed(incoming, verified)
         incoming.replace(target)
         sync(target.parent)
-        _look_at(target, verified)
+        _confirm(target, verified)
         replaced.unlink(missing_ok=True)
     except BaseException:
         if replaced.exists():
@@ -140,10 +140,9 @@ def _put(incoming: Path, target: Path, verified: _Verified) -> None:
 
 
 def _settle(database: Path) -> bool:
-    """Make one file of the database, and leave nothing beside it; return False when it is too damaged for that.
+    """Merge all commits into the database file, with no files left next to it; return False if it is too damaged.
 
-    All that was committed is folded into it: a -wal that stays behind would be played into the new one, and undo the
-    restore without a word.
+    A leftover -wal would be applied to the new database and would silently undo the restore.
     """
     try:
         with closing(quiet(database)) as connection:
@@ -156,7 +155,7 @@ def _settle(database: Path) -> bool:
 
 
 def _link(database: Path, kept: Path, suffixes: Iterable[str]) -> None:
-    """Give the files of a database further names; what had these has them no more."""
+    """Add names to the files of a database; existing files with these names are replaced."""
     for suffix in suffixes:
         name = kept.with_name(f"{kept.name}{suffix}")
         name.unlink(missing_ok=True)
@@ -165,15 +164,15 @@ def _link(database: Path, kept: Path, suffixes: Iterable[str]) -> None:
     sync(kept.parent)
 
 
-def _look_at(target: Path, verified: _Verified) -> None:
-    """Raise StewardError unless the file at its place is the one that was verified, and SQLite sees that alone."""
+def _confirm(target: Path, verified: _Verified) -> None:
+    """Raise StewardError unless the target is the verified file and SQLite has no other files next to it."""
     if left := [suffix for suffix in _BESIDE if target.with_name(f"{target.name}{suffix}").exists()]:
-        raise StewardError(f"somebody has made {target.name}{left[0]} meanwhile")
+        raise StewardError(f"another process created {target.name}{left[0]} in the meantime")
     with closing(apsw.Connection(str(target), flags=apsw.SQLITE_OPEN_READWRITE)) as connection:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    _refuse_another(target, verified._replace(changed=target.stat().st_ctime_ns))
+    _refuse_changed(target, verified._replace(changed=target.stat().st_ctime_ns))
 
 
-def _done(target: Path, began: float) -> dict[str, Any]:
+def _result(target: Path, began: float) -> dict[str, Any]:
     seconds = round(time.monotonic() - began, 3)
     return {"bytes": target.stat().st_size, "seconds": seconds, "stamp": stamp_of(target)}

@@ -21,7 +21,7 @@ from ppmkit.steward.sqlite.digest import digests
 from tests.support.database import execute, killed_at_each, make, steward, told, writer
 
 KEY = pyrage.x25519.Identity.generate()
-WISHES = backup.Wishes(recipients=(str(KEY.to_public()),), deadline=60)
+OPTIONS = backup.Options(recipients=(str(KEY.to_public()),), deadline=60)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def prove(backups: Path, *keys: Any) -> list[tuple[str, str]]:
 
 def test_a_backup_under_writes_is_one_state_of_the_database(database: Path, backups: Path, tmp_path: Path) -> None:
     with writer(database):
-        done = backup.create(database, backups, WISHES)
+        done = backup.create(database, backups, OPTIONS)
 
     [made] = catalog.catalog(backups)
     assert (done["id"], done["verified"], done["level"]) == (made.id, True, "L3")
@@ -68,7 +68,7 @@ def test_every_page_size_can_be_backed_up(tmp_path: Path, backups: Path, page_si
         database, f"PRAGMA page_size={page_size}; PRAGMA journal_mode=WAL; CREATE TABLE t(a); INSERT INTO t VALUES(1)"
     )
 
-    backup.create(database, backups, backup.Wishes())
+    backup.create(database, backups, backup.Options())
 
     assert prove(backups) == [("L3", "ok")]
 
@@ -76,8 +76,8 @@ def test_every_page_size_can_be_backed_up(tmp_path: Path, backups: Path, page_si
 def test_a_database_whose_writers_a_backup_would_keep_out_is_refused(database: Path, backups: Path) -> None:
     execute(database, "PRAGMA journal_mode=DELETE")
 
-    with pytest.raises(StewardError, match="not in WAL mode, so its writers would fail for as long as a backup reads"):
-        backup.create(database, backups, WISHES)
+    with pytest.raises(StewardError, match="not in WAL mode, so its writers would fail while a backup reads"):
+        backup.create(database, backups, OPTIONS)
 
     assert catalog.catalog(backups) == []
 
@@ -93,7 +93,7 @@ def test_whatever_sqlite_stores_is_part_of_the_digests(database: Path, backups: 
         CREATE TABLE parent(id INTEGER PRIMARY KEY); CREATE TABLE "a ""b"" c"(p REFERENCES parent)""",
     )
 
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
 
     [made] = catalog.catalog(backups)
     assert made.manifest["tables"] == held(database)
@@ -138,7 +138,7 @@ def test_digests_do_not_depend_on_where_rows_lie_in_the_file(database: Path) -> 
 
 
 def test_each_of_a_hundred_flipped_bytes_and_cut_ends_is_found(database: Path, backups: Path) -> None:
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
     [made] = catalog.catalog(backups)
     good, chance = made.file.read_bytes(), random.Random(7)  # noqa: S311
 
@@ -155,21 +155,21 @@ def test_each_of_a_hundred_flipped_bytes_and_cut_ends_is_found(database: Path, b
     assert verify.prove(made, [KEY], backups)["outcome"] == "ok"
 
 
-@pytest.mark.parametrize("recipients", [WISHES.recipients, ()])
+@pytest.mark.parametrize("recipients", [OPTIONS.recipients, ()])
 def test_decoding_finds_damage_without_the_hash(
     database: Path, backups: Path, tmp_path: Path, recipients: tuple[str, ...]
 ) -> None:
-    backup.create(database, backups, backup.Wishes(recipients=recipients))
+    backup.create(database, backups, backup.Options(recipients=recipients))
     [made] = catalog.catalog(backups)
     good = made.file.read_bytes()
     for bad in (good[: len(good) // 2], good[:-5000], good[:5000] + bytes([good[5000] ^ 1]) + good[5001:], b""):
         made.file.write_bytes(bad)
-        with pytest.raises(StewardError, match=r"cannot be|does not hold"):
+        with pytest.raises(StewardError, match=r"cannot be|does not match"):
             archive.unpack(made.file, tmp_path / "out", made.manifest["data"], [KEY])
 
 
 def test_a_backup_whose_rows_are_not_those_of_its_manifest_has_failed(database: Path, backups: Path) -> None:
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
     [made] = catalog.catalog(backups)
     made.manifest["tables"]["pairs"]["digest"] = "0" * 32
     (made.directory / catalog.MANIFEST).write_text(json.dumps(made.manifest))
@@ -179,7 +179,7 @@ def test_a_backup_whose_rows_are_not_those_of_its_manifest_has_failed(database: 
 
 
 def test_a_wrong_key_says_nothing_of_the_backup(database: Path, backups: Path) -> None:
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
 
     assert prove(backups, pyrage.x25519.Identity.generate()) == [("L0", "inconclusive")]
     assert catalog.catalog(backups)[0].verified, "it was verified when it was made"
@@ -187,7 +187,7 @@ def test_a_wrong_key_says_nothing_of_the_backup(database: Path, backups: Path) -
 
 def test_without_a_manifest_there_is_no_backup_and_without_data_a_failed_one(database: Path, backups: Path) -> None:
     for _ in range(2):
-        backup.create(database, backups, WISHES)
+        backup.create(database, backups, OPTIONS)
     first, second = catalog.catalog(backups)
     (first.directory / catalog.MANIFEST).unlink()
     second.file.unlink()
@@ -196,7 +196,7 @@ def test_without_a_manifest_there_is_no_backup_and_without_data_a_failed_one(dat
     with pytest.raises(StewardError, match=f"there is no backup {first.id}"):
         catalog.find(backups, first.id)
     assert prove(backups) == [("none", "failed")]
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
     assert not first.directory.exists(), "what was left of it goes with the next one"
 
 
@@ -223,7 +223,7 @@ def test_a_database_on_a_network_file_system_is_not_backed_up(
     monkeypatch.setattr(files, "_REMOTE", {"ext4", "xfs", "btrfs", "zfs", "overlay", "tmpfs"})  # as far as it knows
 
     with pytest.raises(StewardError, match=r"ppm\.db is on \w+, a network file system"):
-        backup.create(database, backups, WISHES)
+        backup.create(database, backups, OPTIONS)
 
     assert not backups.exists()
 
@@ -231,18 +231,18 @@ def test_a_database_on_a_network_file_system_is_not_backed_up(
 def test_too_little_room_is_seen_before_anything_is_written(
     database: Path, backups: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
     before = sorted(backups.rglob("*"))
     monkeypatch.setattr(files, "RESERVE", 1 << 60)
 
     with pytest.raises(StewardError, match="the disk is too full"):
-        backup.create(database, backups, WISHES)
+        backup.create(database, backups, OPTIONS)
 
     assert sorted(backups.rglob("*")) == before
 
 
 def test_a_full_disk_says_nothing_of_a_backup(database: Path, backups: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    backup.create(database, backups, WISHES)
+    backup.create(database, backups, OPTIONS)
     monkeypatch.setattr(files, "RESERVE", 1 << 60)
 
     assert prove(backups) == [("L0", "inconclusive")]
@@ -253,7 +253,7 @@ def test_a_backup_that_is_killed_is_a_whole_one_or_none(database: Path, backups:
     before = held(database)
     script = (
         "from pathlib import Path; from ppmkit.steward import backup\n"
-        "backup.create(Path(sys.argv[3]), Path(sys.argv[4]), backup.Wishes())"
+        "backup.create(Path(sys.argv[3]), Path(sys.argv[4]), backup.Options())"
     )
 
     for _ in killed_at_each(call, script, str(database), str(backups)):
@@ -269,7 +269,7 @@ def test_a_backup_for_which_the_disk_gets_full_at_any_moment_is_none(database: P
         "from pathlib import Path; from ppmkit.steward import backup; import resource, signal, sys\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)\n"
-        "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"
+        "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Options())"
     )
     size = database.stat().st_size
     for limit in (0, 100, 4096, *range(size // 8, size, size // 4)):
@@ -291,7 +291,7 @@ def test_a_copy_during_which_the_wal_grows_too_much_is_given_up(database: Path, 
 
 def test_one_is_at_work_at_a_time(database: Path, backups: Path) -> None:
     with catalog.alone(backups), pytest.raises(StewardError, match="another backup"):
-        backup.create(database, backups, WISHES)
+        backup.create(database, backups, OPTIONS)
 
 
 def test_the_steward_answers_with_documents(database: Path, backups: Path) -> None:

@@ -42,7 +42,7 @@ def test_a_snapshot_under_writes_is_one_state_of_the_database(database: Path, tm
 def test_a_snapshot_that_takes_too_long_leaves_nothing(database: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copies" / "one.db"
 
-    with pytest.raises(StewardError, match="not done within 0 s"):
+    with pytest.raises(StewardError, match="did not finish within 0 s"):
         snapshot.snapshot(database, copy, 0)
 
     assert list(copy.parent.iterdir()) == []
@@ -97,7 +97,7 @@ def test_a_copy_follows_a_database_that_became_smaller(database: Path, tmp_path:
 def test_a_copy_is_not_brought_up_to_date_while_somebody_writes(database: Path, tmp_path: Path) -> None:
     with closing(apsw.Connection(str(database))) as busy:
         busy.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StewardError, match="somebody still writes"):
+        with pytest.raises(StewardError, match="another process still writes"):
             freshen(database, tmp_path / "one.db")
 
     assert not (tmp_path / "one.db").exists()

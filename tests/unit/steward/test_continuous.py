@@ -20,7 +20,7 @@ from ppmkit.steward import continuous
 from ppmkit.steward.backup import sweep
 from ppmkit.steward.catalog import CONTINUOUS
 from ppmkit.steward.errors import StewardError
-from ppmkit.steward.settings import Settings, Shipped
+from ppmkit.steward.settings import Continuous, Settings
 from ppmkit.steward.shipping import Shipping
 from ppmkit.steward.sqlite.swap import restore
 from tests.support.database import execute, make, writer
@@ -37,7 +37,7 @@ def database(tmp_path: Path) -> Path:
 @contextmanager
 def shipping(database: Path) -> Iterator[list[str]]:
     """Ship for as long as the block lasts; yield what has failed."""
-    wanted = Shipped(keep=timedelta(hours=1), interval=timedelta(milliseconds=100))
+    wanted = Continuous(keep=timedelta(hours=1), interval=timedelta(milliseconds=100))
     failures: list[str] = []
     told = Settings(database=database, backups=database.parent / "backups", continuous=wanted)
     ships = Shipping(told, wanted, failures.append)
@@ -135,7 +135,7 @@ def test_damage_to_what_was_shipped_is_found_before_there_is_a_copy(database: Pa
         content[len(content) // 2] ^= 1
         file.write_bytes(content)
 
-    with pytest.raises(StewardError, match="cannot be put together"):
+    with pytest.raises(StewardError, match="the shipped changes cannot be restored"):
         brought_back(database, moment)
     assert not list((database.parent / "restore").glob("copy.db*"))
 

@@ -32,7 +32,7 @@ SAMPLE = 12
 KILLED = -signal.SIGKILL
 BACKUP = (
     "import sys; from pathlib import Path; from ppmkit.steward import backup\n"
-    "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Wishes())"
+    "backup.create(Path(sys.argv[1]), Path(sys.argv[2]), backup.Options())"
 )
 TAKE = (
     "import sys; from pathlib import Path; from ppmkit.steward.sqlite.swap import take\n"
@@ -78,7 +78,7 @@ def test_a_backup_that_is_hit_is_a_whole_one_or_none_and_the_next_is_made(
         assert done.returncode in (0, KILLED) or made == [], f"{fault}: it has failed, and there is one"
         assert [verify.prove(each, [], backups)["outcome"] for each in made] == ["ok"] * len(made), str(fault)
         assert held(database) == before, str(fault)
-        backup.create(database, backups, backup.Wishes())
+        backup.create(database, backups, backup.Options())
         whole = catalog.catalog(backups)
         assert len(whole) == len(made) + 1, str(fault)
         assert {each.name for each in backups.iterdir() if each.is_dir()} == {each.id for each in whole}, str(fault)

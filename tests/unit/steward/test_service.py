@@ -232,7 +232,7 @@ def test_a_heart_beats_only_after_a_backup_that_was_verified_and_its_address_is_
     with one.serving():
         assert eventually(lambda: "heartbeat" in one.said["failures"])
 
-    assert one.said["failures"]["heartbeat"]["said"] == "the heartbeat did not get through: URLError"
+    assert one.said["failures"]["heartbeat"]["said"] == "the heartbeat request failed: URLError"
 
 
 def test_changes_are_shipped_beside_the_backups_and_one_that_ends_is_told_of(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.support.database import make, steward
 from tests.support.places import RCLONE, host_key, obscured, serving
 
 KEY = pyrage.x25519.Identity.generate()
-WISHES = backup.Wishes(recipients=(str(KEY.to_public()),))
+OPTIONS = backup.Options(recipients=(str(KEY.to_public()),))
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str
 
 @pytest.fixture
 def backups(tmp_path: Path) -> Path:
-    backup.create(make(tmp_path / "ppm.db"), tmp_path / "backups", WISHES)
+    backup.create(make(tmp_path / "ppm.db"), tmp_path / "backups", OPTIONS)
     return tmp_path / "backups"
 
 

@@ -143,7 +143,7 @@ def test_a_copy_that_is_touched_once_it_was_verified_does_not_take_the_place(dat
     with staged.open("r+b") as file:
         file.write(b"SQLite format 3")  # what stands there: not one byte differs, but somebody has written
 
-    with pytest.raises(StewardError, match=r"has touched staged\.db since it was verified"):
+    with pytest.raises(StewardError, match=r"staged\.db was changed after it was verified"):
         act()
 
     assert twins(database) == 1
