@@ -1,6 +1,6 @@
-"""The program `ppmctl`: all its commands, by group. Commands import the rest of ``ppmkit`` when they run.
+"""The program `ppmctl`: all its commands, by group.
 
-So `--help` and shell completion answer at once.
+Commands import the rest of ``ppmkit`` only when they run, so `--help` and shell completion are fast.
 """
 
 from __future__ import annotations

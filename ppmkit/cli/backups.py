@@ -52,14 +52,14 @@ def create(
     environment, address = _hosts(env, host)
     with console(quiet=as_json) as shown:
         shown.announce("backing up")
-        made = backup.create(environment, address, pinned=pinned)
+        created = backup.create(environment, address, pinned=pinned)
     if as_json:
-        print_json(made.model_dump(mode="json"))
+        print_json(created.model_dump(mode="json"))
     else:
-        show_backups.backups(made.hosts)
-    if missing := [line for host in made.hosts for line in host.missing]:
+        show_backups.backups(created.hosts)
+    if missing := [line for host in created.hosts for line in host.missing]:
         raise BackupError(
-            f"the backup is made, but some copies are missing: {'; '.join(missing)}",
+            f"the backup was created, but some copies are missing: {'; '.join(missing)}",
             next=f"Fix that, then: ppmctl backup create -e {env}",
         )
 
@@ -208,8 +208,8 @@ def restore(
     if (id is not None) + latest + (at is not None) != 1:
         raise UsageError("name one backup: its id, --latest, or --at TIME", next=f"ppmctl backup list -e {env}")
     if at is not None and target is not None:
-        raise UsageError("--at and --from exclude each other: changes are shipped to no target")
-    wanted = point_in_time.parse(at) if at is not None else id or "latest"
+        raise UsageError("--at and --from cannot be combined: changes are not shipped to targets")
+    source = point_in_time.parse(at) if at is not None else id or "latest"
     environment, address = load_host(env, host)
     with console(quiet=as_json) as shown:
 
@@ -219,8 +219,8 @@ def restore(
 
         if target:
             fresh_host.prepare(environment, address, shown, ask)
-        done = restore(environment, address, shown, ask, wanted, target)
+        result = restore(environment, address, shown, ask, source, target)
     if as_json:
-        print_json(done.model_dump(mode="json"))
+        print_json(result.model_dump(mode="json"))
     else:
-        show_backups.restored(done)
+        show_backups.restored(result)

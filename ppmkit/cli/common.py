@@ -1,4 +1,4 @@
-"""What the commands share: options, loading an environment, printing."""
+"""Shared parts of the commands: options, loading an environment, printing."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ppmkit.config.environment import Environment, HostAddress
 
 DIFFERENT = 3
-"""The exit code when there are differences, or when something is not healthy."""
+"""The exit code for differences, or for an unhealthy state."""
 
 
 def group(help: str) -> typer.Typer:
@@ -29,7 +29,7 @@ def _environments() -> list[str]:
 
 @dataclass
 class Output:
-    """How the command that runs answers. ``main`` makes it, and every command's context holds it."""
+    """The output format of the running command. ``main`` creates it, and each command's context contains it."""
 
     as_json: bool = False
 
@@ -50,21 +50,21 @@ Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")
 
 
 def load(env: str) -> Environment:
-    """Return the environment of that name."""
+    """Return the environment with that name."""
     from ppmkit.config.file import load
 
     return load(env)
 
 
 def load_hosts(env: str) -> Environment:
-    """Return the environment of that name, which must have hosts."""
+    """Return the environment with that name, which must have hosts."""
     from ppmkit.config.file import load_hosts
 
     return load_hosts(env)
 
 
 def load_host(env: str, host: str | None) -> tuple[Environment, HostAddress]:
-    """Return the environment of that name, and its host of that name, or its first one."""
+    """Return the environment with that name, and its host with that name (default: the first)."""
     from ppmkit.config.environment import pick_host
 
     environment = load_hosts(env)
@@ -72,28 +72,28 @@ def load_host(env: str, host: str | None) -> tuple[Environment, HostAddress]:
 
 
 def console(*, quiet: bool = False) -> Console:
-    """Return what shows progress and words on stderr."""
+    """Return the console, which shows progress and messages on stderr."""
     from ppmkit.cli.console import Console
 
     return Console(quiet=quiet)
 
 
 def print_json(document: Any) -> None:
-    """Print one document on stdout."""
+    """Print one JSON document on stdout."""
     from ppmkit.redact import redacted_json
 
     sys.stdout.write(f"{redacted_json(document, indent=2)}\n")
 
 
 def write(text: str) -> None:
-    """Print a text for people on stdout."""
+    """Print a text on stdout, redacted."""
     from ppmkit.redact import shown
 
     sys.stdout.write(shown(text))
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask, unless the answer is yes already; a no ends the command."""
+    """Ask for confirmation unless ``yes``; the answer no ends the command."""
     from ppmkit.redact import shown
 
     if not yes:

@@ -1,6 +1,6 @@
-"""What people see while something works: progress and words on stderr, results on stdout.
+"""Console output while a command runs: progress and messages on stderr, results on stdout.
 
-Colours and bars only on a terminal; in a pipe, one plain line for each thing that happened.
+Colors and bars appear only on a terminal; in a pipe, each event is one plain line.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Console:
-    """Progress and words on stderr; as ppmkit/progress.py has it. Use as a context manager."""
+    """Progress and messages on stderr; implements ppmkit/progress.py. Use as a context manager."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._rich = Rich(stderr=True, quiet=quiet, highlight=False)
@@ -37,7 +37,7 @@ class Console:
     ) -> None:
         self._status.stop()
         self._end_bar()
-        if kind is KeyboardInterrupt:  # the command line ends without a word
+        if kind is KeyboardInterrupt:  # the command line itself prints nothing
             self.say("interrupted")
 
     def say(self, text: str) -> None:
@@ -45,11 +45,11 @@ class Console:
         self._rich.print(Text(shown(text)), soft_wrap=True)
 
     def pause(self) -> None:
-        """Leave the terminal to a question."""
+        """Stop the status line, to ask a question."""
         self._status.stop()
 
     def announce(self, text: str) -> None:
-        """Show what is being done: on a terminal in a line that is replaced, else as a line."""
+        """Show the current activity: on a terminal in a line that is replaced, else as a permanent line."""
         if self._rich.is_terminal:
             self._status.update(Text(shown(text)))
             self._status.start()
@@ -57,19 +57,19 @@ class Console:
             self.say(f"  {text}")
 
     def planned(self, host: str, changes: Iterable[str]) -> None:
-        """Print what a deploy is about to do."""
+        """Print the changes that an operation is about to make."""
         self._status.stop()
         for change in changes:
             self.say(f"{host}: {change}")
 
     def step(self, host: str, name: str) -> None:
-        """A step begins."""
+        """Show that a step begins."""
         if self._rich.is_terminal:
             self._status.update(Text(shown(f"{host}  {name} …")))
             self._status.start()
 
     def done(self, host: str, name: str, seconds: float, said: str) -> None:
-        """A step ended well."""
+        """Print that a step succeeded."""
         self._status.stop()
         self._end_bar()
         head = Text.assemble(f"{shown(host)}  ", ("✓", "green"), f" {shown(name):<8} {seconds:6.1f} s  ")
@@ -77,7 +77,7 @@ class Console:
         self.say(said)
 
     def failed(self, host: str, name: str, said: str) -> None:
-        """A step failed."""
+        """Print that a step failed."""
         self._status.stop()
         self._end_bar()
         head = Text.assemble(f"{shown(host)}  ", ("✗", "red"), f" {shown(name):<8}  ")
@@ -86,7 +86,7 @@ class Console:
         self.announce("undoing")
 
     def sent(self, host: str, sent: int, total: int) -> None:
-        """So many bytes of so many are on the host."""
+        """Show how many bytes are on the host, out of the total."""
         if not self._rich.is_terminal:
             return
         if self._bar is None:
@@ -99,7 +99,7 @@ class Console:
             self._bar.update(self._task, completed=sent, total=total)
 
     def error(self, error: PpmctlError) -> None:
-        """Print an error: what, what was seen, what to run."""
+        """Print an error: message, evidence, and what to run next."""
         self._status.stop()
         self._end_bar()
         self._rich.print("[bold red]error:[/] ", end="")

@@ -1,4 +1,4 @@
-"""The commands that concern a whole environment: up, down, status, logs, exec, render."""
+"""The commands for a whole environment: up, down, status, logs, exec, render."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands that change what users get: plan, deploy, resume, abort, rollback; and releases, history."""
+"""The commands for releases: plan, deploy, resume, abort, rollback, releases, history."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ app: typer.Typer = group("Create, change and check secrets.")
 
 
 def _ask(name: str) -> str:
-    """Return a value that is typed without an echo, or read from a pipe."""
+    """Return a value that is typed without echo, or read from a pipe."""
     if sys.stdin.isatty():
         return str(typer.prompt(name, hide_input=True, err=True))
     return sys.stdin.read().strip()
@@ -77,6 +77,6 @@ def check(env: Env = "lab", as_json: Json = False) -> None:
     if as_json:
         print_json(findings)
     else:
-        for finding in findings or ["every secret is present and in order"]:
+        for finding in findings or ["every secret is present and valid"]:
             sys.stdout.write(f"{finding}\n")
     raise typer.Exit(DIFFERENT if findings else 0)

@@ -1,4 +1,4 @@
-"""Results for people: tables and short texts on stdout. What `--json` prints is the models themselves."""
+"""Results as tables and short texts on stdout. `--json` prints the models themselves instead."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ ppmctl is installed in .venv/bin: source .venv/bin/activate
 
 
 def deployment(done: Deployment) -> str:
-    """Return how a deploy went, in a few lines."""
+    """Return a deploy's result in one line."""
     if not done.changed:
         return f"nothing to do: release {done.release} serves at {done.url} ({done.seconds:.1f} s)\n"
     was = f", before: {done.previous}" if done.previous else ""
@@ -61,11 +61,11 @@ def deployment(done: Deployment) -> str:
 
 
 def recovery(found: Sequence[Recovery]) -> str:
-    """Return what became of operations that were cut short."""
+    """Return the results of resuming or aborting interrupted operations."""
     lines = []
     for host in found:
         if host.kind is None:
-            lines.append(f"{host.host}: nothing was cut short; release {host.serves or 'none'} serves")
+            lines.append(f"{host.host}: no operation was interrupted; release {host.serves or 'none'} serves")
         else:
             lines.append(
                 f"{host.host}: {host.kind} of {host.release} {host.outcome}; {host.serves or 'nothing'} serves"
@@ -74,11 +74,11 @@ def recovery(found: Sequence[Recovery]) -> str:
 
 
 def rollback(found: Sequence[Rollback]) -> str:
-    """Return how a rollback went."""
+    """Return a rollback's result."""
     return "".join(
         f"{host.host}: release {host.release} serves again, before: {host.previous}; "
         f"the data was {'left ' if host.data == 'untouched' else ''}{host.data} "
-        f"(users were back after {host.served_seconds:.1f} s; {host.seconds:.1f} s in all)\n"
+        f"(users were served after {host.served_seconds:.1f} s; {host.seconds:.1f} s in total)\n"
         f"{show_backups.failed_while_held(host.failed)}"
         for host in found
     )
@@ -97,7 +97,7 @@ def history(found: Sequence[OperationSummary]) -> None:
 
 
 def plan(found: EnvironmentPlan) -> None:
-    """Print what would change on every host: plain text in a pipe, colored on a terminal."""
+    """Print the changes on every host: plain text in a pipe, colored on a terminal."""
     for host in found.hosts:
         for line in _host_plan(host):
             terminal.line(terminal.text(line, _style(line)))
@@ -110,7 +110,7 @@ def plan(found: EnvironmentPlan) -> None:
     for command in ["deploy"] * deploys + ["provision"] * provisions:
         terminal.line(f"To do this: ppmctl {command} -e {found.environment}")
     if not found.changed and not found.problems:
-        terminal.line(f"no differences: release {found.release} is what the hosts have")
+        terminal.line(f"no differences: the hosts have release {found.release}")
 
 
 def _host_plan(host: HostPlan) -> Iterator[str]:
@@ -173,7 +173,7 @@ def releases(found: Sequence[Record], stack: Stack) -> None:
 
 
 def release(record: Record, bill: str | None) -> str:
-    """Return a release in words: its record, its images and how much each holds, and whether there is an SBOM."""
+    """Return a description of a release: its record, its images with their package counts, and its SBOM."""
     commit = (record.source.commit or "unknown") + (" and changes" if record.source.dirty else "")
     lines = [f"release {record.id} ({record.color}), by {record.who}, {record.when:%Y-%m-%d %H:%M:%S} UTC, {commit}"]
     lines += [f"secret {name}: version {version}" for name, version in record.release.secrets.items()]
@@ -189,7 +189,7 @@ def release(record: Record, bill: str | None) -> str:
 
 
 def provisioning(report: ProvisionReport, *, check: bool) -> str:
-    """Return what provisioning did (or would do) on each host."""
+    """Return the changes that provisioning made (or would make) on each host."""
     lines = []
     for host in report.hosts:
         if host.error:
@@ -206,13 +206,13 @@ def provisioning(report: ProvisionReport, *, check: bool) -> str:
 
 
 def doctor(found: Sequence[Check]) -> None:
-    """Print what was checked, found and wanted."""
+    """Print the checks, with what was found and wanted."""
     table = terminal.table("where", "check", "", "found", "wanted", "fix")
     for check in found:
         fix = "" if check.ok else check.fix
         terminal.row(table, check.where, check.name, terminal.mark(check.ok), check.found, check.wanted, fix)
     terminal.print_table(table)
-    terminal.line(f"{len(found)} checks, {sum(not check.ok for check in found)} off")
+    terminal.line(f"{len(found)} checks, {sum(not check.ok for check in found)} failed")
 
 
 def lab(hosts: Sequence[LabHost]) -> None:

@@ -1,4 +1,4 @@
-"""Backups for people: tables, and what the steward knows in words."""
+"""Backups as tables, and the steward's report as text."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def backups(found: Sequence[Summary]) -> None:
 
 
 def verifications(found: Sequence[Verification]) -> None:
-    """Print how verifications went."""
+    """Print the results of verifications."""
     table = terminal.table("host", "backup", "outcome", "level", "seconds", "seen")
     for each in found:
         style = {"ok": "green", "failed": "red"}.get(each.outcome, "yellow")
@@ -40,7 +40,7 @@ def verifications(found: Sequence[Verification]) -> None:
 
 
 def drills(found: Sequence[Drill]) -> None:
-    """Print how drills went."""
+    """Print the results of drills."""
     table = terminal.table("host", "backup", "outcome", "seconds", "evidence")
     for each in found:
         outcome = terminal.text(each.outcome, "green" if each.outcome == "ok" else "red")
@@ -49,30 +49,30 @@ def drills(found: Sequence[Drill]) -> None:
 
 
 def verdicts(found: Sequence[Verdict], *, dry_run: bool) -> None:
-    """Print which backups stay, which go, and why."""
-    goes = "would go" if dry_run else "gone"
+    """Print which backups are kept or removed, and why."""
+    removed = "would be removed" if dry_run else "removed"
     table = terminal.table("host", "backup", "", "why")
     for each in found:
-        terminal.row(table, each.host, each.id, "stays" if each.keep else terminal.text(goes, "yellow"), each.why)
+        terminal.row(table, each.host, each.id, "kept" if each.keep else terminal.text(removed, "yellow"), each.why)
     terminal.print_table(table)
 
 
 def restored(done: Restored) -> None:
-    """Print how a restore went."""
+    """Print the result of a restore."""
     terminal.line(
-        f"{done.host}: the database is that of backup {done.id}; requests waited at most {done.held_seconds:.1f} s "
-        f"({done.seconds:.1f} s in all)"
+        f"{done.host}: the database was restored from backup {done.id}; requests waited at most "
+        f"{done.held_seconds:.1f} s ({done.seconds:.1f} s in total)"
     )
     terminal.line(f"{failed_while_held(done.failed)}{done.safety}")
 
 
 def failed_while_held(failed: str) -> str:
-    """Return what failed while requests waited, as a line; nothing when nothing did."""
+    """Return the requests that failed while others waited, as a line; "" if there were none."""
     return f"while requests waited: {failed}\n" if failed else ""
 
 
 def status(found: Facts, now: datetime) -> Iterator[str]:
-    """Yield what the steward knows, a line each."""
+    """Yield the lines of the steward's report."""
     made, drilled = found.last_backup, found.last_drill
     proof = "verified" if made and made.verified else "damaged"
     last = f"{made.id}, {_ago(now - made.at)}, {ByteSize(made.bytes).human_readable()}, {proof}" if made else "none yet"
@@ -95,7 +95,7 @@ def _ago(span: timedelta) -> str:
 
 
 def _span(span: timedelta) -> str:
-    """Return a time in the unit that fits."""
+    """Return a duration in a suitable unit."""
     seconds = max(0.0, span.total_seconds())
     for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:

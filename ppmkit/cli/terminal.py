@@ -1,4 +1,4 @@
-"""Printing for people on stdout: tables and lines, with colors on a terminal. Text from hosts is never markup."""
+"""Print tables and lines on stdout, with colors on a terminal. Text from hosts is never interpreted as markup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def table(*columns: str) -> Table:
 
 
 def text(content: str, style: str = "") -> Text:
-    """Return a text that is safe to print: text from a host is no markup, and controls no terminal."""
+    """Return a text that is safe to print: host text is not interpreted as markup or as control characters."""
     return Text(shown(content), style=style)
 
 

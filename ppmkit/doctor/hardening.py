@@ -1,4 +1,4 @@
-"""What provisioning set up on a host, and whether it is there still: doctor's rows of it. Pure."""
+"""Doctor's checks of the hardening that provisioning set up on a host. Pure."""
 
 from __future__ import annotations
 
@@ -13,28 +13,29 @@ if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
     from ppmkit.doctor.readings import Finding, Readings
 
-_OF_THE_MACHINE = "a container, with its machine's"
+_OF_THE_MACHINE = "a container, which uses its machine's"
 
 
 def findings(environment: Environment, facts: Readings) -> Iterator[Finding]:
-    """Given what was found on a host, yield a row for each thing that was set up."""
-    found = dict(value.rsplit(" ", 1) for value in facts.all("file"))
+    """Given a host's readings, yield a row for each measure."""
+    digests = dict(value.rsplit(" ", 1) for value in facts.all("file"))
     for file in readable(environment):
-        same = found.get(file.path) == hashlib.sha256(file.content.encode()).hexdigest()
+        same = digests.get(file.path) == hashlib.sha256(file.content.encode()).hexdigest()
         ok = same and (file is not UPDATES or bool(facts.one("updates")))
-        seen = "as wanted" if ok else "its timer is off" if same else "changed" if file.path in found else "missing"
+        seen = "as required" if ok else "its timer is off" if same else "changed" if file.path in digests else "missing"
         yield file.name, ok, seen, file.path, ""
     inside = bool(facts.one("container"))
     if environment.provision.time_sync:
-        yield "time service", *_there(facts, "time", inside, "clock"), "one runs", ""
+        yield "time service", *_running(facts, "time", inside, "clock"), "running", ""
     if environment.provision.swap:
         size = f"{int(facts.one('swap') or 0) >> 10:,} MiB"
         ok = inside or int(facts.one("swap") or 0) > 0
         yield "swap", ok, f"{_OF_THE_MACHINE} kernel" if inside else size, "any", ""
     if environment.provision.audit:
-        yield AUDIT.name, *_there(facts, "audit", inside, "kernel"), "auditd runs", ""
+        yield AUDIT.name, *_running(facts, "audit", inside, "kernel"), "auditd is running", ""
 
 
-def _there(facts: Readings, name: str, inside: bool, whose: str) -> tuple[bool, str]:
+def _running(facts: Readings, name: str, inside: bool, shared: str) -> tuple[bool, str]:
+    """Return ok and found for a service; a container uses the ``shared`` resource of its machine instead."""
     running = bool(facts.one(name))
-    return running or inside, "it does" if running else f"{_OF_THE_MACHINE} {whose}" if inside else "it does not"
+    return running or inside, "running" if running else f"{_OF_THE_MACHINE} {shared}" if inside else "not running"

@@ -1,4 +1,4 @@
-"""What is read on a host for doctor: one script, one line for each fact."""
+"""Collect doctor's facts on a host: one script, one line per fact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ppmkit.proxy import acme
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
 
-# One line for each fact, as in ppmkit/doctor/checks.py. What only root sees is left to `provision --check`.
+# One line per fact, as in ppmkit/doctor/checks.py. `provision --check` covers what only root can see.
 _HARDENING = """
 systemd-detect-virt --quiet --container && echo "container yes"
 awk '/^SwapTotal:/ {print "swap", $2}' /proc/meminfo
@@ -26,12 +26,12 @@ systemctl is-enabled -q apt-daily-upgrade.timer && echo "updates yes"
 
 
 def readable(environment: Environment) -> list[HostFile]:
-    """Return the files that close a host, but for those that only root reads."""
+    """Return the hardening files, without those that only root can read."""
     hidden = ("/etc/sudoers.d/", "/etc/audit/")
     return [file for file in host_files(environment) if not file.path.startswith(hidden)]
 
 
-# One line for each fact: a name, and what it is. What is missing prints nothing.
+# One line per fact: name and value. A missing fact prints nothing.
 _FACTS = """
 echo "groups $(id -nG)"
 echo "engine $(docker version --format '{{.Server.Version}}' 2>/dev/null)"
@@ -54,30 +54,31 @@ true
 
 @dataclass(frozen=True)
 class Readings:
-    """What was found on a host."""
+    """The facts of a host."""
 
     host: str
     lines: tuple[tuple[str, str], ...]
-    """(name, what it is), as the host printed them; and what DNS says."""
+    """(name, value) as the host printed them, and DNS records."""
     clock_offset: float
-    """Seconds that its clock is ahead of ours."""
+    """Seconds by which its clock is ahead of ours."""
     uncertainty: float
-    """Seconds that the measurement may be wrong."""
+    """Maximum error of the offset, in seconds."""
 
     def all(self, name: str) -> list[str]:
-        """Return every value of a fact."""
+        """Return all values of a fact."""
         return [value for fact, value in self.lines if fact == name]
 
     def one(self, name: str) -> str:
-        """Return the value of a fact, or nothing."""
+        """Return the value of a fact, or ""."""
         return next(iter(self.all(name)), "")
 
 
 Finding = tuple[str, bool, str, str, str]
-"""Name, ok, found, wanted, fix; without a fix, provisioning is it."""
+"""Name, ok, found, wanted, fix; an empty fix means provisioning."""
 
 
 def look(host: Host) -> Readings:
+    """Return the facts of a host."""
     environment = host.environment
     files = [file.path for file in readable(environment)]
     arguments = [str(environment.directory), PATH, environment.project, FIREWALL, *files]
@@ -86,12 +87,12 @@ def look(host: Host) -> Readings:
     printed.append(("journal", " ", journal_mode.read(host) or ""))
     if environment.tls:
         printed += [("aaaa", " ", address) for address in acme.ipv6_addresses(environment.domain)]
-    asked = time.time()
+    before = time.time()
     clock = float(host.run(["date", "+%s.%N"]).stdout)
-    answered = time.time()
+    after = time.time()
     return Readings(
         host=host.name,
         lines=tuple((name, value.strip()) for name, _, value in printed),
-        clock_offset=clock - (asked + answered) / 2,
-        uncertainty=(answered - asked) / 2,
+        clock_offset=clock - (before + after) / 2,
+        uncertainty=(after - before) / 2,
     )

@@ -1,6 +1,7 @@
-"""The lab: throwaway servers in containers on this machine, to rehearse on.
+"""Lab: throwaway servers in containers on this machine, for rehearsals.
 
-A lab host has systemd, sshd and later its own Docker engine; it is provisioned and deployed to as any server.
+A lab host has systemd, sshd and, after provisioning, its own Docker engine. It is provisioned and deployed to like any
+server.
 """
 
 from ppmkit.lab.hosts import down, ssh, status, up

@@ -36,8 +36,8 @@ def up(
 ) -> Lab:
     """Start the lab's hosts, wait until SSH answers on each, and return the lab.
 
-    `hosts` and `offset` (added to every port) default to what the lab has, else 1 and 0. A host that exists
-    keeps all that is on it, also when the image of new hosts has changed; one too many is removed.
+    `hosts` and `offset` (added to every port) default to the lab's current values, else 1 and 0. An existing host
+    keeps its data, even if the image of new hosts has changed; excess hosts are removed.
     Raises UsageError, EngineError and BuildError.
     """
     docker = local_docker()
@@ -56,7 +56,7 @@ def up(
 
 
 def chosen(name: str, hosts: int | None, offset: int | None) -> Lab:
-    """Return the lab that is asked for; what is not asked for is as it was, else one host and no offset."""
+    """Return the requested lab. Missing arguments default to the stored values, else to one host and no offset."""
     before = _stored(name)
     if before is None:
         return wanted(name, 1 if hosts is None else hosts, offset or 0)
@@ -64,18 +64,18 @@ def chosen(name: str, hosts: int | None, offset: int | None) -> Lab:
 
 
 def prepare(docker: DockerClient, lab: Lab, images: Images, announce: Announce) -> None:
-    """Make what the lab's hosts are started from: image, key, Compose file. Start nothing.
+    """Create the prerequisites of the lab's hosts: image, key, Compose file. Start nothing.
 
-    Raises UsageError when hosts exist that these would not fit, and BuildError.
+    Raises UsageError if existing hosts have another key or other ports, and BuildError.
     """
     before = _stored(lab.name)
-    there = _containers(docker, lab)
-    if there and (before is None or before.offset != lab.offset or not lab.identity_file.exists()):
+    existing = _containers(docker, lab)
+    if existing and (before is None or before.offset != lab.offset or not lab.identity_file.exists()):
         raise UsageError(
             f"the lab {lab.name!r} has hosts with another key or other ports",
             step="lab",
-            seen=", ".join(sorted(there)),
-            next=f"ppmctl lab down --name {lab.name}, then start it anew",
+            seen=", ".join(sorted(existing)),
+            next=f"ppmctl lab down --name {lab.name}, then start it again",
         )
     lab.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not lab.identity_file.exists():
@@ -95,16 +95,16 @@ def prepare(docker: DockerClient, lab: Lab, images: Images, announce: Announce) 
 
 
 def status(name: str = "lab") -> list[LabHost]:
-    """Return the lab's hosts with their state; none when there is no such lab."""
+    """Return the lab's hosts with their state; none if the lab does not exist."""
     lab = _stored(name)
     return list(observed(local_docker(), lab).hosts) if lab else []
 
 
 def down(name: str = "lab", *, purge: bool = False) -> None:
-    """Remove the lab's containers with their volumes and network. With `purge`, the key and all state too."""
+    """Remove the lab's containers with their volumes and network; with `purge`, also the key and all state."""
     local_docker()
     empty = wanted(name, 1, 0)
-    # Without a file Compose finds what is there by its labels: lost state is no obstacle.
+    # Without a file, Compose finds the containers by their labels, so this works even if the state was lost.
     _compose(empty, "down", "--volumes", "--remove-orphans", "--timeout", "3", file=False)
     empty.known_hosts_file.unlink(missing_ok=True)
     if purge:
@@ -112,14 +112,14 @@ def down(name: str = "lab", *, purge: bool = False) -> None:
 
 
 def ssh(name: str = "lab", host: str | None = None, command: tuple[str, ...] = ()) -> NoReturn:
-    """Become an SSH session of root on a host of the lab (the first, unless named)."""
+    """Replace this process with a root SSH session on a host of the lab (default: the first)."""
     lab = _stored(name)
     if lab is None:
         raise UsageError(f"there is no lab {name!r} on this machine", next=f"ppmctl lab up --name {name}")
-    found = {each.name: each for each in lab.hosts}
-    target = found.get(host or lab.hosts[0].name)
+    by_name = {each.name: each for each in lab.hosts}
+    target = by_name.get(host or lab.hosts[0].name)
     if target is None:
-        raise UsageError(f"the lab {name!r} has no host {host!r}, but {', '.join(found)}")
+        raise UsageError(f"the lab {name!r} has no host {host!r}, but {', '.join(by_name)}")
     os.execvp("ssh", [*ssh_command(lab, target), *command])  # noqa: S606
 
 
@@ -141,21 +141,21 @@ def _image(docker: DockerClient, images: Images, announce: Announce) -> str:
 
 
 def _compose(lab: Lab, *arguments: str, file: bool = True) -> None:
-    """Run Compose for the lab. Raises EngineError with what it printed."""
+    """Run Compose for the lab. Raises EngineError with its output."""
     files = ["--file", str(lab.compose_file)] if file else []
-    done = subprocess.run(
+    result = subprocess.run(
         [*command(compose=True), "compose", *files, "--project-name", lab.project, *arguments],
         check=False,
         capture_output=True,
         encoding="utf-8",
         stdin=subprocess.DEVNULL,
     )
-    if done.returncode:
+    if result.returncode:
         raise EngineError(
             f"docker compose {arguments[0]} failed for the lab {lab.name!r}",
             step="lab",
-            seen="\n".join(done.stderr.splitlines()[-10:]),
-            next=f"ppmctl lab down --name {lab.name}, then start it anew",
+            seen="\n".join(result.stderr.splitlines()[-10:]),
+            next=f"ppmctl lab down --name {lab.name}, then start it again",
         )
 
 
@@ -163,25 +163,25 @@ def _stored(name: str) -> Lab | None:
     path = directory(name) / "lab.json"
     if not path.exists():
         return None
-    known = json.loads(path.read_text(encoding="utf-8"))
-    return wanted(name, known["hosts"], known["offset"])
+    state = json.loads(path.read_text(encoding="utf-8"))
+    return wanted(name, state["hosts"], state["offset"])
 
 
 def _containers(docker: DockerClient, lab: Lab) -> dict[str, str]:
-    """Return {container: state} of all that belongs to the lab."""
-    found = docker.container.list(all=True, filters=[("label", f"ppm.lab={lab.name}")])
-    return {container.name: container.state.status or "absent" for container in found}
+    """Return {container: state} of the lab's containers."""
+    containers = docker.container.list(all=True, filters=[("label", f"ppm.lab={lab.name}")])
+    return {container.name: container.state.status or "absent" for container in containers}
 
 
 def observed(docker: DockerClient, lab: Lab) -> Lab:
-    """Return the lab with the state of each host as the engine sees it."""
+    """Return the lab with the current state of each host, according to the engine."""
     states = _containers(docker, lab)
     hosts = (host.model_copy(update={"state": states.get(host.container, "absent")}) for host in lab.hosts)
     return lab.model_copy(update={"hosts": tuple(hosts)})
 
 
 def _complete(docker: DockerClient, lab: Lab) -> bool:
-    """Whether the lab has just these hosts, on these ports, and each takes a login."""
+    """Return whether the lab has exactly these hosts, on these ports, and SSH answers on each."""
     before = _stored(lab.name)
     return (
         before is not None
@@ -202,7 +202,7 @@ def _check_ports(host: LabHost) -> None:
                 probe.bind(("127.0.0.1", port))
             except OSError as taken:
                 raise EngineError(
-                    f"port {port}, which {host.name} needs, is taken on this machine",
+                    f"port {port}, which {host.name} needs, is in use on this machine",
                     step="lab",
                     host=host.name,
                     seen=str(taken),

@@ -1,4 +1,4 @@
-"""Log in on a lab's hosts: wait for sshd, and know each host's key before the first connection."""
+"""Log in to a lab's hosts: wait for sshd, and read each host's key before the first connection."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _HOST_KEY = "/etc/ssh/ssh_host_ed25519_key.pub"
 
 
 def settle(docker: DockerClient, lab: Lab) -> None:
-    """Wait until every started host takes a login, and note the hosts' keys in its known_hosts.
+    """Wait until every started host accepts a login, and record the hosts' keys in the lab's known_hosts.
 
-    Raises EngineError when a host is not there in time; it says what systemd says.
+    Raises EngineError with systemd's state if a host is not ready in time.
     """
     deadline = time.monotonic() + _BOOT_SECONDS
     with Pool() as pool:
@@ -37,7 +37,7 @@ def settle(docker: DockerClient, lab: Lab) -> None:
 
 
 def ssh_command(lab: Lab, host: LabHost) -> list[str]:
-    """Return the argv that logs in on a host of the lab as root, with the lab's key and known hosts only."""
+    """Return the argv that logs in to a host of the lab as root, with only the lab's key and known hosts."""
     options = {
         "IdentityFile": str(lab.identity_file),
         "IdentitiesOnly": "yes",
@@ -47,12 +47,12 @@ def ssh_command(lab: Lab, host: LabHost) -> list[str]:
         "LogLevel": "ERROR",
     }
     flags = [part for key, value in options.items() for part in option(key, value)]
-    # -F: what ~/.ssh/config says about 127.0.0.1 is not meant for a lab.
+    # -F: settings for 127.0.0.1 in ~/.ssh/config must not affect a lab.
     return ["ssh", "-F", os.devnull, *flags, "-p", str(host.ssh_port), "root@127.0.0.1"]
 
 
 def answers(host: LabHost) -> bool:
-    """Return whether sshd on the host greets. The engine's proxy accepts a connection before anything listens."""
+    """Return whether sshd on the host sends its banner. The engine's proxy accepts connections even without sshd."""
     try:
         with socket.create_connection(("127.0.0.1", host.ssh_port), timeout=2) as connection:
             return connection.recv(4) == b"SSH-"
@@ -61,7 +61,7 @@ def answers(host: LabHost) -> bool:
 
 
 def _host_key(docker: DockerClient, host: LabHost, deadline: float) -> str:
-    """Return the host's public key as the container has it, so that no one in between can give another."""
+    """Return the host's public key from inside the container, so that it cannot be spoofed on the network."""
     command = [*docker.client_config.docker_cmd, "exec", host.container, "cat", _HOST_KEY]
     key = _until(deadline, lambda: output(command))
     return " ".join(key.split()[:2]) if key else _never_booted(docker, host)
@@ -74,7 +74,7 @@ def _wait_for_login(docker: DockerClient, lab: Lab, host: LabHost, deadline: flo
 
 
 def _until(deadline: float, condition: Callable[[], str | bool | None]) -> str:
-    """Ask five times a second; return the first true answer, or nothing at the deadline."""
+    """Poll five times a second; return the first true result, or "" at the deadline."""
     while not (answer := condition()):
         if time.monotonic() > deadline:
             return ""
@@ -83,18 +83,18 @@ def _until(deadline: float, condition: Callable[[], str | bool | None]) -> str:
 
 
 def output(command: list[str]) -> str:
-    """Return what the command prints, nothing when it fails or takes too long."""
+    """Return the command's output, or "" if it fails or takes too long."""
     try:
-        done = bounded.run(command, timeout=_ANSWER_SECONDS)
+        result = bounded.run(command, timeout=_ANSWER_SECONDS)
     except subprocess.TimeoutExpired:
         return ""
-    return done.stdout if done.returncode == 0 else ""
+    return result.stdout if result.returncode == 0 else ""
 
 
 def _never_booted(docker: DockerClient, host: LabHost) -> NoReturn:
     command = [*docker.client_config.docker_cmd, "exec", host.container, "systemctl", "--no-pager"]
     raise EngineError(
-        f"the lab host {host.name} took no login within {_BOOT_SECONDS:.0f} s",
+        f"the lab host {host.name} accepted no login within {_BOOT_SECONDS:.0f} s",
         step="lab",
         host=host.name,
         seen=output([*command, "--failed"]) or output([*command, "list-jobs"]) or "systemd does not answer",

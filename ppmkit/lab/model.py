@@ -1,4 +1,4 @@
-"""What a lab is: its hosts, their names, their ports, and where its state lies."""
+"""Model of a lab: its hosts with their names and ports, and the location of its state."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ppmkit.paths import PROJECT
 
 _SSH, _HTTP, _HTTPS = 2200, 8000, 8400
 MAX_HOSTS = 99
-"""More would run into the ports of the lab whose offset is 100 higher."""
+"""More would overlap with the ports of a lab whose offset is 100 higher."""
 
 
 class LabHost(Model):
@@ -24,16 +24,16 @@ class LabHost(Model):
     http_port: int
     https_port: int
     state: str
-    """Docker's word (running, exited, …), or ``absent``."""
+    """Docker's status (running, exited, …), or ``absent``."""
 
     @property
     def ports(self) -> tuple[int, int, int]:
-        """Every port that the host takes on this machine."""
+        """All ports that the host uses on this machine."""
         return self.ssh_port, self.http_port, self.https_port
 
 
 class Lab(Model):
-    """A lab and its hosts. Its state (key, known_hosts, compose.yaml, lab.json) lies in `directory`."""
+    """A lab and its hosts. Its state (key, known_hosts, compose.yaml, lab.json) is in `directory`."""
 
     name: str
     offset: int
@@ -46,12 +46,12 @@ class Lab(Model):
 
     @property
     def directory(self) -> Path:
-        """Where the lab's state lies."""
+        """The directory of the lab's state."""
         return directory(self.name)
 
     @property
     def identity_file(self) -> Path:
-        """The private key that logs in on every host of the lab."""
+        """The private key that logs in to every host of the lab."""
         return self.directory / "id_ed25519"
 
     @property
@@ -61,24 +61,24 @@ class Lab(Model):
 
     @property
     def compose_file(self) -> Path:
-        """What Compose starts."""
+        """The Compose file of the hosts."""
         return self.directory / "compose.yaml"
 
 
 def directory(name: str) -> Path:
-    """Given a lab's name, return where its state lies."""
+    """Given a lab's name, return the directory of its state."""
     return PROJECT / ".ppmctl" / name
 
 
 def first_ssh_port() -> int:
-    """Return the port of the first host's sshd in a lab without an offset."""
+    """Return the SSH port of the first host in a lab without an offset."""
     return _SSH + 1
 
 
 def wanted(name: str, hosts: int, offset: int) -> Lab:
-    """Given a name, a number of hosts and what is added to every port, return the lab with nothing running."""
+    """Given a name, a number of hosts and a port offset, return the lab with all hosts absent."""
     if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
-        raise UsageError(f"{name!r} is no name for a lab: a-z first, then a-z, 0-9 and -, at most 32 characters")
+        raise UsageError(f"{name!r} is not a valid lab name: a-z first, then a-z, 0-9 and -, at most 32 characters")
     if not 1 <= hosts <= MAX_HOSTS:
         raise UsageError(f"a lab has 1 to {MAX_HOSTS} hosts, not {hosts}")
     if not 0 <= offset <= 1000:
@@ -101,7 +101,7 @@ def wanted(name: str, hosts: int, offset: int) -> Lab:
 
 
 def inventory(lab: Lab) -> dict[str, Any]:
-    """Given a lab, return `hosts` and `ssh` of an environment's YAML that deploys to it."""
+    """Given a lab, return the `hosts` and `ssh` sections for the YAML of an environment that deploys to it."""
 
     def relative(path: Path) -> str:
         return str(path.relative_to(PROJECT))
@@ -116,7 +116,7 @@ def inventory(lab: Lab) -> dict[str, Any]:
 
 
 def replace(path: Path, text: str) -> None:
-    """Write a file of the lab's state, as a whole or not at all."""
+    """Write a file of the lab's state atomically."""
     new = path.with_name(f"{path.name}.new")
     new.write_text(text, encoding="utf-8")
     new.replace(path)

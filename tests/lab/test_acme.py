@@ -204,7 +204,7 @@ def test_an_own_certificate_is_replaced_by_a_deploy_and_no_connection_is_dropped
     site.provision()  # it closes the port that was opened for the CA
     assert "no differences" in site.ppmctl("plan").stdout
     found = {check["name"]: check["found"] for check in site.json("doctor")}
-    assert found["IPv6 of the domain"] == "it does not lead here"
+    assert found["IPv6 of the domain"] == "it does not point here"
 
 
 def deploy_own(site: Site, authority: Authority, days: int) -> None:

@@ -90,7 +90,7 @@ def test_status_releases_logs_and_doctor_say_what_is_there(live: Site) -> None:
     checks = live.json("doctor")
     assert {check["name"]: check["found"] for check in checks}["database"] == "WAL"
     assert all(check["ok"] for check in checks)
-    assert live.ppmctl("doctor").stdout.endswith(f"\n{len(checks)} checks, 0 off\n")
+    assert live.ppmctl("doctor").stdout.endswith(f"\n{len(checks)} checks, 0 failed\n")
 
 
 def test_exec_gives_the_exit_code_of_the_command(live: Site) -> None:

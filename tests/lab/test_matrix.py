@@ -135,7 +135,7 @@ def go_on(site: Site, then: str, checkout: Path | None = None) -> None:
         return go_on(site, "abort")
     assert done.returncode == 0, f"{then}: {done.stdout}\n{done.stderr}"
     assert site.healthy()
-    assert "nothing was cut short" in site.ppmctl("resume").stdout
+    assert "no operation was interrupted" in site.ppmctl("resume").stdout
     return None
 
 

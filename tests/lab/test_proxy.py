@@ -88,7 +88,7 @@ def clean(site: Site) -> None:
         *(["certificates.yaml"] if "proxy" in site.values else []),
         "routes.yaml",
     ]
-    assert "nothing was cut short" in site.ppmctl("resume").stdout
+    assert "no operation was interrupted" in site.ppmctl("resume").stdout
 
 
 def no_difference(site: Site) -> None:
@@ -173,7 +173,7 @@ def test_wherever_it_is_killed_and_whatever_the_yaml_is_then_one_proxy_serves(
     else:
         assert by_https(site) not in (None, release)
     assert len(proxies(site)) == 1
-    assert "nothing was cut short" in site.ppmctl("resume").stdout
+    assert "no operation was interrupted" in site.ppmctl("resume").stdout
 
 
 def kill(site: Site, deploy: Running) -> None:  # noqa: ARG001
@@ -212,7 +212,7 @@ def test_a_replacement_that_is_hit_in_its_middle_leaves_one_proxy_that_serves(
 
     assert (site.serving() == release) if then == "abort" else (by_https(site) not in (None, release))
     assert len(proxies(site)) == 1
-    assert "nothing was cut short" in site.ppmctl("resume").stdout
+    assert "no operation was interrupted" in site.ppmctl("resume").stdout
 
 
 @FULL

@@ -61,9 +61,9 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
     [
         ("user", {"groups": ["deploy"]}, "deploy", "ppmctl provision -e test"),
         ("Docker engine", {"engine": [""]}, "no answer", "ppmctl provision -e test"),
-        ("Docker engine", {"engine": ["19.3.1"]}, "19.3.1", "Upgrade Docker there"),
+        ("Docker engine", {"engine": ["19.3.1"]}, "19.3.1", "Upgrade Docker on the host"),
         ("daemon.json", {"daemon": []}, "live-restore: not set → true", "ppmctl provision -e test"),
-        ("daemon.json", {"daemon": ["{ broken"]}, "line 1", "Mend /etc/docker/daemon.json"),
+        ("daemon.json", {"daemon": ["{ broken"]}, "line 1", "Fix /etc/docker/daemon.json"),
         ("directory", {"writable": []}, "missing, or not writable", "ppmctl provision -e test"),
         ("disk", {"free": [f"{9 * GIB} /", f"{GIB} /mnt/my disk"]}, "1,024 MiB free on /mnt/my disk", "/mnt/my disk"),
         ("memory", {"memory": [str(512 << 10)]}, "512 MiB available", "lower services.*.memory"),
@@ -72,10 +72,10 @@ def test_a_healthy_host_has_nothing_to_mend() -> None:
         ("Kernel settings", without("sysctl"), "missing", "ppmctl provision -e test"),
         ("Security updates", without("20auto-upgrades"), "missing", "ppmctl provision -e test"),
         ("Security updates", {"updates": []}, "its timer is off", "ppmctl provision -e test"),
-        ("time service", {"time": []}, "it does not", "ppmctl provision -e test"),
+        ("time service", {"time": []}, "not running", "ppmctl provision -e test"),
         ("swap", {"swap": ["0"]}, "0 MiB", "ppmctl provision -e test"),
         ("firewall", {"firewall": []}, "off", "ppmctl provision -e test"),
-        ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "lets in 22, 8080", "ppmctl provision -e test"),
+        ("firewall", {"firewall": ["{ 22 }{ 8080 }"]}, "allows 22, 8080", "ppmctl provision -e test"),
         ("ports", {"listening": ["22", "80"]}, "80 taken", "sport = :80"),
         ("database", {"journal": ["rollback"]}, "rollback", "c.pragma('journal_mode', 'wal')"),
     ],
@@ -92,8 +92,8 @@ def test_what_is_the_machines_is_not_asked_of_a_container() -> None:
     found = checks(container=["yes"], swap=["0"], time=[])
 
     assert all(check.ok for check in found.values())
-    assert found["swap"].found == "a container, with its machine's kernel"
-    assert found["time service"].found == "a container, with its machine's clock"
+    assert found["swap"].found == "a container, which uses its machine's kernel"
+    assert found["time service"].found == "a container, which uses its machine's clock"
 
 
 @pytest.mark.parametrize(("running", "ok"), [(["yes"], True), ([], False)])
@@ -154,7 +154,7 @@ def test_how_many_checks_are_off_is_said_last(capsys: pytest.CaptureFixture[str]
 
     show.doctor(found)
 
-    assert capsys.readouterr().out.splitlines()[-1] == f"{len(found)} checks, 2 off"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{len(found)} checks, 2 failed"
 
 
 def test_a_file_of_this_machine_that_the_config_names_is_looked_at(tmp_path: Path) -> None:
