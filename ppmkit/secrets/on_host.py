@@ -64,12 +64,12 @@ def place(host: Host, secrets: Mapping[str, Secret], image: str) -> int:
     """Write the versions that the host lacks; return their number."""
     if not secrets:
         return 0
-    wanted = {f"{secret.name}/{secret.version}": secret for secret in secrets.values()}
+    by_file = {f"{secret.name}/{secret.version}": secret for secret in secrets.values()}
     # The directories belong to the deploy user, who removes old versions without a container. The proxy mounts some of
     # them and must be able to enter. The directory above is closed to all other users.
     host.run(["install", "-d", "-m", "711", *sorted(str(_directory(host) / name) for name in secrets)])
-    missing = wanted.keys() - _untouched(host, wanted)
-    write(host, [wanted[file] for file in sorted(missing)], image)
+    missing = by_file.keys() - _untouched(host, by_file)
+    write(host, [by_file[file] for file in sorted(missing)], image)
     return len(missing)
 
 

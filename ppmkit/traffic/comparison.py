@@ -76,11 +76,11 @@ def errors(new: Sample, old: Sample, limits: Upgrade) -> Verdict:
     now, before = new.all, old.all
     share = f" ({100 * now.bad / now.total:.1f} %)" if now.bad else ""
     figures = f"{now.bad:,} of {now.total:,} answers were 5xx{share}"
-    said = f"{new.name}: {figures}, {old.name}: {before.bad:,} of {before.total:,}"
+    summary = f"{new.name}: {figures}, {old.name}: {before.bad:,} of {before.total:,}"
     worst = sorted(routes.items(), key=lambda item: -item[1].bad)[:_NAMED]
     return Verdict(
         worse=bool(routes) or _fails_more(now, before, limits, _CHANCE),
-        said="; ".join([said, *(f"{route}: {counts.bad:,} of {counts.total:,}" for route, counts in worst)]),
+        said="; ".join([summary, *(f"{route}: {counts.bad:,} of {counts.total:,}" for route, counts in worst)]),
     )
 
 
@@ -111,10 +111,10 @@ def latency(new: Sample, old: Sample, limits: Upgrade) -> Verdict:
     if math.isinf(bound):
         return Verdict(worse=False, said=f"{old.name}: answers take too long to compare latencies")
     slow = new.timed - new.within[bound]
-    said = f"{slow:,} of {new.timed:,} took longer than {_seconds(bound)}"
+    summary = f"{slow:,} of {new.timed:,} took longer than {_seconds(bound)}"
     return Verdict(
         worse=slow >= FEW and _at_least(slow, new.timed, 1 - _MOST) < _CHANCE,
-        said=f"{new.name}: {said}; {old.name}: 95 % came within {_seconds(usual)}",
+        said=f"{new.name}: {summary}; {old.name}: 95 % came within {_seconds(usual)}",
     )
 
 
