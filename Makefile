@@ -32,11 +32,12 @@ test-all: setup ## every variant too, above all every fault in every step of an 
 	@$(BIN)/ppmctl engine
 	@$(BIN)/pytest --full $(if $(SHARD),--shard=$(SHARD)) $(T)
 
-lint: setup ## ruff, mypy, import-linter, hadolint, yamllint, compose-lint
+lint: setup ## ruff, mypy, import-linter, codespell, hadolint, yamllint, compose-lint
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --no-logo
+	@git ls-files | grep -vE '(\.lock|\.svg|\.png|package-lock\.json|openapi\.json|words\.txt)$$' | xargs $(BIN)/codespell -D - -D .ci/words.txt
 	@$(BIN)/yamllint --strict .
 	@git ls-files '*Dockerfile' | xargs $(BIN)/hadolint
 	@$(BIN)/pytest -q --durations=0 tests/unit/release/test_render.py -k compose_lint
@@ -57,7 +58,7 @@ screenshots: setup ## the pictures of the docs, made of a real site
 types: setup ## the description of the API that the page's types are made of
 	@$(BIN)/python -c 'from app.cli import main; main()' openapi > app/ui/openapi.json
 
-lock: setup ## resolve the dependencies anew, with hashes
+lock: setup ## resolve the dependencies again, with hashes
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \
 		app/pyproject.toml -o app/requirements.lock
 	@$(BIN)/uv pip compile -q --upgrade --universal --generate-hashes --no-emit-index-url --no-header \

@@ -35,7 +35,7 @@ class Finding:
     ids: tuple[str, ...]
     """All names that it goes by."""
     fix: str
-    """What mends it; nothing when nothing does yet."""
+    """The version that fixes it; empty when there is none yet."""
 
 
 class NoAnswer(Exception):
@@ -87,7 +87,7 @@ def accepted(text: str, today: date) -> set[str]:
 
 
 def judge(findings: Sequence[Finding], fine: set[str]) -> list[Finding]:
-    """Return those that must be mended."""
+    """Return those that must be fixed."""
     return [finding for finding in findings if finding.fix and not fine.intersection(finding.ids)]
 
 
@@ -127,9 +127,9 @@ def main() -> int:
             continue
         bad = judge(answer, fine)
         failed = failed or bool(bad)
-        sys.stdout.write(f"{what}: {len(answer)} known vulnerabilities, {len(bad)} to be mended\n")
+        sys.stdout.write(f"{what}: {len(answer)} known vulnerabilities, {len(bad)} to be fixed\n")
         for finding in answer:
-            mark = "MEND" if finding in bad else "accepted" if finding.fix else "no fix yet"
+            mark = "FIX" if finding in bad else "accepted" if finding.fix else "no fix yet"
             sys.stdout.write(f"  {mark}  {finding.package}  {' '.join(finding.ids)}  {finding.fix}\n")
     return 1 if failed else 0
 

@@ -1,6 +1,6 @@
 """A lab for the tests, started by pytest-docker, and sites on it: two servers, other ports than the user's own lab.
 
-`live` is deployed once and shared; whoever changes it leaves it serving.
+`live` is deployed once and shared; a test that changes it leaves it serving.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def _repaired(request: pytest.FixtureRequest) -> None:
     """After a test that failed, the next one that needs the live site finds it as it should be."""
     if "live" in request.fixturenames and request.session.stash.get(_FAILED, False):
         live = request.getfixturevalue("live")
-        if isinstance(live, Site):  # the word means a colour elsewhere
+        if isinstance(live, Site):  # the word means a color elsewhere
             live.configure()
             live.ppmctl("deploy")
             request.session.stash[_FAILED] = False
@@ -192,7 +192,7 @@ def bare(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Iterator[Path]:
-    """A copy of this checkout, to change the application's code in; with its bytecode, or each would compile anew."""
+    """A copy of this checkout, to change the application in; with its bytecode, so that nothing is compiled again."""
     copy = tmp_path / "checkout"
     ignored = shutil.ignore_patterns(".git", ".venv", "node_modules", ".*_cache", ".ppmctl", "secrets")
     shutil.copytree(KIT, copy, ignore=ignored)

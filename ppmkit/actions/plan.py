@@ -49,8 +49,8 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
 
     A host that cannot be inspected is a problem in the plan, not an error.
     """
-    with Crew() as crew:
-        settings = crew.start(_settings, environment)
+    with Pool() as pool:
+        settings = pool.start(_settings, environment)
         release, _ = deployment.build_release(environment, announce)
         announce("inspecting the hosts")
         wanted = _Wanted(

@@ -119,8 +119,8 @@ def _records(environment: Environment, *, lenient: bool = False) -> dict[str, Re
             return None
         return _record(environment, address)
 
-    with Crew() as crew:
-        return dict(zip([host.name for host in environment.hosts], crew.map(read, environment.hosts), strict=True))
+    with Pool() as pool:
+        return dict(zip([host.name for host in environment.hosts], pool.map(read, environment.hosts), strict=True))
 
 
 def _record(environment: Environment, address: HostAddress) -> Record | None:

@@ -13,7 +13,7 @@ from ppmkit.config.environment import Environment, HostAddress, Model
 from ppmkit.errors import PpmctlError
 from ppmkit.host import lock, version
 from ppmkit.host.host import Host
-from ppmkit.local.pool import Crew
+from ppmkit.local.pool import Pool
 from ppmkit.orchestrator.stack import ROLES, Stack, inspect
 from ppmkit.proxy import certificates
 from ppmkit.proxy.probe import answer
@@ -66,8 +66,8 @@ class Status(Model):
 
 def status(environment: Environment) -> Status:
     """Inspect every host in parallel. A host that cannot be reached is a problem, not an error."""
-    with Crew() as crew:
-        hosts = tuple(crew.map(lambda address: _host(environment, address), environment.hosts))
+    with Pool() as pool:
+        hosts = tuple(pool.map(lambda address: _host(environment, address), environment.hosts))
     problems = tuple(f"{host.name}: {c.name}: {c.seen}" for host in hosts for c in host.checks if not c.ok)
     return Status(
         environment=environment.name,

@@ -59,7 +59,7 @@ def shipped(docker: DockerClient, image: str) -> tuple[Revision, ...] | None:
     raise PreflightError(
         "the new image cannot list its migrations",
         step="plan",
-        seen=oneoff.last_words(listing.stderr or listing.stdout),
+        seen=oneoff.last_lines(listing.stderr or listing.stdout),
         next=f"Run it by hand: docker run --rm {image} ppm revisions",
     )
 

@@ -62,7 +62,7 @@ def failures(operation: Operation) -> str:
     for role, known in before.items():
         routes = during.of(*_services(role))
         history = known or routes  # a resumed operation has only now read the earlier answers
-        counts = Seen(name=role, routes=traffic.counting(routes, history)).all
+        counts = Sample(name=role, routes=traffic.counting(routes, history)).all
         counted = [f"{counts.bad:,} of {counts.total:,} answers of the {role} were 5xx"] if counts.bad else []
         lines += [*counted, *filter(None, [traffic.left_out(routes, history)])]
     return "; ".join(lines)
@@ -72,6 +72,6 @@ def _services(role: str) -> list[str]:
     return [f"{role}-{color}" for color in COLORS]
 
 
-def side(name: str, answers: Traffic, service: str, history: traffic.Routes) -> Seen:
+def side(name: str, answers: Traffic, service: str, history: traffic.Routes) -> Sample:
     """Return one side of a comparison: a service's answers, counted by which routes were answered well before."""
-    return Seen(name=name, routes=traffic.counting(answers.of(service), history), within=answers.within(service))
+    return Sample(name=name, routes=traffic.counting(answers.of(service), history), within=answers.within(service))

@@ -66,10 +66,10 @@ def inspect_host(host: Host, wanted: Release, rendered: dict[str, str]) -> HostS
 
 
 def _evidence(host: Host, base: Release, known: dict[str, str] | None, stack: Stack) -> drift.Evidence:
-    with Crew() as crew:
-        foreign_containers = crew.start(_foreign_containers, host, {c.name for c in stack.containers})
-        placed = crew.start(on_host.read, host, base.secrets, base.images.steward)
-        services = crew.start(intended, known[render.COMPOSE], host.environment.project) if known else None
+    with Pool() as pool:
+        foreign_containers = pool.start(_foreign_containers, host, {c.name for c in stack.containers})
+        placed = pool.start(on_host.read, host, base.secrets, base.images.steward)
+        services = pool.start(intended, known[render.COMPOSE], host.environment.project) if known else None
         found = _files(host, base)
         folder = f"releases/{base.id}/"
         files = {path.removeprefix(folder): text for path, text in found.items() if path.startswith(folder)}
@@ -128,7 +128,7 @@ def intended(compose: str, project: str) -> dict[str, drift.Intended]:
         docker = client(compose_files=[file], compose_project_name=project, compose_profiles=["blue", "green"])
         argv = [str(part) for part in docker.compose.docker_compose_cmd]
         commands = [["config", "--format", "json"], ["config", "--hash", "*"], ["version", "--short"]]
-        config, hashes, version = crew.map(lambda command: _output([*argv, *command]), commands)
+        config, hashes, version = pool.map(lambda command: _output([*argv, *command]), commands)
     by_service = dict(line.split() for line in hashes.splitlines())
     # Compose prints a Compose file, in which each `$` of a value is doubled.
     return drift.intended(json.loads(config.replace("$$", "$")), by_service, version.strip())

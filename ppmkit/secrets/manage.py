@@ -32,6 +32,10 @@ _MIN_DIFFERENT = 8
 """Minimum number of distinct characters. A long random value never has fewer."""
 
 
+_EXAMPLE = "Purpose: "
+"""The start of every one-line example; the rest differs between versions of ppmctl."""
+
+
 class Secret(Model):
     """One version of a secret."""
 
@@ -169,7 +173,7 @@ def _fault(store: Store, name: str, value: str | None) -> str | None:
 
 def _unfit(name: str, value: str) -> str | None:
     kind, example = kind_of(name), KIT / "secrets.example" / name
-    if example.is_file() and value == example.read_text(encoding="utf-8").strip():
+    if value.startswith(_EXAMPLE) or (example.is_file() and value == example.read_text(encoding="utf-8").strip()):
         return "is still the example"
     if len(value) < kind.min_length:
         return f"is shorter than {kind.min_length} characters"

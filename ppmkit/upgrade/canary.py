@@ -96,7 +96,7 @@ def _watch_share(operation: Operation, share: int) -> str:
         seconds = time.monotonic() - began
         traffic.add(watch.read_answers(operation))
         history = operation.traffic.of(f"api-{old}")
-        verdict = judge(
+        verdict = compare(
             watch.side(new, traffic, f"api-{new}", history),
             watch.side(f"{old} in the same {seconds:.0f} s", traffic, f"api-{old}", history),
             limits,
@@ -159,7 +159,7 @@ def _compare_with_before(operation: Operation, traffic: Traffic, before: Mapping
         service = f"{role}-{new}"
         verdict = errors(
             watch.side(service, traffic, service, history),
-            Seen(name=f"{old} before", routes=counts.counting(history, history)),
+            Sample(name=f"{old} before", routes=counts.counting(history, history)),
             operation.environment.upgrade,
         )
         figures = _figures(verdict, traffic.of(service), history)

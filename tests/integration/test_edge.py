@@ -63,7 +63,7 @@ class _Upstream(BaseHTTPRequestHandler):
             time.sleep(0.5)
 
     def _hold(self) -> None:
-        """Begin an answer, and end it when whoever asked is gone."""
+        """Begin an answer, and end it when the client is gone."""
         self.send_response(200)
         self.send_header("Connection", "close")
         self.end_headers()

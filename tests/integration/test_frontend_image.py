@@ -151,7 +151,7 @@ def test_a_change_that_does_not_reach_the_page_gives_the_same_image(
 ) -> None:
     copy = Path(shutil.copytree(UI, tmp_path / "ui", ignore=shutil.ignore_patterns("node_modules", "dist")))
     with (copy / "src" / "main.tsx").open("a") as source:
-        source.write("// It is built anew, and comes to the same.\n")
+        source.write("// It is built again, with the same result.\n")
 
     assert build_frontend(docker, "ppm-test/frontend:again", copy) == frontend_image
 

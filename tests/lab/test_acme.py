@@ -80,7 +80,7 @@ def served(site: Site) -> x509.Certificate:
 
 
 class Reader(threading.Thread):
-    """A user whose one connection must last: it asks again and again, and never connects anew."""
+    """A user whose one connection must last: it sends request after request and never reconnects."""
 
     def __init__(self, site: Site, ended: threading.Event) -> None:
         super().__init__()

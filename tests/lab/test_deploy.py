@@ -60,7 +60,7 @@ def test_what_serves_has_its_full_share_of_the_processor_and_what_can_wait_a_sma
 
 
 def test_the_worker_scans_what_was_added(live: Site) -> None:
-    # Whoever loaded the site before has left thousands of projects, all due for a scan.
+    # The load before this test has left thousands of projects, all due for a scan.
     statements = "PRAGMA foreign_keys = ON; DELETE FROM projects"  # with what refers to them, or no backup is whole
     clear = f"from pysqlite3 import dbapi2; dbapi2.connect('/data/ppm.db', 30).executescript('{statements}')"
     live.ppmctl("exec api", "--", "python", "-c", clear)

@@ -144,7 +144,7 @@ _number = iter(range(100, 10_000))
 
 def test_an_upgrade_that_is_hit_costs_users_nothing_and_is_ended_by_the_next_command(site: Site, case: Case) -> None:
     site.configure(app={"scan_interval_minutes": next(_number)})
-    # A daemon that starts writes the rules of published ports anew: who connects in that moment is reset.
+    # A daemon that starts rewrites the rules of published ports: a connection in that moment is reset.
     with losing_nothing(site, resets=3 if case.fault is restart_docker else 0):
         with site.start("deploy") as deploy:
             strike(site, case, deploy)

@@ -1,4 +1,4 @@
-"""What `plan` shows of a real server, what a deploy then mends, and that a saved plan is done exactly or not at all."""
+"""What `plan` shows of a server, what a deploy then repairs, and that a saved plan is done exactly or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _as_it_was(live: Site) -> Iterator[None]:
     assert live.serving() == release
 
 
-def mend(live: Site) -> None:
+def repair(live: Site) -> None:
     """Deploy; then there is nothing left to do."""
     live.ppmctl("deploy")
     assert "nothing to do" in live.ppmctl("deploy").stdout
@@ -113,7 +113,7 @@ def test_a_migration_is_shown_with_what_it_means_for_the_old_release(live: Site,
     assert "api image: " in said
 
 
-def test_all_that_was_changed_by_hand_is_shown_at_once_and_mended_by_one_deploy(live: Site) -> None:
+def test_all_that_was_changed_by_hand_is_shown_at_once_and_repaired_by_one_deploy(live: Site) -> None:
     compose, routes = f"{live.directory}/current/compose.yaml", f"{live.directory}/traefik/dynamic/routes.yaml"
     stopped, limited = replica(live), replica(live, "frontend")
     look = f"cat {compose} {routes}; docker ps -q --no-trunc | sort"
@@ -136,7 +136,7 @@ def test_all_that_was_changed_by_hand_is_shown_at_once_and_mended_by_one_deploy(
         f"{limited}: cpus 0.25, not 0.5",
     ):
         assert words in said, said
-    mend(live)
+    repair(live)
     assert live.root(look) == good, "something was replaced"
 
 
@@ -149,7 +149,7 @@ def test_routes_that_are_broken_or_gone_are_written_anew(live: Site, how: str) -
     live.root(f"{how} {path}")
 
     assert drift(live)[0].startswith("traefik/dynamic/routes.yaml: it ")
-    mend(live)
+    repair(live)
     assert live.root(f"cat {path}") == good
     assert running(live) == before
 
@@ -165,7 +165,7 @@ def test_limits_changed_with_docker_update_are_shown_and_set_back_while_it_runs(
     assert f"{name}: memory 300.0MiB, not 256.0MiB, memory swap 400.0MiB" in said
     assert "cpus 0.5, not 1.0, restart no, not unless-stopped" in said
     assert "reverse-proxy-1: pids 77, not 256" in said
-    mend(live)
+    repair(live)
     assert running(live) == before
 
 
@@ -182,12 +182,12 @@ def test_a_replica_that_was_stopped_or_taken_away_is_shown_and_brought_back(live
     live.root(f"docker {done} {name}")
 
     assert [line for line in drift(live) if seen in line]
-    mend(live)
+    repair(live)
     assert eventually(lambda: "unhealthy" not in live.root("docker ps"), 180)  # its next health check says so
 
 
 @pytest.mark.timeout(200)
-def test_containers_made_by_hand_give_way_to_the_other_colour_and_no_request_is_lost(live: Site) -> None:
+def test_containers_made_by_hand_give_way_to_the_other_color_and_no_request_is_lost(live: Site) -> None:
     before, name = color(live), replica(live)
     live.root(
         f"sed 's/LOG_LEVEL: .*/LOG_LEVEL: debug/' {live.directory}/current/compose.yaml > /tmp/mine.yaml;"
@@ -212,7 +212,7 @@ def test_a_secret_edited_on_the_host_is_shown_without_its_value_and_put_right(li
     assert "its content is not that of this version" in said
     assert "another-value" not in said
     assert good not in said
-    mend(live)
+    repair(live)
     assert live.root(f"cat {file}; stat -c ' %a %u' {file}") == f"{good} 400 10001"
     assert live.root(f"docker exec {replica(live)} cat /run/secrets/session_secret") == good
 

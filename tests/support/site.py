@@ -70,7 +70,7 @@ def _hearing_ctrl_c() -> None:
 
 @dataclass
 class Site:
-    """One environment. Each call of :meth:`configure` writes its YAML anew, as an editor would."""
+    """One environment. Each call of :meth:`configure` rewrites its YAML, as an editor would."""
 
     name: str
     lab: Lab

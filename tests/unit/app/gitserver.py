@@ -32,7 +32,7 @@ class GitServer:
         return f"git://{self.address}:{self.port}/{name}"
 
     def pause(self) -> None:
-        """Answer nobody: whoever connects waits."""
+        """Answer no client: each one that connects waits."""
         os.killpg(self.group, signal.SIGSTOP)
 
     def resume(self) -> None:

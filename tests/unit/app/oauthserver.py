@@ -1,4 +1,4 @@
-"""A small OAuth server as a process of its own, which speaks as GitHub Enterprise does; whoever comes is let in.
+"""A small OAuth server as a process of its own, which speaks as GitHub Enterprise does; every user is let in.
 
 It keeps to the rules that protect a login: a code is good once, for the client, the address and the verifier (PKCE)
 that it was asked with.
@@ -28,7 +28,7 @@ class Handler(BaseHTTPRequestHandler):
     tokens: dict[str, str] = {}  # noqa: RUF012
     scopes: dict[str, str] = {}  # noqa: RUF012
     groups: dict[str, str] = {}  # noqa: RUF012
-    """The state of the person's membership in each organisation, and each team (`organisation/team`)."""
+    """The state of the person's membership in each organization, and each team (`organization/team`)."""
     person = "ann"
 
     def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""Languages, licences, manifests: from names and texts alone."""
+"""Languages, licenses, manifests: from names and texts alone."""
 
 from __future__ import annotations
 

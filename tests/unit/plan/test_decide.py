@@ -89,7 +89,7 @@ def test_other_settings_of_backups_are_for_the_steward_alone(environment: Enviro
     assert not decide(environment, release, serving(release)).steward_alone
 
 
-def test_another_release_goes_to_the_idle_colour_and_says_what_changed(
+def test_another_release_goes_to_the_idle_color_and_says_what_changed(
     environment: Environment, release: Release, images: Images
 ) -> None:
     newer = render.release(environment, images.model_copy(update={"api": images.frontend}), release.secrets)

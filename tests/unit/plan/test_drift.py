@@ -112,7 +112,7 @@ def test_an_edited_file_of_a_release_that_is_left_cannot_be_written_anew(
 
 
 @pytest.mark.parametrize("name", ["test", "blue", "x-blue", "blue-green"])
-def test_routes_change_their_colour_and_nothing_else(name: str, images: Images) -> None:
+def test_routes_change_their_color_and_nothing_else(name: str, images: Images) -> None:
     environment = environment_of(name=name)
     routes = render.tree(environment, render.release(environment, images, SECRETS))[ROUTES]
     servers: Any = {
@@ -232,7 +232,7 @@ def test_containers_that_stand_still_are_gone_or_are_too_many_are_named(
     assert "frontend-blue: 2 containers instead of 1" in lines
 
 
-def test_what_belongs_to_the_idle_colour_is_no_drift(environment: Environment, release: Release) -> None:
+def test_what_belongs_to_the_idle_color_is_no_drift(environment: Environment, release: Release) -> None:
     stack = made(serving(release))
     idle = found("api", "green", "old", status="exited")
 
@@ -246,7 +246,7 @@ def test_a_stranger_is_left_to_the_operator_and_needs_no_deploy(environment: Env
     assert not decide(environment, release, serving(release), items).needed
 
 
-def test_limits_are_set_back_in_place_and_other_containers_come_in_the_other_colour(
+def test_limits_are_set_back_in_place_and_other_containers_come_in_the_other_color(
     environment: Environment, release: Release
 ) -> None:
     for changes, target in (({"memory": 1}, "blue"), ({"user": "0:0"}, "green")):
@@ -255,7 +255,7 @@ def test_limits_are_set_back_in_place_and_other_containers_come_in_the_other_col
         assert (plan.needed, plan.target) == (True, target)
 
 
-def test_a_proxy_that_was_made_otherwise_is_no_reason_to_change_colours(
+def test_a_proxy_that_was_made_otherwise_is_no_reason_to_change_colors(
     environment: Environment, release: Release
 ) -> None:
     stack = made(serving(release))

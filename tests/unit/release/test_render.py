@@ -161,7 +161,7 @@ def test_every_service_is_closed(environment: Environment, images: Images) -> No
         assert "/var/run/docker.sock" not in json.dumps(service), name
 
 
-def test_the_frontends_of_both_colours_and_nobody_else_share_the_assets_of_open_pages(
+def test_the_frontends_of_both_colors_and_nobody_else_share_the_assets_of_open_pages(
     environment: Environment, images: Images
 ) -> None:
     stack = compose_of(environment, images)

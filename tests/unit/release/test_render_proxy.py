@@ -61,7 +61,7 @@ def test_users_requests_are_logged_while_a_host_changes_and_only_then(
     assert set(off) == points, "a router that says nothing logs where its entry point does"
 
 
-def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_colour(environment: Environment) -> None:
+def test_a_canary_shares_out_the_api_and_leaves_the_page_with_the_live_color(environment: Environment) -> None:
     servers = {c: {"api": [f"http://{c}:8000"], "frontend": [f"http://{c}:8080"]} for c in ("blue", "green")}
     text = render.routes(environment, live="blue", preview="green", servers=servers, canary=5)  # type: ignore[arg-type]
     http = YAML(typ="safe").load(text)["http"]

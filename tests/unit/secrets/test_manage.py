@@ -100,6 +100,13 @@ def test_the_text_of_the_example_is_no_secret(oauth_site: Environment, name: str
         manage.set_secret(oauth_site, name, example.strip())
 
 
+def test_an_example_of_an_earlier_version_is_recognized_too(site: Environment) -> None:
+    earlier = "Purpose: signs the cookies of logged-in users. Form: 32 random bytes as base64. Who needs it: the api."
+
+    with pytest.raises(UsageError, match="is still the example"):
+        manage.set_secret(site, "session_secret", earlier)
+
+
 def test_every_secret_has_an_example_that_says_purpose_form_and_who_needs_it(oauth_site: Environment) -> None:
     examples = {path.name: path.read_text() for path in (KIT / "secrets.example").iterdir()}
     dns = {"provider": "cloudflare", "secrets": {"CF_DNS_API_TOKEN": "dns_token"}}

@@ -130,7 +130,7 @@ def test_a_wal_that_is_begun_anew_meanwhile_is_none_of_the_copy(tmp_path: Path, 
         with pinned(database) as live:
             live.copy(copy, Between([lambda: other.execute(insert)]))
             compare(live, copy, page_size)
-        assert database.with_name("ppm.db-wal").read_bytes()[16:24] != salts, "it was not begun anew"
+        assert database.with_name("ppm.db-wal").read_bytes()[16:24] != salts, "it was not restarted"
         assert execute(copy, "SELECT count(*) FROM t") == [(2,)]
 
 

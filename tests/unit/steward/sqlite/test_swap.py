@@ -1,4 +1,4 @@
-"""Putting a copy in the place of a real database, whatever lies there, and whoever has it open."""
+"""Putting a copy in the place of a real database, whatever is there, and whatever has it open."""
 
 from __future__ import annotations
 
