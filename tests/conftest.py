@@ -194,7 +194,11 @@ def bare(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Site:
 def checkout(tmp_path: Path) -> Iterator[Path]:
     """A copy of this checkout, to change the application in; with its bytecode, so that nothing is compiled again."""
     copy = tmp_path / "checkout"
-    ignored = shutil.ignore_patterns(".git", ".venv", "node_modules", ".*_cache", ".ppmctl", "secrets")
+    everywhere = shutil.ignore_patterns(".git", ".venv", "node_modules", ".*_cache", ".ppmctl")
+
+    def ignored(folder: str, names: list[str]) -> set[str]:
+        return everywhere(folder, names) | ({"secrets"} if Path(folder) == KIT else set())
+
     shutil.copytree(KIT, copy, ignore=ignored)
     yield copy
     shutil.rmtree(copy)
