@@ -10,21 +10,21 @@ from ppmkit.config.types import Group, KnownHost, Model
 
 
 class App(Model):
-    """The application's settings. Each becomes one environment variable of its containers."""
+    """The application's settings. All but `vite_api_base_url` become environment variables of its containers."""
 
     env: Literal["development", "test", "production"] = "production"
     """APP_ENV: the mode that the application runs in."""
     database_url: str = "sqlite:////data/ppm.db"
     """DATABASE_URL. The SQLite file is on the volume that is mounted at /data."""
     rate_limit_per_minute: PositiveInt = 600
-    """RATE_LIMIT_PER_MINUTE: requests per minute that each client address may send to the page and the api, and each
-    token or logged-in person to the api. All of them may come at once. Each api container allows an equal share of the
-    limit of a token or person."""
+    """RATE_LIMIT_PER_MINUTE: how many requests per minute each client address may send to the page and the api, and
+    each token or logged-in person may send to the api. A burst of that many at once is allowed. Each api container
+    allows an equal share of the limit of a token or person."""
     scan_interval_minutes: PositiveInt = 60
     """SCAN_INTERVAL_MINUTES: how often the worker scans every repository."""
     scan_private_addresses: bool = False
-    """SCAN_PRIVATE_ADDRESSES: whether repositories may be on machines in your own network. If so, anyone who may add a
-    project can make the worker connect to any of these machines."""
+    """SCAN_PRIVATE_ADDRESSES: whether repositories may be on machines in your own network. If true, anyone who may add
+    a project can make the worker connect to any of these machines."""
     scan_known_hosts: tuple[KnownHost, ...] = ()
     """SCAN_KNOWN_HOSTS: the hosts that repositories may be fetched from over SSH, each with its host key, as printed by
     `ssh-keyscan`. Compare each key with the one that the host's owner has published. The worker logs in with the secret

@@ -11,7 +11,7 @@ from ppmkit.config.types import Bytes, Duration, Model, Name, Recipient
 
 
 class Keep(Model):
-    """Retention, with restic's rules: the newest backup of each of the last N hours (days, …) that have one is kept."""
+    """Retention, as in restic: for each of the last N hours (days, …) that have backups, the newest one is kept."""
 
     last: NonNegativeInt = 3
     """Number of newest backups to keep."""
@@ -48,7 +48,7 @@ class Continuous(Model):
     """How far back you can restore, at least. Shipped changes take up space on the host for about twice as long."""
     interval: Annotated[Duration, Field(ge=timedelta(milliseconds=100))] = timedelta(seconds=1)
     """How often changes are shipped. A restore to TIME may miss what was written up to this long before TIME, plus the
-    time that shipping took. It contains nothing that was written after TIME."""
+    time that shipping took. It never contains anything that was written after TIME."""
 
 
 TimeOfDay = Annotated[str, Field(pattern=r"^([01]\d|2[0-3]):[0-5]\d$", examples=["02:30"])]
@@ -61,7 +61,7 @@ class Backup(Model):
     """Times of day, in UTC, at which the steward makes a backup, removes the backups that no rule keeps, and copies the
     new one to the targets. If the steward was not running at these times, it makes one backup when it starts."""
     drill: str = Field("sun 04:30", pattern=r"^(mon|tue|wed|thu|fri|sat|sun) ([01]\d|2[0-3]):[0-5]\d$")
-    """When the steward reads back the latest backup and one other, in UTC. It compares the digests of every table, or,
+    """When, in UTC, the steward reads back the latest backup and one other. It compares the digests of every table, or,
     if the backup is encrypted, only checks that the file is unchanged. `ppmctl backup drill` checks more."""
     objective: Duration = timedelta(hours=26)
     """Maximum age of the newest backup. If it is older, the steward counts as unhealthy."""
@@ -85,12 +85,12 @@ class Backup(Model):
     keep: Keep = Keep()
     """How many backups are kept. A pinned backup and the newest verified one are always kept."""
     targets: tuple[Target, ...] = ()
-    """Where every backup is copied to. Each copy is read back. `backup prune` also removes there what it removes on the
-    host."""
+    """Where every backup is copied to. Each copy is read back. When `backup prune` removes a backup on the host, it
+    also removes the copies."""
     continuous: Continuous | None = None
-    """Also keep every change between two backups, on the host, with Litestream. `{}` turns it on with its defaults.
-    Default: off. The steward's container gets 256 MiB more memory for it. For a database of more than 4 GB, add about
-    60 MB to `services.steward.memory` for each further GB."""
+    """Also keep every change between backups. Litestream stores the changes on the host. `{}` turns it on with its
+    defaults. Default: off. The steward's container gets 256 MiB more memory for it. For each GB of the database
+    above 4 GB, add about 60 MB to `services.steward.memory`."""
 
     @property
     def memory(self) -> ByteSize:

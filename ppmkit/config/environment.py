@@ -95,7 +95,7 @@ Reference = Annotated[str, Field(pattern=r"^[A-Za-z0-9]\S*$")]
 
 
 class Bases(Model):
-    """The Dockerfiles' base images, and the image of Traefik."""
+    """The Dockerfiles' base images, and the Traefik image."""
 
     python: Reference = "python:3.13-slim-trixie"
     """Base image of the api, the worker and the steward."""
@@ -156,7 +156,8 @@ class Secrets(Model):
     command: tuple[str, ...] = ()
     """Program and arguments; `{name}` and `{environment}` are replaced: `[pass, show, "ppm/{environment}/{name}"]`."""
     accept_previous: Duration = timedelta(days=7)
-    """How long after a rotation a release also gets the previous value, to accept what was signed with it."""
+    """How long after a rotation a release also gets the previous value, so that it accepts what was signed with that
+    value."""
     max_age: Duration = timedelta(days=365)
     """`secrets check` reports secrets that are older than this, so that you rotate them."""
 
@@ -182,8 +183,8 @@ class Upgrade(Model):
     """How long requests may wait while the database changes in a way that the old release cannot run with. If the
     change takes longer, the upgrade is undone."""
     smoke: tuple[UrlPath, ...] = ("/", "/api/system", "/api/openapi.json")
-    """Paths that must answer 200 without a login: on every container of the new release before it gets any users, and
-    on the public port during the bake. Choose paths that need the database and that load all of the code."""
+    """Paths that must answer 200 without a login, on every container of the new release before users reach it, and on
+    the public port during the bake. Choose paths that need the database and that load all of the code."""
     canary_step: Duration = timedelta(seconds=30)
     """How long each share of `deploy --canary 5,25,100` is watched."""
     bake: Duration = timedelta(seconds=5)
@@ -197,10 +198,10 @@ class Upgrade(Model):
     100 ms is always allowed. Only small responses to GET and HEAD count, because clients cannot slow these down."""
     min_requests: PositiveInt = 50
     """Minimum responses per release before latencies are compared. When errors are compared, an old release with fewer
-    responses is treated as if it had this many, the missing ones without an error."""
+    responses is treated as if it had this many; the missing ones count as responses without an error."""
     keep_releases: Annotated[int, Field(ge=2)] = 5
-    """How many releases are kept on the host, with their images and with the files that their pages load when they are
-    still open in a browser. The rollback target is always one of them."""
+    """How many releases are kept on the host. Each is kept with its images, and with the files that its pages may still
+    load while they are open in a browser. The rollback target is always one of them."""
 
 
 class Provision(Model):
@@ -211,8 +212,8 @@ class Provision(Model):
     time_sync: bool = True
     """Install and start chrony, unless the host already keeps its clock in sync."""
     root_login: bool | None = None
-    """Whether root may log in over SSH, with a key. Default: only in a lab. Where root may not, `ssh.user` provisions
-    from then on, with sudo, unless `ssh.provision_user` already names a user other than root."""
+    """Whether root may log in over SSH, with a key. Default: only in a lab. If root may not, `ssh.user` provisions from
+    then on, with sudo, unless `ssh.provision_user` already names a user other than root."""
     firewall: bool = True
     """Allow only SSH, http and https from outside, even if Docker publishes other ports (nftables rules). Containers
     cannot reach the host itself or a cloud's metadata service."""

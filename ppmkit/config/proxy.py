@@ -25,13 +25,13 @@ class Dns(Model):
     provider: Annotated[str, Field(pattern=r"^[a-z0-9]+$", examples=["cloudflare"])]
     """The DNS provider's code, from https://go-acme.github.io/lego/dns/."""
     secrets: Annotated[dict[Variable, DnsSecret], Field(min_length=1, examples=[{"CF_DNS_API_TOKEN": "dns_token"}])]
-    """The provider's variables that have secret values, each with the name of the secret, which begins with `dns_`.
-    The provider gets the path of the secret's file, as VARIABLE_FILE."""
+    """The provider's variables that have secret values, each with the secret's name, which begins with `dns_`. The
+    provider gets the path of the secret's file, as VARIABLE_FILE."""
     variables: dict[Variable, str] = {}  # noqa: RUF012 (frozen)
     """The provider's other variables, which are not secret."""
     wildcard: bool = False
     """Request `*.example.org` for the domain ppm.example.org, so that its name appears in no public certificate log.
-    Set it before the first certificate: an existing one for the domain stays and is renewed."""
+    Set it before the first certificate is requested: an existing certificate for the domain stays and is renewed."""
 
     @model_validator(mode="after")
     def _variables_can_be_files(self) -> Dns:
@@ -82,7 +82,8 @@ class Proxy(Model):
     private_ca: bool = False
     """Whether the CA is private. Then the secret `acme_ca` is the certificate that its ACME server is verified with."""
     certificate_lifetime: Annotated[Duration, Field(ge=timedelta(hours=1))] = timedelta(days=90)
-    """How long the CA's certificates are valid. The proxy renews in time: of 90 days, when 30 are left."""
+    """How long the CA's certificates are valid. The proxy renews them before they expire: a certificate for 90 days
+    when 30 days are left."""
     dns_challenge: Dns | None = None
     """Prove control of the domain with DNS-01. Default: HTTP-01, for which the CA connects to port 80."""
     check_domain: bool = True
@@ -91,8 +92,8 @@ class Proxy(Model):
     hsts: Duration = timedelta(days=365)
     """How long browsers remember that the domain is https only; `0s`: browsers are not told."""
     client_timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=60)
-    """How long a client may take to send a request with its body. At least `upgrade.hold_limit` plus 15 s applies,
-    because the bodies of requests that wait in a hold are not read during that time."""
+    """How long a client may take to send a request with its body. A value below `upgrade.hold_limit` plus 15 s is
+    raised to that, because the bodies of requests that wait in a hold are not read during that time."""
     max_body: Bytes = ByteSize(1 << 20)
     """The largest request body that is passed to the api, by the length that the request declares. The api has a
     separate limit for bodies without a declared length."""
@@ -100,9 +101,9 @@ class Proxy(Model):
     """Addresses or networks of proxies in front of this one (a CDN, a load balancer). X-Forwarded-For is trusted from
     these only, and the rate limit counts the client address that it names."""
     max_requests_per_address: Annotated[int, Field(ge=10)] = 200
-    """How many requests from one address may be open at once; the next one gets 429. An open page uses one for its
-    events, and during a hold all user requests wait: raise it if many users share an address (an office, a mobile
-    network). The firewall allows each address twice as many connections."""
+    """How many requests from one address may be open at once; the next one gets 429. Each open page uses one for its
+    events, and during a hold all user requests stay open. Raise the value if many users share an address (an office, a
+    mobile network). The firewall allows each address twice as many connections."""
 
     @model_validator(mode="after")
     def _one_ca(self) -> Proxy:
