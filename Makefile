@@ -10,13 +10,13 @@ E ?= lab
 # Processes that test with Docker at once, each with servers of its own.
 LABS ?= 2
 
-help: ## this list
+help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: setup ## everything, from nothing to a running application on a throwaway host
 	@$(BIN)/ppmctl up -e $(E)
 
-down: setup ## take the throwaway host away
+down: setup ## remove the throwaway host
 	@$(BIN)/ppmctl down -e $(E)
 
 test: setup ## every promise: unit, Docker, real hosts, browser; T="tests/lab -k plan" runs only these
@@ -28,7 +28,7 @@ else
 	@$(BIN)/pytest -n $(LABS) --dist loadfile --no-loadscope-reorder tests/lab tests/e2e tests/integration
 endif
 
-test-all: setup ## every variant too, above all every fault in every step of an upgrade (hours); SHARD=1/4: a quarter
+test-all: setup ## every variant too, such as every fault in every step of an upgrade (hours); SHARD=1/4: a quarter
 	@$(BIN)/ppmctl engine
 	@$(BIN)/pytest --full $(if $(SHARD),--shard=$(SHARD)) $(T)
 
@@ -45,11 +45,11 @@ lint: setup ## ruff, mypy, import-linter, codespell, hadolint, yamllint, compose
 audit: setup ## known vulnerabilities in what the lock files name, where a feed answers
 	@$(BIN)/python .ci/audit.py
 
-fmt: setup ## put the code into form
+fmt: setup ## format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-docs: setup ## write the pages that follow from the code
+docs: setup ## write the pages that are generated from the code
 	@$(BIN)/python -m docs.generate
 
 screenshots: setup ## the pictures of the docs, made of a real site

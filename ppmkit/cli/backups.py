@@ -81,7 +81,7 @@ def list_backups(env: Env = "lab", host: AnyHost = None, as_json: Json = False) 
 def moments(env: Env = "lab", host: OneHost = None, as_json: Json = False) -> None:
     """List the times that `restore --at` can reach.
 
-    There are some where `backup.continuous` is on.
+    Requires `backup.continuous`.
     """
     from ppmkit.backup import point_in_time
 

@@ -30,7 +30,7 @@ app = typer.Typer()
 def up(env: Env = "lab") -> None:
     """Set up everything: host, secrets, application.
 
-    Start the lab's hosts, provision, create secrets, deploy. Whatever is there already stays as it is.
+    Starts the lab's hosts, provisions them, creates secrets and deploys. Steps that are already done are skipped.
     """
     from ppmkit.actions.up import up
     from ppmkit.cli import show

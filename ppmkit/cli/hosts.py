@@ -15,7 +15,7 @@ app = typer.Typer()
 def engine() -> None:
     """Install Docker, Compose and buildx on this machine.
 
-    Only what is missing, and only as root; else say what to install.
+    Installs only what is missing, and only as root. Any other user is told what to install.
     """
     from ppmkit.local.engine import ensure
 
@@ -46,7 +46,7 @@ def provision(
 def doctor(env: Env = "lab", as_json: Json = False) -> None:
     """Check this machine and the hosts for problems.
 
-    Exit code 3 when there are any; each comes with its fix.
+    Each problem is shown with its fix. Exit code 3 when there are problems.
     """
     from ppmkit.cli import show
     from ppmkit.doctor.checks import examine

@@ -15,7 +15,7 @@ app: typer.Typer = group("Build images and send them to hosts.")
 def base(env: Env = "lab") -> None:
     """Pull the base images, or build them.
 
-    Where no registry answers, they are built from Debian's archive and PyPI.
+    If no registry answers, they are built from Debian's archive and PyPI.
     """
     from ppmkit.images.bases import ensure_bases
     from ppmkit.local.engine import local_docker

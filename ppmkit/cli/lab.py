@@ -31,7 +31,8 @@ def up(
 
 @app.command()
 def down(
-    name: Lab = "lab", purge: Annotated[bool, typer.Option("--purge", help="The lab's key and state too.")] = False
+    name: Lab = "lab",
+    purge: Annotated[bool, typer.Option("--purge", help="Delete the lab's key and state too.")] = False,
 ) -> None:
     """Remove the hosts and everything on them."""
     from ppmkit import lab

@@ -39,7 +39,7 @@ def plan(
 ) -> None:
     """Show what a deploy would change.
 
-    On every host, and what was changed there by hand. Exit code 3 when there are differences.
+    Also shows what was changed on the hosts by hand. Exit code 3 when there are differences.
     """
     from ppmkit.actions.plan import plan
     from ppmkit.cli import show

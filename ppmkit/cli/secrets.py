@@ -23,7 +23,7 @@ def _ask(name: str) -> str:
 def init(env: Env = "lab") -> None:
     """Create secrets, and ask for those that you supply.
 
-    Without a terminal it says how to set them instead.
+    Without a terminal, it prints the commands that set them.
     """
     from ppmkit.secrets.manage import init
 
@@ -50,7 +50,7 @@ def rotate(
 ) -> None:
     """Give a secret a new value and deploy with it.
 
-    The value is generated where ppmctl can make it up; else it asks.
+    ppmctl generates the value if it can; otherwise it asks for it.
     """
     from ppmkit.actions.deploy import deploy
     from ppmkit.actions.rotate import rotate
@@ -69,7 +69,7 @@ def rotate(
 def check(env: Env = "lab", as_json: Json = False) -> None:
     """Check for missing, weak, old or exposed secrets.
 
-    Exit code 3 when there are any.
+    Exit code 3 when there are problems.
     """
     from ppmkit.secrets.manage import check
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -163,8 +163,11 @@ def test_processes_that_migrate_at_once_apply_each_revision_once(tmp_path: Path)
     argv = [sys.executable, "-c", "from app.cli import main; main()", "migrate"]
 
     def waits(process: subprocess.Popen[str]) -> bool:
-        opened = Path(f"/proc/{process.pid}/fd").iterdir()
-        return lock in {path.readlink() for path in opened if path.is_symlink()}
+        for path in Path(f"/proc/{process.pid}/fd").iterdir():
+            with suppress(FileNotFoundError):  # it was closed in this moment
+                if path.readlink() == lock:
+                    return True
+        return False
 
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)

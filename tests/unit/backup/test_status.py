@@ -41,7 +41,7 @@ def known(**changes: Any) -> Facts:
     [
         (known(), None),
         (None, "the steward has not reported; see"),
-        (known(written="2026-03-10T11:00:00Z"), "has said nothing since 2026-03-10 11:00:00 UTC"),
+        (known(written="2026-03-10T11:00:00Z"), "has not reported since 2026-03-10 11:00:00 UTC"),
         (known(last_backup={**MADE, "at": "2026-03-09T09:00:00Z"}), "no backup since 2026-03-09 09:00:00 UTC"),
         (known(last_backup={**MADE, "verified": False}), "backup one is damaged"),
         (known(last_backup=None), None),
