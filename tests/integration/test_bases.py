@@ -121,7 +121,7 @@ def test_an_image_whose_files_changed_while_it_was_built_is_none(
     def edit(_: str) -> None:
         code.write_text("edited")
 
-    with pytest.raises(BuildError, match="changed while it was built"):
+    with pytest.raises(BuildError, match="changed during the build"):
         build(docker, recipe, print, edit)
 
     assert not docker.image.exists(reference)

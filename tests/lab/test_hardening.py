@@ -68,7 +68,7 @@ def test_what_another_file_takes_back_is_shown_and_not_taken_for_done(live: Site
     changed = {operation["name"]: operation["detail"] for operation in report["operations"] if operation["changed"]}
     assert set(changed) == {"Hardening | SSH by key only", "Hardening | Security updates"}
     assert "which is not in force" in changed["Hardening | SSH by key only"]
-    assert "another file says otherwise" in failed["error"]
+    assert "another file overrides it" in failed["error"]
 
     live.ppmctl("provision")
 
@@ -143,7 +143,7 @@ def test_a_lock_out_that_nobody_confirms_is_taken_back_by_the_host_itself(closed
 
 def test_the_dashboard_comes_by_the_tunnel_and_ends_with_ctrl_c(live: Site, bare: Site) -> None:
     with live.start("status", "--dashboard") as running, httpx.Client(trust_env=False) as browser:
-        running.await_words("Ctrl-C ends it")
+        running.await_words("Ctrl-C closes it")
         url = running.said.split()[0]
         page, routes = (browser.get(httpx.URL(url).join(path)) for path in ("", "/api/http/routers"))
         pressed = time.monotonic()
