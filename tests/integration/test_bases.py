@@ -154,7 +154,7 @@ def silent_registry() -> Iterator[str]:
 def test_a_registry_that_stays_silent_is_given_up_in_time(docker: DockerClient, silent_registry: str) -> None:
     said = module._pull_first(tuple(docker.client_config.docker_cmd), f"{silent_registry}/never:1")
 
-    assert said.startswith("nothing for 5 s")
+    assert said.startswith("no answer within 5 s")
 
 
 def test_a_registry_that_is_demanded_and_absent_is_an_error(docker: DockerClient) -> None:
