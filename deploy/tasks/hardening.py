@@ -17,8 +17,8 @@ from deploy.tasks.command import Script
 from deploy.tasks.connection import current_environment
 from deploy.tasks.packages import INSTALL_TIMEOUT, packages
 from deploy.tasks.swap import swap
-from ppmkit.provision import root_login as lockout
 from ppmkit.provision.host_files import FIREWALL, LOADED, UNIT, UNIT_FILE, HostFile, firewall, host_files
+from ppmkit.provision.root_login import FILE
 
 # The previous file is restored if the new one cannot be applied.
 _APPLY = """
@@ -122,8 +122,8 @@ def ports(rules: str) -> Generator[StringCommand, None, None]:
 @operation()
 def root_login() -> Generator[StringCommand, None, None]:
     """Enable root's login with a key again if it was disabled (``ppmkit/provision/root_login.py``)."""
-    if host.get_fact(FileContents, path=lockout.FILE) is not None:
-        yield Script(f"rm -f {lockout.FILE} && sshd -t && systemctl reload ssh", summary="let root log in, with a key")
+    if host.get_fact(FileContents, path=FILE) is not None:
+        yield Script(f"rm -f {FILE} && sshd -t && systemctl reload ssh", summary="let root log in, with a key")
 
 
 def _ssh_ports() -> Sequence[int]:

@@ -20,7 +20,7 @@ _DOWN_SECONDS = 600.0
 _PURGE = f'for in in "$1"/*/; do case $in in {_KEPT}) ;; *) find "$in" -mindepth 1 -delete ;; esac; done'
 
 
-def down(environment: Environment, address: HostAddress, *, purge: bool) -> None:
+def remove_stack(environment: Environment, address: HostAddress, *, purge: bool) -> None:
     """Remove the stack from a host. The data, the secrets and the releases stay, unless ``purge`` is on."""
     with Host.connect(environment, address) as host, host.within(_DOWN_SECONDS):
         label = f"com.docker.compose.project={environment.project}"

@@ -6,7 +6,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ppmkit.actions import deploy as deployment
+from ppmkit.actions.deploy import build_release, source
 from ppmkit.config import check
 from ppmkit.database import migrate
 from ppmkit.errors import PpmctlError
@@ -51,13 +51,13 @@ def plan(environment: Environment, announce: Announce) -> EnvironmentPlan:
     """
     with Pool() as pool:
         settings = pool.start(_settings, environment)
-        release, _ = deployment.build_release(environment, announce)
+        release, _ = build_release(environment, announce)
         announce("inspecting the hosts")
         wanted = _Wanted(
             release=release,
             rendered=render.tree(environment, release),
             steward=render.steward(environment),
-            source=deployment.source(),
+            source=source(),
             revisions=_revisions(release),
             settings=settings,
         )

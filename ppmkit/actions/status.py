@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ppmkit.actions import recover
-from ppmkit.backup import status as facts
-from ppmkit.backup.status import Facts
+from ppmkit.backup.status import Facts, problems, read
 from ppmkit.config.environment import Environment, HostAddress, Model
 from ppmkit.errors import PpmctlError
 from ppmkit.host import lock, version
@@ -91,7 +90,7 @@ def _host(environment: Environment, address: HostAddress) -> HostStatus:
                 release = stack.release(stack.live)
                 checks += [_answers("ready", host.internal, "/readyz", release)]
                 checks += [_answers(path, host.public, path, release) for path in ("/", "/api/system")]
-                backups = facts.read(host)
+                backups = read(host)
                 checks += _backups(backups)
                 if host.proxy_settings.tls:
                     ok, seen = certificates.look(host)
@@ -127,8 +126,8 @@ def _unfinished(host: Host) -> Iterator[Check]:
 
 
 def _backups(report: Facts | None) -> list[Check]:
-    problems = [Check(name="backups", ok=False, seen=seen) for seen in facts.problems(report, datetime.now(UTC))]
-    return problems or [Check(name="backups", ok=True, seen="ok")]
+    failed = [Check(name="backups", ok=False, seen=seen) for seen in problems(report, datetime.now(UTC))]
+    return failed or [Check(name="backups", ok=True, seen="ok")]
 
 
 def _unknown(name: str, *checks: Check) -> HostStatus:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ppmkit.actions import deploy, logs
-from ppmkit.actions import down as down_module
+from ppmkit.actions.down import remove_stack
 from ppmkit.config.environment import Environment, Model
 from ppmkit.errors import ConfigError, ProvisionError
 from ppmkit.images import application
-from ppmkit.images import ship as ship_module
+from ppmkit.images.ship import send_images
 from ppmkit.local.files import replace
 from ppmkit.local.scratch import scratch
 from ppmkit.paths import PROJECT
@@ -121,7 +121,7 @@ def down(environment: Environment, progress: Progress, *, purge: bool) -> None:
         _dev(environment, progress.announce).compose.down(volumes=purge, quiet=True)
     else:
         for address in environment.hosts:
-            down_module.down(environment, address, purge=purge)
+            remove_stack(environment, address, purge=purge)
     progress.say(f"{environment.name} is down")
 
 
@@ -191,5 +191,5 @@ def ship(environment: Environment, progress: Progress) -> dict[str, int]:
     sent: dict[str, int] = {}
     for address in environment.hosts:
         with Host.connect(environment, address) as host, host.within(_SHIP_SECONDS):
-            sent[host.name] = ship_module.ship(host, built, partial(progress.sent, host.name))
+            sent[host.name] = send_images(host, built, partial(progress.sent, host.name))
     return sent

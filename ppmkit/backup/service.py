@@ -31,7 +31,7 @@ def start(operation: Operation) -> str:
     """
     changed = _update_settings(operation)
     before = {c.id for c in operation.refresh().running("steward")}
-    operation.compose.compose.up(["steward"], detach=True, dependencies=False, no_build=True, quiet=True)
+    operation.up("steward")
     same = {c.id for c in operation.refresh().running("steward")} == before != set()
     if same and not changed and not operation.resumed:  # an interrupted run may have written them without restarting it
         return "unchanged"

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ppmkit.config import check as configcheck
+from ppmkit.config.check import Named, files
 from ppmkit.config.document import dotted
 from ppmkit.config.environment import Model
 from ppmkit.database import journal_mode
 from ppmkit.doctor import hardening
-from ppmkit.doctor.readings import Finding, Readings, look
+from ppmkit.doctor.readings import Finding, Readings, read
 from ppmkit.errors import CommandFailed, HostKeyChanged, HostUnreachable
 from ppmkit.host import version
 from ppmkit.host.host import Host
@@ -75,12 +75,12 @@ def examine(environment: Environment) -> list[Check]:
         host_jobs = [pool.start(_host, environment, address) for address in environment.hosts]
         local = [
             *(job.result() for job in tool_jobs),
-            *(_file(environment, named) for named in configcheck.files(environment)),
+            *(_file(environment, named) for named in files(environment)),
         ]
         return local + [check for job in host_jobs for check in job.result()]
 
 
-def _file(environment: Environment, named: configcheck.Named) -> Check:
+def _file(environment: Environment, named: Named) -> Check:
     return Check(
         where=HERE,
         name=dotted(named.location),
@@ -131,7 +131,7 @@ def _host(environment: Environment, address: HostAddress) -> list[Check]:
 
     try:
         with Host.connect(environment, address) as host:
-            return [ssh_check(True, "works", ""), _ppmctl(host), *judge(environment, look(host))]
+            return [ssh_check(True, "works", ""), _ppmctl(host), *judge(environment, read(host))]
     except HostKeyChanged as error:
         return [ssh_check(False, error.message, error.next or provision)]
     except (HostUnreachable, CommandFailed) as error:

@@ -77,7 +77,8 @@ Finding = tuple[str, bool, str, str, str]
 """Name, ok, found, wanted, fix; an empty fix means provisioning."""
 
 
-def look(host: Host) -> Readings:
+def read(host: Host) -> Readings:
+    """Run the script on a host; return what it printed, and how its clock differs from ours."""
     """Return the facts of a host."""
     environment = host.environment
     files = [file.path for file in readable(environment)]

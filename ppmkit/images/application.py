@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ppmkit.images import built as builtimages
 from ppmkit.images import recipe
+from ppmkit.images.built import REPOSITORY, prune
 from ppmkit.images.recipe import Recipe
 from ppmkit.paths import KIT, PROJECT
 from ppmkit.progress import Announce
@@ -63,7 +63,7 @@ def build(environment: Environment, announce: Announce) -> Images:
             built = list(pool.map(lambda name: _build(docker, name, recipes[name], announce), recipes))
         ids = recipe.ids(docker, [*built, bases["traefik"]])
         assert ids is not None, "they were just built"
-    builtimages.prune(docker, references)
+    prune(docker, references)
     return Images(**dict(zip((*recipes, "traefik"), ids, strict=True)))
 
 
@@ -96,7 +96,7 @@ def build_dev(environment: Environment, announce: Announce) -> dict[str, str]:
     bases = ensure_bases(environment.images, docker, announce)
     api = _recipes(docker, {"PYTHON_IMAGE": bases["python"]})["api"]
     reference = _build(docker, "api", api, announce)
-    builtimages.prune(docker, [reference])
+    prune(docker, [reference])
     return bases | {"api": reference}
 
 
@@ -110,7 +110,7 @@ def _recipes(docker: DockerClient, arguments: Mapping[str, str]) -> dict[str, Re
         declared = dockerfile.read_text(encoding="utf-8")
         used = [key for key in arguments if f"ARG {key}" in declared]
         recipes[name] = Recipe(
-            tag=f"{builtimages.REPOSITORY}/{name}",
+            tag=f"{REPOSITORY}/{name}",
             dockerfile=dockerfile,
             arguments={key: arguments[key] for key in used},
             context=context,

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from ppmkit.errors import BuildError
-from ppmkit.images import debian as bootstrap
+from ppmkit.images.debian import ensure, reference
 from ppmkit.images.recipe import Recipe, build, ids
 from ppmkit.paths import KIT
 from ppmkit.progress import Announce
@@ -42,7 +42,7 @@ def ensure_debian(images: Images, docker: DockerClient, announce: Announce) -> s
     published = {"debian": _DEBIAN}
     if _use_registry(images, published, docker, announce):
         return _DEBIAN
-    return bootstrap.ensure(docker, announce)
+    return ensure(docker, announce)
 
 
 def recipes(debian: str) -> dict[str, Recipe]:
@@ -69,7 +69,7 @@ def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
     references = _local_references()
     if ids(docker, references.values()) is not None:
         return references
-    debian = bootstrap.ensure(docker, announce)
+    debian = ensure(docker, announce)
     by_name = recipes(debian)
     built = {"debian": debian}
     for batch in (("python", "nginx"), ("node", "traefik")):
@@ -81,7 +81,7 @@ def _make(docker: DockerClient, announce: Announce) -> dict[str, str]:
 
 def _local_references() -> dict[str, str]:
     """Return {name: reference} of the locally built bases, whether or not they exist yet."""
-    debian = bootstrap.reference()
+    debian = reference()
     return {"debian": debian} | {name: recipe.reference for name, recipe in recipes(debian).items()}
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ppmkit.errors import ShipError
-from ppmkit.images import layers as imagestore
+from ppmkit.images.layers import Unreadable, chain_ids, root, save
 from ppmkit.local.bounded import Tail
 from ppmkit.local.engine import local_docker
 from ppmkit.local.scratch import scratch
@@ -48,7 +48,7 @@ def _layers(docker: DockerClient, references: Collection[str]) -> dict[str, list
     return {image.id: list(image.root_fs.layers or []) for image in images}
 
 
-def ship(host: Host, images: Images, sent: Sent) -> int:
+def send_images(host: Host, images: Images, sent: Sent) -> int:
     """Send the images to the host; return the bytes sent. Raises ShipError.
 
     Nothing is sent for an image that the host has. Every image that arrives is verified by its id.
@@ -61,13 +61,13 @@ def ship(host: Host, images: Images, sent: Sent) -> int:
     lacking = {name: id for name, id in images.by_name().items() if id not in present}
     if not lacking:
         return 0
-    known = {chain for layers in _layers(host.docker, present).values() for chain in imagestore.chain_ids(layers)}
+    known = {chain for layers in _layers(host.docker, present).values() for chain in chain_ids(layers)}
     docker = local_docker()
     with scratch() as folder:
         archive = folder / "images.tar"
         try:
-            imagestore.save(imagestore.root(docker), set(lacking.values()), known, archive)
-        except imagestore.Unreadable:
+            save(root(docker), set(lacking.values()), known, archive)
+        except Unreadable:
             docker.image.save(sorted(set(lacking.values())), output=archive)
         total = _send(host, archive, known, sent)
         arrived = {image.id for image in host.docker.image.list()}
@@ -110,9 +110,7 @@ def needless(archive: tarfile.TarFile, known: Collection[str]) -> set[str]:
     for image in json.load(manifest):
         config = archive.extractfile(image["Config"])
         assert config is not None, "the manifest names its config"
-        for file, chain in zip(
-            image["Layers"], imagestore.chain_ids(json.load(config)["rootfs"]["diff_ids"]), strict=True
-        ):
+        for file, chain in zip(image["Layers"], chain_ids(json.load(config)["rootfs"]["diff_ids"]), strict=True):
             (skip if chain in known else needed).add(file)
     return skip - needed
 

@@ -95,6 +95,10 @@ class Operation:
         """A Compose client for the release whose image changes the database."""
         return self.old_compose if self.change and self.change.of_live else self.compose
 
+    def up(self, service: str) -> None:
+        """Let Compose start one service of the new release, or replace its container."""
+        self.compose.compose.up([service], detach=True, dependencies=False, no_build=True, quiet=True)
+
     def note(self, findings: Findings) -> None:
         """Update the findings; the journal keeps them beyond this process."""
         self.findings = self.findings.updated(findings)

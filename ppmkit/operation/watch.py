@@ -12,13 +12,12 @@ from ppmkit.errors import CommandFailed
 from ppmkit.operation.findings import Findings
 from ppmkit.proxy import traefik
 from ppmkit.release.model import COLORS
-from ppmkit.traffic import counts as traffic
 from ppmkit.traffic.comparison import Sample
+from ppmkit.traffic.counts import Routes, Traffic, counting, left_out
 
 if TYPE_CHECKING:
     from ppmkit.operation.transaction import Operation
     from ppmkit.traffic.access_log import Answer
-    from ppmkit.traffic.counts import Traffic
 
 
 def begin(operation: Operation) -> str:
@@ -54,7 +53,7 @@ def failures(operation: Operation) -> str:
     If the log cannot be read, the text says so instead of raising: it is only a report.
     """
     before = {role: operation.traffic.of(*_services(role)) for role in ("api", "frontend")}
-    during, lines = traffic.Traffic(), list[str]()
+    during, lines = Traffic(), list[str]()
     try:
         during.add(read_answers(operation))
     except CommandFailed as error:
@@ -62,9 +61,9 @@ def failures(operation: Operation) -> str:
     for role, known in before.items():
         routes = during.of(*_services(role))
         history = known or routes  # a resumed operation has only now read the earlier answers
-        counts = Sample(name=role, routes=traffic.counting(routes, history)).all
+        counts = Sample(name=role, routes=counting(routes, history)).all
         counted = [f"{counts.bad:,} of {counts.total:,} answers of the {role} were 5xx"] if counts.bad else []
-        lines += [*counted, *filter(None, [traffic.left_out(routes, history)])]
+        lines += [*counted, *filter(None, [left_out(routes, history)])]
     return "; ".join(lines)
 
 
@@ -72,6 +71,6 @@ def _services(role: str) -> list[str]:
     return [f"{role}-{color}" for color in COLORS]
 
 
-def side(name: str, answers: Traffic, service: str, history: traffic.Routes) -> Sample:
+def side(name: str, answers: Traffic, service: str, history: Routes) -> Sample:
     """Return one side of a comparison: a service's answers, counted by which routes were answered well before."""
-    return Sample(name=name, routes=traffic.counting(answers.of(service), history), within=answers.within(service))
+    return Sample(name=name, routes=counting(answers.of(service), history), within=answers.within(service))

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from ppmkit.errors import HostError
-from ppmkit.host.host import Host
 from ppmkit.release import render
 from ppmkit.release.model import Record
 

@@ -20,7 +20,7 @@ from ppmkit.operation.transaction import Operation, Step
 from ppmkit.orchestrator import oneoff
 from ppmkit.restore.staging import Staged, place, stage
 from ppmkit.upgrade.rollback import find_change
-from ppmkit.upgrade.steps import STEPS
+from ppmkit.upgrade.steps import BY_NAME
 
 
 def stage_backup(operation: Operation, steward: StewardClient, wanted: str | datetime, key: str | None) -> Staged:
@@ -90,19 +90,18 @@ def file_present(operation: Operation) -> str:
     return preserve.file_replaced(operation)
 
 
-_REUSED = {step.name: step for step in STEPS}
 RESTORE_STEPS: tuple[Step, ...] = (
-    _REUSED["watch"],
+    BY_NAME["watch"],
     Step("schema", find_change, undo=remove_staged),
-    _REUSED["rehearse"],
+    BY_NAME["rehearse"],
     Step("close", close, undo=reopen, deadline=preserve.deadline),
-    _REUSED["start"],
-    _REUSED["hold"],
-    _REUSED["ready"],
-    replace(_REUSED["switch"], final=True),
-    _REUSED["worker"],
-    _REUSED["drain"],
+    BY_NAME["start"],
+    BY_NAME["hold"],
+    BY_NAME["ready"],
+    replace(BY_NAME["switch"], final=True),
+    BY_NAME["worker"],
+    BY_NAME["drain"],
     Step("keep", file_present, deadline=preserve.deadline),
-    _REUSED["steward"],
-    _REUSED["record"],  # last, because it removes the hold's files, which a resumed operation needs
+    BY_NAME["steward"],
+    BY_NAME["record"],  # last, because it removes the hold's files, which a resumed operation needs
 )

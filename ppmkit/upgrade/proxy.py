@@ -14,12 +14,11 @@ from ppmkit.errors import OperationError
 from ppmkit.host import proxy_settings
 from ppmkit.operation.transaction import NEW
 from ppmkit.plan import inspection
-from ppmkit.proxy import certificates, probe, routes
-from ppmkit.proxy import traefik as proxy
+from ppmkit.proxy import certificates, probe, routes, traefik
 from ppmkit.release import render
 from ppmkit.release.model import Color
 from ppmkit.upgrade import swap
-from ppmkit.upgrade.swap import FILES, ROLE, ROUTES, Check, Swap, traefik
+from ppmkit.upgrade.swap import FILES, ROLE, ROUTES, Check, Swap, traefik_directory
 
 if TYPE_CHECKING:
     from ppmkit.config.environment import Environment
@@ -47,7 +46,7 @@ def start(operation: Operation) -> str:
     fits = bool(present) and present[0].setup.config_hash == _wanted_hash(operation)
     if fits and present[0].running and operation.was_done("proxy"):
         return "already done"
-    files, current = _files(operation, settings), _read(operation, traefik(host))
+    files, current = _files(operation, settings), _read(operation, traefik_directory(host))
     if fits and present[0].running and files == current:
         return "unchanged"
     _remember(operation)
@@ -97,7 +96,7 @@ def _adapt(operation: Operation, files: Files, current: Files) -> str:
     live, runs = operation.stack.live, operation.stack.running(ROLE)
     _write(operation, files)
     if not runs:
-        operation.compose.compose.up([ROLE], detach=True, dependencies=False, no_build=True, quiet=True)
+        operation.up(ROLE)
         operation.refresh()
     changed = any(files.get(path) != current.get(path) for path in FILES if path != proxy_settings.FILE)
     if live is not None and (changed or not runs):
@@ -129,7 +128,7 @@ def _replace(operation: Operation, files: Files) -> str:
     outcome = swap.outcome(host, plan.folder) or ""
     if outcome == "done":
         return "replaced by a proxy with new settings"
-    why, logs = outcome.removeprefix("undone: "), proxy.words(host, plan.new.id)
+    why, logs = outcome.removeprefix("undone: "), traefik.words(host, plan.new.id)
     raise OperationError(
         f"{host.name}: the new proxy did not serve users: {why}",
         host=host.name,
@@ -174,11 +173,11 @@ def _remember(operation: Operation) -> None:
         return
     live = stack.live
     release = stack.release(live) if live else None
-    served = [path for path in proxy.USED if release and probe.answer(host.public, path, release) is None]
+    served = [path for path in traefik.USED if release and probe.answer(host.public, path, release) is None]
     host.write(_folder(operation, "served"), "".join(f"{path}\n" for path in served))
-    if live and not routes.servers(host.read(traefik(host) / ROUTES) or "", live)["api"]:  # broken by hand
-        proxy.route(host, stack, live=live, preview=None, logged=False)
-    swap.copy(host, traefik(host), folder)
+    if live and not routes.servers(host.read(traefik_directory(host) / ROUTES) or "", live)["api"]:  # broken by hand
+        traefik.route(host, stack, live=live, preview=None, logged=False)
+    swap.copy(host, traefik_directory(host), folder)
 
 
 def _service_check(operation: Operation, live: Color | None, text: str) -> Check:
@@ -188,13 +187,13 @@ def _service_check(operation: Operation, live: Color | None, text: str) -> Check
         return lambda: probe.silent(host)
     paths: Collection[str] = (host.read(_folder(operation, "served")) or "").split()
     release, servers = operation.stack.release(live) or "", routes.servers(text, live)
-    return lambda: proxy.unserved(host, live, servers, release, paths)
+    return lambda: traefik.unserved(host, live, servers, release, paths)
 
 
 def _confirm(operation: Operation, failure: str, check: Check) -> None:
     """Wait until users are served. Raises OperationError with this message when they are not."""
     host, timeout = operation.host, operation.environment.upgrade.switch_timeout.total_seconds()
-    if last := proxy.explained(host, operation.stack, probe.poll(host, check, timeout)):
+    if last := traefik.explained(host, operation.stack, probe.poll(host, check, timeout)):
         raise OperationError(f"{host.name}: {failure}", host=host.name, seen=last)
 
 
@@ -220,9 +219,9 @@ def _write(operation: Operation, files: Files) -> None:
     host = operation.host
     for path in FILES:
         if path in files:
-            host.write(traefik(host) / path, files[path])
+            host.write(traefik_directory(host) / path, files[path])
         else:
-            host.run(["rm", "-f", str(traefik(host) / path)])
+            host.run(["rm", "-f", str(traefik_directory(host) / path)])
     host.forget_proxy_settings()
 
 

@@ -19,7 +19,7 @@ from ppmkit.operation.transaction import Operation, Step
 from ppmkit.orchestrator import oneoff
 from ppmkit.release import migrations
 from ppmkit.release.model import Record
-from ppmkit.upgrade.steps import STEPS
+from ppmkit.upgrade.steps import BY_NAME
 
 if TYPE_CHECKING:
     from ppmkit.host.host import Host
@@ -101,19 +101,18 @@ def find_change(operation: Operation) -> str:
     return f"the database is changed: {change.said}"
 
 
-_REUSED = {step.name: step for step in STEPS}
 ROLLBACK_STEPS: tuple[Step, ...] = (
-    _REUSED["watch"],
+    BY_NAME["watch"],
     Step("schema", find_change),
-    _REUSED["snapshot"],
-    _REUSED["rehearse"],
-    _REUSED["start"],
-    _REUSED["hold"],
-    _REUSED["ready"],
-    replace(_REUSED["switch"], final=True),  # users first
-    _REUSED["worker"],
-    _REUSED["drain"],
-    _REUSED["keep"],
-    _REUSED["steward"],
-    _REUSED["record"],
+    BY_NAME["snapshot"],
+    BY_NAME["rehearse"],
+    BY_NAME["start"],
+    BY_NAME["hold"],
+    BY_NAME["ready"],
+    replace(BY_NAME["switch"], final=True),  # users first
+    BY_NAME["worker"],
+    BY_NAME["drain"],
+    BY_NAME["keep"],
+    BY_NAME["steward"],
+    BY_NAME["record"],
 )

@@ -13,7 +13,7 @@ from ppmkit.backup.client import prepare_directories
 from ppmkit.database import hold
 from ppmkit.errors import NotReady, OperationError
 from ppmkit.host import proxy_settings
-from ppmkit.images import ship as ship_module
+from ppmkit.images.ship import send_images
 from ppmkit.operation import publish, watch
 from ppmkit.operation.transaction import Operation
 from ppmkit.orchestrator.stack import PORTS, ROLES
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 def ship(operation: Operation) -> str:
     """Send the layers that the host lacks."""
     host = operation.host
-    operation.bytes_sent = ship_module.ship(host, operation.release.images, partial(operation.progress.sent, host.name))
+    operation.bytes_sent = send_images(host, operation.release.images, partial(operation.progress.sent, host.name))
     prune.keep(host, operation.release)
     return f"{operation.bytes_sent:,} bytes sent" if operation.bytes_sent else "every layer is on the host already"
 
@@ -45,10 +45,8 @@ def place(operation: Operation) -> str:
     if operation.resumed:
         return "already done"
     publish.publish(host)  # its folder is mounted
-    files, where = (
-        render.tree(environment, operation.release),
-        environment.directory / "releases" / operation.release.id,
-    )
+    files = render.tree(environment, operation.release)
+    where = environment.directory / "releases" / operation.release.id
     host.write_tree(where, files)
     host.write(where / proxy_settings.FILE, proxy_settings.recorded(environment))
     service.place(operation)
@@ -171,10 +169,6 @@ def switch_back(operation: Operation) -> None:
     # The proxy that this operation started may be the fault; the undo of the step proxy confirms that users are served.
     with suppress(OperationError) if proxy.replaced(operation) else nullcontext():
         traefik.confirm_live(operation.host, stack, old, release, timeout)
-
-
-def up(operation: Operation, service: str) -> None:
-    operation.compose.compose.up([service], detach=True, dependencies=False, no_build=True, quiet=True)
 
 
 def _stopped(operation: Operation, role: str) -> list[Found]:

@@ -65,5 +65,7 @@ STEPS: tuple[Step, ...] = (
     Step("record", record),
 )
 
+BY_NAME = {step.name: step for step in STEPS}
+"""The steps by their names; a rollback and a restore reuse some of them."""
 STEWARD_STEPS = tuple(step for step in STEPS if step.name in ("place", "steward"))
 """The steps of a deploy that changes only backup settings."""

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ppmkit.errors import OperationError
 from ppmkit.host import proxy_settings
-from ppmkit.proxy import routes
-from ppmkit.proxy import traefik as proxy
+from ppmkit.proxy import routes, traefik
 from ppmkit.release import render
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 ROLE = "reverse-proxy"
 ROUTES = f"dynamic/{render.ROUTES}"
 FILES = (proxy_settings.FILE, f"dynamic/{render.CERTIFICATES}", ROUTES)
-"""The files that decide where the proxy sends users and which certificates it shows, below :func:`traefik`."""
+"""Files below :func:`traefik_directory` that decide where the proxy sends users and which certificates it shows."""
 Check = Callable[[], str | None]
 """Returns None when users are served, else the answer that was not good."""
 Silence = Literal["back", "keep"]
@@ -66,7 +65,7 @@ class Swap:
     silence: Silence
 
 
-def traefik(host: Host) -> PurePosixPath:
+def traefik_directory(host: Host) -> PurePosixPath:
     """Return the folder of the files that the proxy reads, and of the settings that it was created with."""
     return host.environment.directory / "traefik"
 
@@ -88,7 +87,7 @@ def prepare(operation: Operation, swap: Swap) -> None:
     """Write the files that the script needs next to ``after``."""
     host, folder = operation.host, swap.folder
     values = {
-        "traefik": str(traefik(host)),
+        "traefik": str(traefik_directory(host)),
         "aside": _ASIDE,
         "old": swap.old.id,
         "new": swap.new.id,
@@ -97,8 +96,8 @@ def prepare(operation: Operation, swap: Swap) -> None:
         "patience": f"{(_timeout(operation) + _SPARE_SECONDS) * 10:.0f}",
         "silence": swap.silence,
     }
-    copy(host, traefik(host), folder / "before")
-    if aside := routes.aside(host.read(traefik(host) / ROUTES) or "", proxy.ASIDE):
+    copy(host, traefik_directory(host), folder / "before")
+    if aside := routes.aside(host.read(traefik_directory(host) / ROUTES) or "", traefik.ASIDE):
         host.write(folder / _ASIDE, aside)
     host.write(folder / "swap.sh", _SCRIPT.read_text(encoding="utf-8"))
     host.write(folder / "plan", "".join(f"{key}='{value}'\n" for key, value in values.items()))
@@ -119,7 +118,7 @@ def run(operation: Operation, swap: Swap, check: Check) -> str | None:
             host.write(folder / "keep", "")
             break
         if time.monotonic() > deadline:
-            last = proxy.explained(host, operation.refresh(), last) or last
+            last = traefik.explained(host, operation.refresh(), last) or last
             host.write(folder / swap.silence, "users were not served\n")
             break
         host.rest(_POLL)
@@ -165,7 +164,7 @@ def remove_stopped(operation: Operation) -> None:
 
 def remove_aside(host: Host) -> None:
     """Remove the additional routes next to those in force."""
-    host.run(["rm", "-f", str(traefik(host) / "dynamic" / _ASIDE)])
+    host.run(["rm", "-f", str(traefik_directory(host) / "dynamic" / _ASIDE)])
 
 
 def exists(host: Host, path: PurePosixPath) -> bool:

@@ -7,12 +7,12 @@ from ppmkit.operation.transaction import Operation
 from ppmkit.proxy.probe import confirm_worker
 from ppmkit.release.model import Color, other
 from ppmkit.upgrade import diagnosis
-from ppmkit.upgrade.rollout import stop, up
+from ppmkit.upgrade.rollout import stop
 
 
 def hand_over_worker(operation: Operation) -> str:
     """Start the new worker on standby, then drain the old one: the new worker takes over each job's lease."""
-    up(operation, f"worker-{operation.target}")
+    operation.up(f"worker-{operation.target}")
     _confirm_worker(operation, working=False)
     stop(operation.host, [c.id for c in operation.stack.active("worker", other(operation.target))])
     _confirm_worker(operation, working=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from python_on_whales import DockerClient
 
-from ppmkit.images import layers as imagestore
+from ppmkit.images import layers as layer_store
 from ppmkit.images.ship import COMPRESSED_SINCE, Pipe
 from ppmkit.local.engine import local_docker, version
 from tests.support.processes import running
@@ -41,9 +41,9 @@ def image(docker: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> str
 @pytest.fixture(scope="module")
 def root(docker: DockerClient) -> Path:
     try:
-        found = imagestore.root(docker)
+        found = layer_store.root(docker)
         (found / "image").iterdir()
-    except (imagestore.Unreadable, PermissionError) as closed:
+    except (layer_store.Unreadable, PermissionError) as closed:
         pytest.skip(f"this engine's store cannot be read, and ppmctl uses docker save: {closed}")
     return found
 
@@ -63,16 +63,16 @@ def test_every_layer_is_byte_for_byte_that_of_docker_save(
     docker: DockerClient, image: str, root: Path, tmp_path: Path
 ) -> None:
     docker.image.save(image, output=tmp_path / "whole.tar")
-    imagestore.save(root, [image], [], tmp_path / "ours.tar")
+    layer_store.save(root, [image], [], tmp_path / "ours.tar")
 
     assert layers(tmp_path / "ours.tar") == layers(tmp_path / "whole.tar")
 
 
 def test_a_layer_that_is_known_is_left_out(docker: DockerClient, image: str, root: Path, tmp_path: Path) -> None:
     diff_ids = docker.image.inspect(image).root_fs.layers or []
-    first, _ = imagestore.chain_ids(diff_ids)
+    first, _ = layer_store.chain_ids(diff_ids)
 
-    imagestore.save(root, [image], [first], tmp_path / "thin.tar")
+    layer_store.save(root, [image], [first], tmp_path / "thin.tar")
 
     assert layers(tmp_path / "thin.tar") == [None, diff_ids[1].removeprefix("sha256:")]
 
@@ -96,7 +96,7 @@ def test_a_layer_that_came_out_different_is_refused(
 ) -> None:
     copy = tmp_path / "root"
     wanted = [f"image/overlay2/imagedb/content/sha256/{image.removeprefix('sha256:')}"]
-    for chain in imagestore.chain_ids(docker.image.inspect(image).root_fs.layers or []):
+    for chain in layer_store.chain_ids(docker.image.inspect(image).root_fs.layers or []):
         layer = f"image/overlay2/layerdb/sha256/{chain.removeprefix('sha256:')}"
         wanted += [layer, f"overlay2/{(root / layer / 'cache-id').read_text()}/diff"]
     for path in wanted:
@@ -105,14 +105,14 @@ def test_a_layer_that_came_out_different_is_refused(
             shutil.copytree(root / path, copy / path, symlinks=True)
         else:
             shutil.copy(root / path, copy / path)
-    imagestore.save(copy, [image], [], tmp_path / "fine.tar")
+    layer_store.save(copy, [image], [], tmp_path / "fine.tar")
     file = next(path for path in copy.rglob("größe") if path.is_file())
     file.write_bytes(file.read_bytes()[:-1] + b"!")
 
-    with pytest.raises(imagestore.Unreadable, match="came out different"):
-        imagestore.save(copy, [image], [], tmp_path / "bad.tar")
+    with pytest.raises(layer_store.Unreadable, match="came out different"):
+        layer_store.save(copy, [image], [], tmp_path / "bad.tar")
 
 
 def test_a_store_that_is_not_there_is_said_to_be_unreadable(image: str, tmp_path: Path) -> None:
-    with pytest.raises(imagestore.Unreadable):
-        imagestore.save(tmp_path, [image], [], tmp_path / "none.tar")
+    with pytest.raises(layer_store.Unreadable):
+        layer_store.save(tmp_path, [image], [], tmp_path / "none.tar")

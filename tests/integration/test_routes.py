@@ -18,7 +18,7 @@ from ruamel.yaml import YAML
 
 from ppmkit.config.environment import Environment, Images
 from ppmkit.images.bases import ensure_bases
-from ppmkit.proxy import traefik as proxy
+from ppmkit.proxy.traefik import rejected
 from ppmkit.release import render
 from ppmkit.release.model import Color
 from tests.integration.conftest import address
@@ -177,8 +177,8 @@ def test_why_traefik_rejects_a_route_is_told_in_its_own_words(traefik: httpx.Cli
     routes["http"]["routers"]["edge"]["rule"] = "Host(`bücher`)"
     replace(folder, json.dumps(routes))
     with httpx.Client(base_url=str(traefik.base_url).removesuffix("/api/http/"), trust_env=False) as internal:
-        assert eventually(lambda: proxy.rejected(internal)), "it takes it"
-        [line] = proxy.rejected(internal)
+        assert eventually(lambda: rejected(internal)), "it takes it"
+        [line] = rejected(internal)
 
     assert line.startswith("Traefik rejects the route edge@file: error while parsing rule")
     assert 'invalid value "bücher" for Host matcher' in line

@@ -64,14 +64,12 @@ def test_what_another_file_takes_back_is_shown_and_not_taken_for_done(live: Site
         failed = live.json("provision", status=1)["hosts"][0]
     finally:
         live.root(f"rm {earlier}; systemctl reload ssh")
+        live.ppmctl("provision")
 
     changed = {operation["name"]: operation["detail"] for operation in report["operations"] if operation["changed"]}
     assert set(changed) == {"Hardening | SSH by key only", "Hardening | Security updates"}
     assert "which is not in force" in changed["Hardening | SSH by key only"]
     assert "another file overrides it" in failed["error"]
-
-    live.ppmctl("provision")
-
     assert live.root("systemctl is-enabled apt-daily-upgrade.timer") == "enabled"
 
 

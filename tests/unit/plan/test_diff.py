@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ppmkit import redact
 from ppmkit.config.environment import Environment
-from ppmkit.plan import diff as difference
+from ppmkit.plan import diff as diffs
 from ppmkit.release import render
 from ppmkit.release.model import Images, Release, Source
 from tests.unit.conftest import environment_of
@@ -26,7 +26,7 @@ def _nothing_learned(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @given(text=TEXTS)
 def test_equal_texts_have_no_difference(text: str) -> None:
-    assert difference.unified(text, text) == ""
+    assert diffs.unified(text, text) == ""
 
 
 @given(value=VALUES, before=TEXTS, after=TEXTS)
@@ -34,7 +34,7 @@ def test_no_diff_and_no_document_shows_a_value_that_was_learned(value: str, befo
     redact._values.clear()
     redact.learn(value)
 
-    diff = difference.unified(f"{before}{value}{after}", f"{after}\nx: {value}\n{before}")
+    diff = diffs.unified(f"{before}{value}{after}", f"{after}\nx: {value}\n{before}")
 
     assert value not in diff
     document = json.loads(redact.redacted_json({"seen": [f"{before}{value}", f"{value}{after}"], value: 1}))
@@ -49,15 +49,15 @@ def test_equal_releases_differ_in_nothing(environment: Environment, images: Imag
     release = release_of(environment, images)
     tree = render.tree(environment, release)
 
-    assert difference.files(release, tree, release, tree) == ()
-    assert difference.secrets(release, release) == difference.images(release, release) == ()
+    assert diffs.files(release, tree, release, tree) == ()
+    assert diffs.secrets(release, release) == diffs.images(release, release) == ()
 
 
 def test_a_setting_is_one_line_however_often_the_release_is_named(environment: Environment, images: Images) -> None:
     other = environment_of(app={"log_level": "debug"})
     was, wanted = release_of(environment, images), release_of(other, images.model_copy(update={"api": "sha256:new"}))
 
-    [section] = difference.files(was, render.tree(environment, was), wanted, render.tree(other, wanted))
+    [section] = diffs.files(was, render.tree(environment, was), wanted, render.tree(other, wanted))
 
     changed = [line for line in section.diff.splitlines()[2:] if line[:1] in "+-"]
     assert section.name == "compose"
@@ -68,7 +68,7 @@ def test_another_rate_is_a_change_of_the_proxy(environment: Environment, images:
     other = environment_of(app={"rate_limit_per_minute": 7})
     was, wanted = release_of(environment, images), release_of(other, images)
 
-    sections = difference.files(was, render.tree(environment, was), wanted, render.tree(other, wanted))
+    sections = diffs.files(was, render.tree(environment, was), wanted, render.tree(other, wanted))
 
     assert {section.name for section in sections} == {"compose", "proxy"}
 
@@ -76,18 +76,18 @@ def test_another_rate_is_a_change_of_the_proxy(environment: Environment, images:
 def test_a_first_release_is_all_new(environment: Environment, images: Images) -> None:
     wanted = release_of(environment, images)
 
-    sections = difference.files(None, {}, wanted, render.tree(environment, wanted))
+    sections = diffs.files(None, {}, wanted, render.tree(environment, wanted))
 
     assert [section.name for section in sections] == ["compose", "proxy"]
-    assert difference.secrets(None, wanted) == ("secret session_secret: version none → 0a1b2c3d",)
-    assert difference.images(None, wanted)[0].startswith("api image: none → 0123")
+    assert diffs.secrets(None, wanted) == ("secret session_secret: version none → 0a1b2c3d",)
+    assert diffs.images(None, wanted)[0].startswith("api image: none → 0123")
 
 
 def test_secrets_and_images_are_named_by_version_and_digest(environment: Environment, images: Images) -> None:
     was = release_of(environment, images)
     wanted = release_of(environment, images.model_copy(update={"api": images.frontend}), "ffffffff")
 
-    assert difference.secrets(was, wanted) == ("secret session_secret: version 0a1b2c3d → ffffffff",)
-    assert difference.images(was, wanted) == ("api image: 0123456789ab → 1123456789ab",)
+    assert diffs.secrets(was, wanted) == ("secret session_secret: version 0a1b2c3d → ffffffff",)
+    assert diffs.images(was, wanted) == ("api image: 0123456789ab → 1123456789ab",)
     clean, dirty = Source(commit="a" * 40, dirty=False), Source(commit="b" * 40, dirty=True)
-    assert difference.sources(clean, dirty) == "built from commit aaaaaaaaaa → bbbbbbbbbb with changes"
+    assert diffs.sources(clean, dirty) == "built from commit aaaaaaaaaa → bbbbbbbbbb with changes"
