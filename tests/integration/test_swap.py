@@ -105,7 +105,14 @@ class Place:
         assert files == {"routes.yaml", *(["certificates.yaml"] if which == "before" else [])}
         assert which in (self.folder / "traefik" / "dynamic" / "routes.yaml").read_text()
         assert (self.folder / "traefik" / "settings.json").read_text() == which
-        assert eventually(lambda: httpx.get(f"http://127.0.0.1:{self.port}/ping", trust_env=False).is_success)
+        assert eventually(self.answers)
+
+    def answers(self) -> bool:
+        """Return whether a proxy answers now. One that has just been started may run and not listen yet."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/ping", trust_env=False).is_success
+        except httpx.TransportError:
+            return False
 
 
 @pytest.fixture
